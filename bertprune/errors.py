@@ -1,0 +1,36 @@
+"""The one exception that a user is meant to read."""
+
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class UserError(Exception):
+    """A mistake that the user can mend.
+
+    The message names the value that is wrong and what would be right. The command line prints it
+    without a traceback and exits with 2.
+    """
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """End of an error message for an unknown name: the closest valid one, or all of them."""
+    names = sorted(valid)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(names)}"
+
+
+@contextmanager
+def full_disk_is_user_error(writing: Path) -> Iterator[None]:
+    """Turn "no space left" while writing `writing` into a UserError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"no space left on the disk while writing {writing}: free some space and give the "
+                "same command again; finished runs and checkpoints are kept"
+            ) from error
+        raise

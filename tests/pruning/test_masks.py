@@ -1,0 +1,123 @@
+"""Masks: exact counts, ties, nesting, and agreement with torch's own pruning."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from bertprune.pruning.masks import (
+    Criterion,
+    RealisedSparsityError,
+    global_magnitude_masks,
+    local_magnitude_masks,
+    magnitude_mask,
+    mask_difference,
+    pruned_count,
+    pruned_entries,
+    random_masks,
+    sparsity_of,
+)
+
+SPARSITIES = [0.0, 0.1, 0.3, 0.5, 0.6, 0.9, 0.999, 1.0]
+SHAPES = [(7,), (13, 11), (64, 32)]
+
+
+def _weights() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "small": torch.randn(13, 11, generator=generator),
+        "large": torch.randn(64, 32, generator=generator) * 3,
+    }
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["normal", "ties", "zeros"])
+def test_counts_are_exact(sparsity: float, shape: tuple[int, ...], kind: str) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    if kind == "ties":
+        weight = weight.round()
+    if kind == "zeros":
+        weight = torch.zeros(shape)
+    mask = magnitude_mask(weight, sparsity)
+    assert mask.shape == weight.shape and mask.dtype == torch.bool
+    assert pruned_entries(mask) == round(sparsity * weight.numel())
+    if pruned_entries(mask) not in (0, weight.numel()):
+        assert weight[~mask].abs().max() <= weight[mask].abs().min()
+
+
+def test_ties_fall_to_the_earlier_position() -> None:
+    mask = magnitude_mask(torch.tensor([2.0, 1.0, -1.0, 1.0, 3.0]), 0.4)
+    assert mask.tolist() == [True, False, False, True, True]
+
+
+def test_masks_of_growing_sparsity_are_nested() -> None:
+    weights = _weights()
+    for one in (
+        lambda s: local_magnitude_masks(weights, s),
+        lambda s: global_magnitude_masks(weights, s),
+        lambda s: random_masks(weights, s, seed=3),
+    ):
+        for low, high in zip(SPARSITIES, SPARSITIES[1:], strict=False):
+            for name in weights:
+                assert not (one(high)[name] & ~one(low)[name]).any()
+
+
+@pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
+def test_local_masks_are_those_of_torch_prune(sparsity: float) -> None:
+    for weight in _weights().values():
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        layer.weight.data = weight.clone()
+        prune.l1_unstructured(layer, "weight", amount=pruned_count(sparsity, weight.numel()))
+        assert torch.equal(magnitude_mask(weight, sparsity), layer.weight_mask.bool())
+
+
+@pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
+def test_global_masks_are_those_of_torch_prune(sparsity: float) -> None:
+    weights = _weights()
+    layers = {name: nn.Linear(w.shape[1], w.shape[0]) for name, w in weights.items()}
+    for name, layer in layers.items():
+        layer.weight.data = weights[name].clone()
+    total = sum(w.numel() for w in weights.values())
+    prune.global_unstructured(
+        [(layer, "weight") for layer in layers.values()],
+        pruning_method=prune.L1Unstructured,
+        amount=pruned_count(sparsity, total),
+    )
+    masks = global_magnitude_masks(weights, sparsity)
+    for name, layer in layers.items():
+        assert torch.equal(masks[name], layer.weight_mask.bool())
+    assert sum(map(pruned_entries, masks.values())) == pruned_count(sparsity, total)
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+def test_random_masks_count_and_differ_by_seed(sparsity: float) -> None:
+    weights = _weights()
+    masks = random_masks(weights, sparsity, seed=0)
+    for name, weight in weights.items():
+        assert pruned_entries(masks[name]) == pruned_count(sparsity, weight.numel())
+    again = random_masks(weights, sparsity, seed=0)
+    assert mask_difference(masks, again) == 0
+    if 0.1 <= sparsity <= 0.9:
+        # Two independent masks differ in 2 s (1 - s) of the entries on average.
+        difference = mask_difference(masks, random_masks(weights, sparsity, seed=1))
+        assert difference == pytest.approx(2 * sparsity * (1 - sparsity), abs=0.05)
+
+
+@pytest.mark.parametrize("sparsity", [-0.1, 1.2, float("nan")])
+def test_sparsity_out_of_range(sparsity: float) -> None:
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        magnitude_mask(torch.ones(3), sparsity)
+
+
+def test_weights_that_are_not_finite() -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        magnitude_mask(torch.tensor([1.0, float("nan")]), 0.5)
+
+
+def test_check_says_both_numbers() -> None:
+    masks = local_magnitude_masks(_weights(), 0.5)
+    Criterion().check(masks, 0.5)
+    assert sparsity_of(masks) == pytest.approx(0.5, abs=1e-3)
+    with pytest.raises(RealisedSparsityError, match="asked for sparsity 0.6, .* got 72"):
+        Criterion().check(masks, 0.6)

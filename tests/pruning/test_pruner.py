@@ -1,0 +1,114 @@
+"""Pruning during training: underlying weights on the ramp, zeros that stay zero after it."""
+
+import torch
+from torch import nn
+from transformers import BertForPreTraining
+
+from bertprune.models import Shape, fresh_model
+from bertprune.pruning.masks import Criterion, pruned_entries
+from bertprune.pruning.matrices import prunable_matrices
+from bertprune.pruning.pruner import Pruner
+from bertprune.pruning.schedule import Schedule
+
+
+def _model() -> BertForPreTraining:
+    return fresh_model(Shape(layers=2, hidden_size=16, heads=2, vocabulary_size=50), seed=0)
+
+
+def _step(model: nn.Module, pruner: Pruner, optimizer: torch.optim.Optimizer, step: int) -> None:
+    pruner.before_step(step)
+    generator = torch.Generator().manual_seed(step)
+    ids = torch.randint(0, 50, (4, 12), generator=generator)
+    labels = torch.randint(0, 2, (4,), generator=generator)
+    model(input_ids=ids, labels=ids, next_sentence_label=labels).loss.backward()
+    pruner.mask_gradients()
+    optimizer.step()
+    optimizer.zero_grad()
+    pruner.mask_weights()
+
+
+def test_zeros_stay_zero_through_adamw() -> None:
+    model = _model()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    pruner = Pruner.following(model, Schedule(0.6, 0, 6, 2), Criterion())
+    for step in range(12):
+        _step(model, pruner, optimizer, step)
+    pruner.check(0.6)
+    for name, weight in prunable_matrices(model).items():
+        assert int((weight == 0).sum()) >= pruned_entries(pruner.masks[name])
+
+
+def test_masked_weights_keep_their_value_on_the_ramp_and_may_return() -> None:
+    model = _model()
+    weight = prunable_matrices(model)["pooler.dense.weight"]
+    before = weight.detach().clone()
+    pruner = Pruner.following(model, Schedule(0.5, 0, 10, 1), Criterion())
+    pruner.before_step(1)
+    gone = ~pruner.masks["pooler.dense.weight"]
+    assert gone.any() and not weight[gone].any()
+    # Everything that was kept shrinks below what was pruned: at the next update, what had been
+    # pruned comes back with the value that it had.
+    with torch.no_grad():
+        weight.mul_(1e-6)
+    pruner.before_step(2)
+    assert pruner.masks["pooler.dense.weight"][gone].all()
+    assert torch.equal(weight[gone], before[gone])
+
+
+def test_after_the_ramp_masks_never_change() -> None:
+    model = _model()
+    pruner = Pruner.following(model, Schedule(0.5, 0, 3, 1), Criterion())
+    for step in range(4):
+        pruner.before_step(step)
+    masks = {name: mask.clone() for name, mask in pruner.masks.items()}
+    with torch.no_grad():
+        for weight in prunable_matrices(model).values():
+            weight.normal_()
+    for step in range(4, 8):
+        pruner.before_step(step)
+    assert all(torch.equal(masks[name], mask) for name, mask in pruner.masks.items())
+    assert all(name.startswith("mask.") for name in pruner.state())
+
+
+def test_pruned_weights_get_no_gradient() -> None:
+    model = _model()
+    pruner = Pruner.following(model, Schedule(0.9), Criterion())
+    pruner.before_step(0)
+    ids = torch.arange(24).view(2, 12)
+    loss = model(input_ids=ids, labels=ids, next_sentence_label=torch.tensor([0, 1])).loss
+    loss.backward()
+    pruner.mask_gradients()
+    for name, weight in prunable_matrices(model).items():
+        assert weight.grad is not None
+        assert not weight.grad[~pruner.masks[name]].any()
+
+
+def test_state_goes_round() -> None:
+    model, other = _model(), _model()
+    pruner = Pruner.following(model, Schedule(0.5, 0, 10, 1), Criterion())
+    pruner.before_step(3)
+    copy = Pruner.following(other, Schedule(0.5, 0, 10, 1), Criterion())
+    copy.load_state(pruner.state())
+    other.load_state_dict(model.state_dict())
+    for step in (4, 10):
+        pruner.before_step(step)
+        copy.before_step(step)
+    for name, weight in prunable_matrices(model).items():
+        assert torch.equal(weight, prunable_matrices(other)[name])
+        assert torch.equal(pruner.masks[name], copy.masks[name])
+
+
+def test_check_finds_a_weight_that_moved() -> None:
+    import pytest
+
+    from bertprune.pruning.masks import RealisedSparsityError
+
+    model = _model()
+    pruner = Pruner.following(model, Schedule(0.5), Criterion())
+    pruner.before_step(0)
+    pruner.check(0.5)
+    weight = prunable_matrices(model)["pooler.dense.weight"]
+    with torch.no_grad():
+        weight[~pruner.masks["pooler.dense.weight"]] = 1.0
+    with pytest.raises(RealisedSparsityError, match=r"pooler.dense.weight: 128 pruned"):
+        pruner.check(0.5)

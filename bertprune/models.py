@@ -1,0 +1,174 @@
+"""BERT models: fresh ones, pre-trained ones, and pruned ones with their masks beside them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+import xxhash
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForPreTraining,
+    BertForSequenceClassification,
+    PreTrainedTokenizerBase,
+)
+
+from bertprune import paths
+from bertprune.errors import UserError, full_disk_is_user_error
+from bertprune.pruning.masks import Masks
+from bertprune.pruning.matrices import prunable_matrices
+
+MASKS_FILE = "masks.safetensors"
+
+# Loading and saving take a moment here; bars for them would bury those of the training.
+transformers.logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Shape of a fresh BERT; the intermediate size is four times the hidden size."""
+
+    layers: int
+    hidden_size: int
+    heads: int
+    vocabulary_size: int
+    max_length_tokens: int = 512
+
+
+def fresh_model(shape: Shape, *, padding_id: int = 0, seed: int) -> BertForPreTraining:
+    """A BERT of `shape` with random weights drawn from `seed`, with MLM and NSP heads."""
+    config = BertConfig(
+        vocab_size=shape.vocabulary_size,
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=4 * shape.hidden_size,
+        max_position_embeddings=shape.max_length_tokens,
+        pad_token_id=padding_id,
+    )
+    torch.manual_seed(seed)
+    return BertForPreTraining(config)
+
+
+def check_model(name: str) -> None:
+    """Raise UserError unless `name` is a BERT: a folder, or a model of the Hugging Face Hub."""
+    kind = _config(name).get("model_type")
+    if kind != "bert":
+        raise UserError(f"{name} is not a BERT: its config.json says model_type {kind!r}")
+
+
+def model_key(name: str) -> str:
+    """Identity of a model: hash of its weights and configuration, or its name on the Hub."""
+    folder = paths.resolve(name)
+    if not folder.is_dir():
+        return name
+    digest = xxhash.xxh3_128()
+    for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")):
+        digest.update(file.name.encode())
+        with file.open("rb") as content:
+            while block := content.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def load_pretraining_model(name: str, *, seed: int) -> BertForPreTraining:
+    """The BERT `name` (folder or Hub name) with its pre-training heads, in float32.
+
+    Heads that the checkpoint lacks are new, drawn from `seed`, and a line says so.
+    """
+    check_model(name)
+    torch.manual_seed(seed)
+    model, info = _load(BertForPreTraining, name)
+    if new := sorted(info["missing_keys"]):
+        print(f"{name} lacks {', '.join(new)}: they are new, with random values of seed {seed}")
+    return model
+
+
+def load_classifier(name: str, *, labels: int, seed: int) -> BertForSequenceClassification:
+    """The BERT `name` with a new classifier over its pooler, drawn from `seed`, in float32."""
+    check_model(name)
+    torch.manual_seed(seed)
+    model, _ = _load(BertForSequenceClassification, name, num_labels=labels)
+    return model
+
+
+def save_pretrained(
+    model: transformers.PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    masks: Masks,
+    folder: Path,
+) -> None:
+    """Save as an ordinary Hugging Face folder (dense safetensors), with the masks beside it."""
+    with full_disk_is_user_error(folder):
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        kept = {name: mask.cpu().contiguous() for name, mask in masks.items()}
+        save_file(kept, folder / MASKS_FILE)
+
+
+def load_masks(folder: Path, model: nn.Module) -> Masks:
+    """The masks saved in `folder`, checked against the prunable matrices of `model`.
+
+    A folder without masks is a dense model: everything is kept.
+    """
+    weights = prunable_matrices(model)
+    file = folder / MASKS_FILE
+    if not file.exists():
+        return {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+    masks = load_file(file)
+    wrong = [name for name, w in weights.items() if getattr(masks.get(name), "shape", 0) != w.shape]
+    if wrong:
+        raise UserError(f"{file} does not fit the model beside it: {', '.join(wrong[:3])}")
+    return masks
+
+
+def parameter_counts(model: BertForPreTraining) -> dict[str, int]:
+    """Numbers of parameters: the encoder with embeddings and pooler, the word embeddings, and
+    the prunable ones among them."""
+    prunable = prunable_matrices(model)
+    return {
+        "encoder": sum(p.numel() for p in model.bert.parameters()),
+        "word embeddings": prunable["embeddings.word_embeddings.weight"].numel(),
+        "prunable": sum(p.numel() for p in prunable.values()),
+    }
+
+
+def _config(name: str) -> dict[str, object]:
+    folder = paths.resolve(name)
+    if folder.is_dir():
+        file = folder / "config.json"
+        if not file.exists():
+            raise UserError(f"{folder} is not a Hugging Face model folder: it has no config.json")
+        config = json.loads(file.read_text())
+        return config if isinstance(config, dict) else {}
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise UserError(f"there is no model folder {folder}")
+    try:
+        config = transformers.AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot get the model {name!r}: it is no folder ({folder}), and the Hugging Face "
+            f"Hub did not give it ({str(error).splitlines()[0]}). Connect to the network, or "
+            "give the folder of a downloaded model"
+        ) from error
+    return dict(config.to_dict())
+
+
+def _load(kind: type, name: str, **options: object) -> tuple:
+    folder = paths.resolve(name)
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        return kind.from_pretrained(  # type: ignore[attr-defined]
+            str(folder) if folder.is_dir() else name,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot load the model {name}: {error}") from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)

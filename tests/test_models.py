@@ -1,0 +1,134 @@
+"""Models: the paper's prunable matrices, saving and loading with masks, heads that are missing."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, BertForPreTraining, BertModel
+
+from bertprune.data.tokenizer import wordpiece
+from bertprune.errors import UserError
+from bertprune.models import (
+    MASKS_FILE,
+    Shape,
+    check_model,
+    fresh_model,
+    load_classifier,
+    load_masks,
+    load_pretraining_model,
+    model_key,
+    parameter_counts,
+    save_pretrained,
+)
+from bertprune.pruning.masks import Criterion, pruned_entries, sparsity_of
+from bertprune.pruning.matrices import prunable_matrices
+from bertprune.pruning.pruner import Pruner
+from bertprune.pruning.schedule import Schedule
+
+TINY = Shape(layers=2, hidden_size=16, heads=2, vocabulary_size=60)
+BASE = Shape(layers=12, hidden_size=768, heads=12, vocabulary_size=30_522)
+
+
+@pytest.fixture(scope="module")
+def base() -> BertForPreTraining:
+    return fresh_model(BASE, seed=0)
+
+
+def test_bert_base_is_the_papers(base: BertForPreTraining) -> None:
+    assert len(prunable_matrices(base)) == 74
+    counts = parameter_counts(base)
+    assert counts["encoder"] == pytest.approx(109.5e6, rel=1e-3)
+    assert counts["word embeddings"] / counts["encoder"] == pytest.approx(0.21, abs=0.005)
+    names = list(prunable_matrices(base))
+    assert names[0] == "embeddings.word_embeddings.weight"
+    assert names[-1] == "pooler.dense.weight"
+    assert not any("position" in name or "LayerNorm" in name for name in names)
+
+
+def test_masks_of_bert_base_are_exact_in_every_matrix(base: BertForPreTraining) -> None:
+    weights = {name: weight.detach() for name, weight in prunable_matrices(base).items()}
+    for percent in range(0, 101, 10):
+        masks = Criterion().masks(weights, percent / 100)
+        for name, weight in weights.items():
+            assert pruned_entries(masks[name]) == round(percent / 100 * weight.numel()), name
+
+
+def test_the_decoder_sees_the_pruned_embeddings() -> None:
+    model = fresh_model(TINY, seed=0)
+    pruner = Pruner.following(model, Schedule(0.5), Criterion())
+    pruner.before_step(0)
+    mask = pruner.masks["embeddings.word_embeddings.weight"]
+    assert not model.cls.predictions.decoder.weight[~mask].any()
+
+
+def test_same_seed_same_weights() -> None:
+    first, second = (fresh_model(TINY, seed=3).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = fresh_model(TINY, seed=4).state_dict()
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.fixture
+def pruned(tmp_path: Path) -> Path:
+    model = fresh_model(TINY, seed=0)
+    pruner = Pruner.following(model, Schedule(0.6), Criterion())
+    pruner.before_step(0)
+    tokenizer = wordpiece(("templates",), 300, tmp_path / "cache")
+    save_pretrained(model, tokenizer, pruner.masks, tmp_path / "pruned")
+    return tmp_path / "pruned"
+
+
+def test_a_pruned_model_is_an_ordinary_hugging_face_folder(pruned: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(pruned, num_labels=3)
+    ours = load_classifier(str(pruned), labels=3, seed=0)
+    masks = load_masks(pruned, model)
+    assert sparsity_of(masks) == pytest.approx(0.6, abs=0.01)
+    for name, weight in prunable_matrices(model).items():
+        assert not weight[~masks[name]].any()
+        assert torch.equal(weight, prunable_matrices(ours)[name])
+
+
+def test_masks_of_another_model_are_refused(pruned: Path) -> None:
+    other = fresh_model(Shape(2, 32, 2, 60), seed=0)
+    with pytest.raises(UserError, match=f"{MASKS_FILE} does not fit"):
+        load_masks(pruned, other)
+
+
+def test_a_folder_without_masks_is_dense(pruned: Path) -> None:
+    (pruned / MASKS_FILE).unlink()
+    model = load_pretraining_model(str(pruned), seed=0)
+    assert sparsity_of(load_masks(pruned, model)) == 0
+
+
+def test_missing_heads_are_new_and_said(pruned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bare = pruned.parent / "bare"
+    BertModel.from_pretrained(pruned).save_pretrained(bare)
+    first = load_pretraining_model(str(bare), seed=1)
+    said = capsys.readouterr().out
+    assert "cls.seq_relationship.weight" in said and "they are new" in said
+    second = load_pretraining_model(str(bare), seed=1)
+    capsys.readouterr()
+    assert torch.equal(first.cls.seq_relationship.weight, second.cls.seq_relationship.weight)
+    load_pretraining_model(str(pruned), seed=1)
+    assert "they are new" not in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_is_not_bert(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "roberta"}))
+    with pytest.raises(UserError, match="not a BERT: .* model_type 'roberta'"):
+        check_model(str(tmp_path))
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(UserError, match="no config.json"):
+        check_model(str(tmp_path))
+    with pytest.raises(UserError, match="there is no model folder"):
+        check_model(str(tmp_path / "nowhere"))
+
+
+def test_a_model_is_known_by_its_content(pruned: Path) -> None:
+    key = model_key(str(pruned))
+    moved = pruned.rename(pruned.parent / "moved")
+    assert model_key(str(moved)) == key
+    load_pretraining_model(str(moved), seed=0)
+    fresh_model(TINY, seed=9).save_pretrained(moved)
+    assert model_key(str(moved)) != key

@@ -1,0 +1,271 @@
+"""Fine-tuning on tasks: with masks held, without them, and with pruning afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import BertForSequenceClassification
+
+from bertprune import models, rows, training
+from bertprune.contracts import Finetune, InformationDeletion, PruneAfterFinetune
+from bertprune.data.tasks import (
+    ClassificationBatch,
+    Task,
+    TaskExamples,
+    compute_metrics,
+    load_task,
+)
+from bertprune.data.tokenizer import load_tokenizer
+from bertprune.pruning.masks import Criterion
+from bertprune.pruning.pruner import Pruner
+from bertprune.pruning.schedule import Schedule
+
+_EVALUATION_BATCH_SIZE = 256
+
+MakePruner = Callable[[BertForSequenceClassification], Pruner | None]
+
+
+class ClassificationLoss(nn.Module):
+    """Mean cross-entropy of a batch, over the global batch where `processes` share it."""
+
+    def __init__(self, model: BertForSequenceClassification, processes: int = 1) -> None:
+        super().__init__()
+        self.model = model
+        self.processes = processes
+
+    def forward(self, batch: ClassificationBatch) -> Tensor:
+        loss = functional.cross_entropy(
+            _logits(self.model, batch).float(), batch.labels, reduction="sum"
+        )
+        return self.processes * loss / batch.examples_total
+
+
+@dataclass(frozen=True)
+class TaskSplits:
+    """A task with its tokenised splits."""
+
+    task: Task
+    train: TaskExamples
+    dev: TaskExamples
+
+
+@lru_cache(maxsize=1)
+def _splits(name: str, source: str, tokenizer_folder: str, max_length_tokens: int) -> TaskSplits:
+    """Tokenised once for all learning rates of a notebook."""
+    data = load_task(name, source)
+    tokenizer = load_tokenizer(tokenizer_folder)
+    return TaskSplits(
+        data.task,
+        TaskExamples(data.train, data.task, tokenizer, max_length_tokens),
+        TaskExamples(data.dev, data.task, tokenizer, max_length_tokens),
+    )
+
+
+@torch.inference_mode()
+def evaluate(
+    model: BertForSequenceClassification,
+    examples: TaskExamples,
+    task: Task,
+    accelerator: Accelerator,
+) -> dict[str, float]:
+    """The task's metrics over all `examples` and the mean loss (nats), without dropout."""
+    model.eval()
+    loss, predictions = 0.0, np.empty(len(examples), dtype=np.int64)
+    for indices in examples.sorted_batches(_EVALUATION_BATCH_SIZE):
+        batch = examples.batch(indices).to(accelerator.device)
+        with accelerator.autocast():
+            logits = _logits(model, batch)
+        loss += float(functional.cross_entropy(logits.float(), batch.labels, reduction="sum"))
+        predictions[indices] = logits.argmax(-1).cpu().numpy()
+    return compute_metrics(task, examples.labels, predictions) | {"loss": loss / len(examples)}
+
+
+def finetune(parameters: Finetune, upstream: Path, folder: Path) -> rows.Rows:
+    """Fine-tune the model in `upstream` on each task at each learning rate, its masks held.
+
+    The dense model's fine-tuned ones are kept in `folder`/model: pruning after fine-tuning starts
+    from them.
+    """
+
+    def held(model: BertForSequenceClassification) -> Pruner:
+        return Pruner.holding(model, models.load_masks(upstream, model))
+
+    keep = folder / "model" if parameters.sparsity == 0 else None
+    return _each(
+        parameters,
+        folder,
+        lambda name, rate: _finetune(
+            parameters,
+            name,
+            rate,
+            start=upstream,
+            epochs=parameters.epochs,
+            make_pruner=held,
+            folder=folder,
+            keep=keep,
+        ),
+    )
+
+
+def information_deletion(
+    parameters: InformationDeletion, upstream: Path, folder: Path
+) -> rows.Rows:
+    """Fine-tune the pruned model in `upstream` with its masks taken off (the paper, section 4).
+
+    The pruned weights start at zero and may move: what pruning deleted is gone, while the
+    complexity of the model is not restricted.
+    """
+    return _each(
+        parameters,
+        folder,
+        lambda name, rate: _finetune(
+            parameters,
+            name,
+            rate,
+            start=upstream,
+            epochs=parameters.epochs,
+            make_pruner=lambda model: None,
+            folder=folder,
+        ),
+    )
+
+
+def prune_after_finetune(
+    parameters: PruneAfterFinetune, upstream: Path, folder: Path
+) -> rows.Rows:
+    """Prune the fine-tuned dense models in `upstream` in one shot, then fine-tune on.
+
+    Epochs are counted from the start of recovery.
+    """
+    criterion = Criterion(parameters.method, parameters.scope, parameters.seed)
+
+    def one_shot(model: BertForSequenceClassification) -> Pruner:
+        return Pruner.following(model, Schedule(parameters.sparsity), criterion)
+
+    return _each(
+        parameters,
+        folder,
+        lambda name, rate: _finetune(
+            parameters,
+            name,
+            rate,
+            start=upstream / _name(name, rate),
+            epochs=parameters.recovery_epochs,
+            make_pruner=one_shot,
+            folder=folder,
+        ),
+    )
+
+
+def _each(
+    parameters: Finetune, folder: Path, run: Callable[[str, float], rows.Rows]
+) -> rows.Rows:
+    """Rows of `run` for each task and learning rate; those that are finished are not repeated."""
+    parts = []
+    for name in parameters.task:
+        for rate in parameters.learning_rates:
+            file = folder / f"{_name(name, rate)}.csv"
+            if not file.exists():
+                found = run(name, rate)
+                if training.is_main_process():
+                    rows.write(found, file)
+                    (folder / _name(name, rate) / training.CHECKPOINT_FILE).unlink(missing_ok=True)
+                training.wait_for_everyone()
+            parts.append(rows.read(file))
+    return rows.join(parts)
+
+
+def _finetune(
+    parameters: Finetune,
+    name: str,
+    learning_rate: float,
+    *,
+    start: Path,
+    epochs: int,
+    make_pruner: MakePruner,
+    folder: Path,
+    keep: Path | None = None,
+) -> rows.Rows:
+    """Train the model in `start` on task `name` for `epochs`; dev metrics after each epoch, the
+    loss over the whole training set after the last."""
+    accelerator = training.accelerator(parameters.precision)
+    splits = _splits(name, parameters.task_data, str(start), parameters.max_length_tokens)
+    task, train, dev = splits.task, splits.train, splits.dev
+    model = models.load_classifier(str(start), labels=len(task.labels), seed=parameters.seed)
+    model.to(accelerator.device)
+    pruner = make_pruner(model)
+    batches = -(-len(train) // parameters.batch_size)
+
+    @lru_cache(maxsize=1)
+    def order(epoch: int) -> list[np.ndarray]:
+        return train.order(epoch, parameters.seed, parameters.batch_size)
+
+    def batch(step: int, rank: int, world: int) -> ClassificationBatch:
+        return train.batch(order(step // batches)[step % batches], rank, world)
+
+    def measured(step: int) -> training.History:
+        epoch = step // batches
+        found = [("dev", evaluate(model, dev, task, accelerator))]
+        if epoch == epochs:
+            found.append(("train", evaluate(model, train, task, accelerator)))
+        return [
+            {"step": step, "epoch": epoch, "split": split, "metric": metric, "value": value}
+            for split, metrics in found
+            for metric, value in metrics.items()
+        ]
+
+    trained = training.train(
+        ClassificationLoss(model, accelerator.num_processes),
+        batch,
+        training.Optimization(
+            learning_rate=learning_rate,
+            steps=epochs * batches,
+            warmup_steps=parameters.warmup_steps,
+        ),
+        accelerator=accelerator,
+        seed=parameters.seed,
+        folder=folder / _name(name, learning_rate),
+        what=f"{parameters.notebook} {name} at {learning_rate:g}",
+        pruner=pruner,
+        evaluate=measured,
+        evaluate_after={batches * epoch for epoch in range(1, epochs + 1)},
+    )
+    history = trained.history
+    if epochs == 0:
+        if pruner is not None:
+            pruner.before_step(0)
+        history = measured(0)
+    if pruner is not None:
+        pruner.check(parameters.sparsity)
+        if keep is not None and accelerator.is_main_process:
+            tokenizer = load_tokenizer(str(start))
+            models.save_pretrained(model, tokenizer, pruner.masks, keep / _name(name, learning_rate))
+    return rows.of_history(
+        history,
+        arm=parameters.arm,
+        task=name,
+        sparsity=parameters.sparsity,
+        learning_rate=learning_rate,
+        seed=parameters.seed,
+    )
+
+
+def _name(task: str, learning_rate: float) -> str:
+    return f"{task}-{learning_rate:g}"
+
+
+def _logits(model: BertForSequenceClassification, batch: ClassificationBatch) -> Tensor:
+    """Class logits (B, labels)."""
+    return model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        token_type_ids=batch.token_type_ids,
+    ).logits

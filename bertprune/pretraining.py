@@ -1,0 +1,251 @@
+"""Pre-training: masked language modelling and next-sentence prediction, with and without pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import BertForPreTraining, PreTrainedTokenizerFast
+
+from bertprune import models, paths, rows, training
+from bertprune.contracts import BurnIn, PrunePretrain
+from bertprune.data.corpus import Corpus, prepare_corpus, split_documents
+from bertprune.data.examples import PretrainingBatch, PretrainingExamples, dev_batches
+from bertprune.data.tokenizer import load_tokenizer, wordpiece
+from bertprune.pruning.masks import Criterion
+from bertprune.pruning.pruner import Pruner
+from bertprune.pruning.schedule import Schedule
+
+_DEV_BATCH_SIZE = 64
+
+
+def pretraining_logits(
+    model: BertForPreTraining, batch: PretrainingBatch
+) -> tuple[Tensor, Tensor]:
+    """MLM logits at the masked positions only (M, vocabulary), and NSP logits (B, 2).
+
+    The vocabulary is by far the widest matrix product of BERT, and most positions have no label:
+    as in the original, they are left out.
+    """
+    encoded = model.bert(
+        batch.input_ids,
+        attention_mask=batch.attention_mask,
+        token_type_ids=batch.token_type_ids,
+    )
+    hidden = encoded.last_hidden_state.flatten(0, 1)[batch.masked_positions]
+    return model.cls.predictions(hidden), model.cls.seq_relationship(encoded.pooler_output)
+
+
+class PretrainingLoss(nn.Module):
+    """MLM loss + NSP loss of a batch, each a mean, as `BertForPreTraining` has them.
+
+    The means are over the global batch: where `processes` share it, their averaged gradients are
+    those of one process with all of it.
+    """
+
+    def __init__(self, model: BertForPreTraining, processes: int = 1) -> None:
+        super().__init__()
+        self.model = model
+        self.processes = processes
+
+    def forward(self, batch: PretrainingBatch) -> Tensor:
+        mlm, nsp = _summed_losses(*pretraining_logits(self.model, batch), batch)
+        return self.processes * (mlm / batch.masked_total + nsp / batch.examples_total)
+
+
+@torch.inference_mode()
+def evaluate(
+    model: BertForPreTraining, batches: Iterable[PretrainingBatch], accelerator: Accelerator
+) -> dict[str, float]:
+    """Dev losses (mlm_loss, nsp_loss and their sum, loss, in nats) and accuracies, without dropout.
+
+    Means over all masked tokens and over all pairs of the dev set, not over batches.
+    """
+    model.eval()
+    sums = torch.zeros(4, dtype=torch.float64)
+    masked = examples = 0
+    for batch in batches:
+        batch = batch.to(accelerator.device)
+        with accelerator.autocast():
+            mlm_logits, nsp_logits = pretraining_logits(model, batch)
+            mlm, nsp = _summed_losses(mlm_logits, nsp_logits, batch)
+        correct = (mlm_logits.argmax(-1) == batch.masked_labels).sum()
+        ordered = (nsp_logits.argmax(-1) == batch.next_sentence_labels).sum()
+        sums += torch.stack([mlm, nsp, correct, ordered]).cpu().double()
+        masked += batch.masked_total
+        examples += batch.examples_total
+    mlm, nsp, correct, ordered = sums.tolist()
+    return {
+        "loss": mlm / masked + nsp / examples,
+        "mlm_loss": mlm / masked,
+        "nsp_loss": nsp / examples,
+        "masked_accuracy": correct / masked,
+        "next_sentence_accuracy": ordered / examples,
+    }
+
+
+def burn_in(parameters: BurnIn, upstream: Path | None, folder: Path) -> rows.Rows:
+    """Pre-train without pruning; the model goes to `folder`/model, its dev losses into the rows.
+
+    The model is the one named, or a fresh one of the given shape. `upstream` is not used: burn-in
+    is where a study begins.
+    """
+    accelerator = training.accelerator(parameters.precision)
+    tokenizer = _tokenizer(parameters)
+    if parameters.model:
+        model = models.load_pretraining_model(parameters.model, seed=parameters.burn_in_seed)
+    else:
+        shape = models.Shape(
+            layers=parameters.layers,
+            hidden_size=parameters.hidden_size,
+            heads=parameters.heads,
+            vocabulary_size=len(tokenizer),
+            max_length_tokens=parameters.max_length_tokens,
+        )
+        model = models.fresh_model(
+            shape, padding_id=tokenizer.pad_token_id, seed=parameters.burn_in_seed
+        )
+    return _pretrain(
+        model.to(accelerator.device),
+        tokenizer,
+        parameters,
+        training.Optimization(
+            learning_rate=parameters.burn_in_learning_rate,
+            steps=parameters.burn_in_steps,
+            warmup_steps=parameters.pretrain_warmup_steps,
+        ),
+        accelerator=accelerator,
+        seed=parameters.burn_in_seed,
+        schedule=Schedule(final=0.0),
+        criterion=Criterion(),
+        folder=folder,
+    )
+
+
+def prune_pretrain(parameters: PrunePretrain, upstream: Path, folder: Path) -> rows.Rows:
+    """Prune while pre-training goes on (the paper, section 3): a cubic ramp, then recovery.
+
+    `upstream` is the burnt-in model's folder. The pruned model and its masks go to
+    `folder`/model, its dev losses into the rows.
+    """
+    accelerator = training.accelerator(parameters.precision)
+    model = models.load_pretraining_model(str(upstream), seed=parameters.seed)
+    return _pretrain(
+        model.to(accelerator.device),
+        load_tokenizer(str(upstream)),
+        parameters,
+        training.Optimization(
+            learning_rate=parameters.pretrain_learning_rate,
+            steps=parameters.pretrain_steps,
+            warmup_steps=parameters.pretrain_warmup_steps,
+        ),
+        accelerator=accelerator,
+        # The first batches of burn-in are not the first ones here, even with equal seeds.
+        seed=parameters.burn_in_seed + 1 + parameters.seed,
+        schedule=Schedule(
+            final=parameters.sparsity,
+            end_step=parameters.ramp_steps if parameters.sparsity else 0,
+            frequency_steps=parameters.pruning_frequency_steps,
+        ),
+        criterion=Criterion(parameters.method, parameters.scope, parameters.seed),
+        folder=folder,
+    )
+
+
+def prepare(parameters: BurnIn, tokenizer: PreTrainedTokenizerFast) -> tuple[Corpus, list]:
+    """The tokenised text of `parameters` and the batches of its dev set."""
+    corpus = prepare_corpus(parameters.text, tokenizer, paths.cache_folder())
+    _, dev_documents = split_documents(corpus, parameters.dev_share)
+    dev = dev_batches(
+        corpus,
+        dev_documents,
+        tokenizer,
+        max_length_tokens=parameters.max_length_tokens,
+        batch_size=_DEV_BATCH_SIZE,
+        examples=parameters.dev_examples,
+    )
+    return corpus, list(dev)
+
+
+def _pretrain(
+    model: BertForPreTraining,
+    tokenizer: PreTrainedTokenizerFast,
+    parameters: BurnIn,
+    optimization: training.Optimization,
+    *,
+    accelerator: Accelerator,
+    seed: int,
+    schedule: Schedule,
+    criterion: Criterion,
+    folder: Path,
+) -> rows.Rows:
+    corpus, dev = prepare(parameters, tokenizer)
+    train_documents, _ = split_documents(corpus, parameters.dev_share)
+    examples = PretrainingExamples(
+        corpus,
+        train_documents,
+        tokenizer,
+        max_length_tokens=parameters.max_length_tokens,
+        batch_size=parameters.pretrain_batch_size,
+        seed=seed,
+        cache=paths.cache_folder(),
+    )
+    pruner = Pruner.following(model, schedule, criterion)
+
+    def evaluated(step: int) -> training.History:
+        metrics = evaluate(model, dev, accelerator)
+        return [
+            {"step": step, "split": "dev", "metric": name, "value": value}
+            for name, value in metrics.items()
+        ]
+
+    trained = training.train(
+        PretrainingLoss(model, accelerator.num_processes),
+        examples.batch,
+        optimization,
+        accelerator=accelerator,
+        seed=seed,
+        folder=folder,
+        what=f"pre-training to sparsity {schedule.final:g}",
+        pruner=pruner,
+        evaluate=evaluated,
+        evaluate_after=_curve_points(optimization.steps),
+    )
+    history = trained.history
+    if optimization.steps == 0:
+        # Nothing trains, so the one mask update of one-shot pruning is all there is to do.
+        pruner.before_step(0)
+        history = evaluated(0)
+    pruner.check(schedule.final)
+    if accelerator.is_main_process:
+        models.save_pretrained(model, tokenizer, pruner.masks, folder / "model")
+    return rows.of_pretraining(
+        history,
+        arm=parameters.arm,
+        sparsity=schedule.final,
+        learning_rate=optimization.learning_rate,
+        seed=parameters.seed_of_run(),
+    )
+
+
+def _curve_points(steps: int, points: int = 10) -> set[int]:
+    """Steps after which the dev set is evaluated: the last one, and some on the way."""
+    return {round(steps * point / points) for point in range(1, points + 1)} - {0}
+
+
+def _summed_losses(
+    mlm_logits: Tensor, nsp_logits: Tensor, batch: PretrainingBatch
+) -> tuple[Tensor, Tensor]:
+    mlm = functional.cross_entropy(mlm_logits.float(), batch.masked_labels, reduction="sum")
+    nsp = functional.cross_entropy(nsp_logits.float(), batch.next_sentence_labels, reduction="sum")
+    return mlm, nsp
+
+
+def _tokenizer(parameters: BurnIn) -> PreTrainedTokenizerFast:
+    if named := parameters.tokenizer or parameters.model:
+        return load_tokenizer(named)
+    return wordpiece(parameters.text, parameters.vocabulary_size, paths.cache_folder())

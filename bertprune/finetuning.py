@@ -138,9 +138,7 @@ def information_deletion(
     )
 
 
-def prune_after_finetune(
-    parameters: PruneAfterFinetune, upstream: Path, folder: Path
-) -> rows.Rows:
+def prune_after_finetune(parameters: PruneAfterFinetune, upstream: Path, folder: Path) -> rows.Rows:
     """Prune the fine-tuned dense models in `upstream` in one shot, then fine-tune on.
 
     Epochs are counted from the start of recovery.
@@ -165,9 +163,7 @@ def prune_after_finetune(
     )
 
 
-def _each(
-    parameters: Finetune, folder: Path, run: Callable[[str, float], rows.Rows]
-) -> rows.Rows:
+def _each(parameters: Finetune, folder: Path, run: Callable[[str, float], rows.Rows]) -> rows.Rows:
     """Rows of `run` for each task and learning rate; those that are finished are not repeated."""
     parts = []
     for name in parameters.task:
@@ -247,7 +243,9 @@ def _finetune(
         pruner.check(parameters.sparsity)
         if keep is not None and accelerator.is_main_process:
             tokenizer = load_tokenizer(str(start))
-            models.save_pretrained(model, tokenizer, pruner.masks, keep / _name(name, learning_rate))
+            models.save_pretrained(
+                model, tokenizer, pruner.masks, keep / _name(name, learning_rate)
+            )
     return rows.of_history(
         history,
         arm=parameters.arm,

@@ -1,4 +1,4 @@
-"""Pre-training: masked language modelling and next-sentence prediction, with and without pruning."""
+"""Pre-training, with and without pruning: masked language model and next-sentence prediction."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ from bertprune.pruning.schedule import Schedule
 _DEV_BATCH_SIZE = 64
 
 
-def pretraining_logits(
-    model: BertForPreTraining, batch: PretrainingBatch
-) -> tuple[Tensor, Tensor]:
+def pretraining_logits(model: BertForPreTraining, batch: PretrainingBatch) -> tuple[Tensor, Tensor]:
     """MLM logits at the masked positions only (M, vocabulary), and NSP logits (B, 2).
 
     The vocabulary is by far the widest matrix product of BERT, and most positions have no label:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,10 @@ from accelerate import Accelerator
 from torch import nn
 
 from bertprune import training
+from bertprune.data.examples import PretrainingBatch
+from bertprune.errors import UserError
 from bertprune.models import Shape, fresh_model
 from bertprune.pretraining import PretrainingLoss
-from bertprune.data.examples import PretrainingBatch
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
@@ -67,10 +67,9 @@ def _trained(folder: Path, stop_after: int | None = None) -> tuple[nn.Module, Pr
 
 
 @pytest.fixture
-def save_always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     monkeypatch.setattr(training, "_SAVING_SHARE", 1e9)
-    yield
 
 
 @pytest.mark.usefixtures("save_always")
@@ -127,7 +126,9 @@ def test_a_loss_that_is_not_finite_names_step_and_checkpoint(tmp_path: Path) -> 
             bad = batch.input_ids[0, 0] == _batch(7).input_ids[0, 0]
             return super().forward(batch) * (float("nan") if bad else 1.0)
 
-    first_bad = next(s for s in range(STEPS) if _batch(s).input_ids[0, 0] == _batch(7).input_ids[0, 0])
+    first_bad = next(
+        s for s in range(STEPS) if _batch(s).input_ids[0, 0] == _batch(7).input_ids[0, 0]
+    )
     with pytest.raises(training.NonFiniteLoss, match=rf"loss is nan at step {first_bad}") as error:
         training.train(
             Spoilt(model),
@@ -165,5 +166,5 @@ def test_biases_and_layer_norms_do_not_decay() -> None:
 
 def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / training.CHECKPOINT_FILE).write_bytes(b"not a checkpoint")
-    with pytest.raises(training.UserError, match="delete it to train anew"):
+    with pytest.raises(UserError, match="delete it to train anew"):
         _trained(tmp_path)

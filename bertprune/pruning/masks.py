@@ -66,7 +66,7 @@ def pruned_count(sparsity: float, size: int) -> int:
 
 
 def magnitude_mask(weight: Tensor, sparsity: float) -> Tensor:
-    """Keep-mask (bool, shape of `weight`) that prunes exactly round(sparsity * n) smallest magnitudes.
+    """Keep-mask (bool, shape of `weight`) that prunes exactly the round(sparsity * n) smallest.
 
     Ties fall to the earlier position, so the count never depends on the data.
     Raises ValueError if sparsity is outside [0, 1] or a weight is not finite.
@@ -77,7 +77,7 @@ def magnitude_mask(weight: Tensor, sparsity: float) -> Tensor:
 
 
 def local_magnitude_masks(weights: Weights, sparsity: float) -> Masks:
-    """Matrix-local masks: each matrix to the same sparsity, with its own threshold (the paper, 3.1)."""
+    """Matrix-local masks: each matrix to the same sparsity, with a threshold of its own."""
     return {name: magnitude_mask(weight, sparsity) for name, weight in weights.items()}
 
 
@@ -112,7 +112,7 @@ def random_masks(weights: Weights, sparsity: float, seed: int) -> Masks:
 
 
 def _keep_largest(magnitudes: Tensor, count: int) -> Tensor:
-    """Keep all but the `count` smallest of `magnitudes` (1-D, non-negative), by selection, not sort."""
+    """Keep all but the `count` smallest `magnitudes` (1-D, non-negative): a selection, no sort."""
     if not bool(torch.isfinite(magnitudes).all()):
         raise ValueError("cannot rank magnitudes: a weight is not finite")
     if count == 0:
@@ -137,7 +137,7 @@ def pruned_entries(mask: Tensor) -> int:
 
 
 def mask_difference(first: Masks, second: Masks) -> float:
-    """Share of entries in which two sets of masks of the same matrices differ (the paper, figure 3)."""
+    """Share of entries in which two sets of masks of the same matrices differ (figure 3)."""
     if first.keys() != second.keys():
         raise ValueError(f"masks of different matrices: {set(first) ^ set(second)}")
     differing = sum(int((first[name] != second[name]).sum()) for name in first)

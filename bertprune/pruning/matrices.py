@@ -1,5 +1,7 @@
 """Which matrices: the paper's prunable matrices of a BERT."""
 
+from typing import Any
+
 from torch import nn
 
 _IN_A_LAYER = (
@@ -23,7 +25,7 @@ def prunable_matrices(model: nn.Module) -> dict[str, nn.Parameter]:
     `model` is a `BertModel` or has one as `.bert`. The names are those of the `BertModel`'s
     parameters, so that the masks of a pre-trained model fit the fine-tuned one.
     """
-    encoder = getattr(model, "bert", model)
+    encoder: Any = getattr(model, "bert", model)
     parameters = dict(encoder.named_parameters())
     names = ["embeddings.word_embeddings.weight"]
     for layer in range(encoder.config.num_hidden_layers):

@@ -82,7 +82,7 @@ class Pruner:
             weight.mul_(self.masks[name])
 
     def check(self, sparsity: float) -> None:
-        """Raise RealisedSparsityError unless masks and weights have `sparsity`, matrix by matrix."""
+        """Raise RealisedSparsityError unless masks and weights have exactly `sparsity`."""
         self._criterion.check(self.masks, sparsity)
         for name, weight in self._weights.items():
             if moved := int(weight.detach()[~self.masks[name]].count_nonzero()):

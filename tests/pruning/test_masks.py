@@ -1,5 +1,8 @@
 """Masks: exact counts, ties, nesting, and agreement with torch's own pruning."""
 
+import itertools
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -58,7 +61,7 @@ def test_masks_of_growing_sparsity_are_nested() -> None:
         lambda s: global_magnitude_masks(weights, s),
         lambda s: random_masks(weights, s, seed=3),
     ):
-        for low, high in zip(SPARSITIES, SPARSITIES[1:], strict=False):
+        for low, high in itertools.pairwise(SPARSITIES):
             for name in weights:
                 assert not (one(high)[name] & ~one(low)[name]).any()
 
@@ -66,7 +69,7 @@ def test_masks_of_growing_sparsity_are_nested() -> None:
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
 def test_local_masks_are_those_of_torch_prune(sparsity: float) -> None:
     for weight in _weights().values():
-        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        layer: Any = nn.Linear(weight.shape[1], weight.shape[0])
         layer.weight.data = weight.clone()
         prune.l1_unstructured(layer, "weight", amount=pruned_count(sparsity, weight.numel()))
         assert torch.equal(magnitude_mask(weight, sparsity), layer.weight_mask.bool())
@@ -75,7 +78,9 @@ def test_local_masks_are_those_of_torch_prune(sparsity: float) -> None:
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
 def test_global_masks_are_those_of_torch_prune(sparsity: float) -> None:
     weights = _weights()
-    layers = {name: nn.Linear(w.shape[1], w.shape[0]) for name, w in weights.items()}
+    layers: dict[str, Any] = {
+        name: nn.Linear(w.shape[1], w.shape[0]) for name, w in weights.items()
+    }
     for name, layer in layers.items():
         layer.weight.data = weights[name].clone()
     total = sum(w.numel() for w in weights.values())

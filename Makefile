@@ -1,0 +1,56 @@
+# Everything starts from a bare clone: needs Python 3.11 or newer and make, brings the rest into .venv.
+
+PYTHON ?= python3
+STUDY ?= ci
+
+VENV := .venv
+BIN := $(VENV)/bin
+PINS := pyproject.toml constraints.txt constraints-cpu.txt
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+
+# Held to the tested versions; torch only where there is no GPU.
+GPU = $(shell nvidia-smi -L >/dev/null 2>&1 && echo yes)
+CONSTRAINTS = -c constraints.txt $(if $(GPU),,-c constraints-cpu.txt)
+PIP_INSTALL = $(BIN)/python -m pip install $(CONSTRAINTS)
+
+.DEFAULT_GOAL := help
+.PHONY: help install book test lab clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
+
+install: $(VENV)/.installed  ## make .venv and install everything (about 3 minutes, once)
+
+book: $(VENV)/.installed  ## run the study STUDY (default: ci) and build its book
+	$(BIN)/bertprune sweep $(STUDY)
+	$(BIN)/bertprune book $(STUDY)
+
+test: export HF_HUB_OFFLINE := 1
+test: $(VENV)/.installed-dev  ## lint, check the types, run the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lab: $(VENV)/.installed-lab  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+clean:  ## remove .venv and the built pages; runs and caches stay
+	rm -rf $(VENV) _build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "bertprune needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# PyPI's torch for Linux brings several GB of CUDA, so without a GPU the CPU build goes in first:
+# from PyTorch's own index where it can be reached (asked once, for this one package).
+$(VENV)/.installed: $(PINS) | $(VENV)/bin/python
+	$(if $(GPU),,$(PIP_INSTALL) --no-deps --retries 0 --extra-index-url $(TORCH_CPU_INDEX) torch)
+	$(PIP_INSTALL) -e .
+	touch $@
+
+# The extras `dev` and `lab`.
+$(VENV)/.installed-%: $(VENV)/.installed
+	$(PIP_INSTALL) -e '.[$*]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Text, tokens, pre-training examples and classification tasks."""

@@ -1,0 +1,388 @@
+"""Classification tasks in the GLUE layout: declarations, tables, batches and metrics."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+import xxhash
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from bertprune.data import templates
+from bertprune.data.documents import HUB_NAME
+from bertprune.data.files import file_key, open_parquet
+from bertprune.data.hub import check_hub, load_rows
+from bertprune.errors import UserError, did_you_mean
+from bertprune.paths import resolve
+
+GLUE = "nyu-mll/glue"
+DECLARATION = "task.yaml"
+LABEL = "label"
+BATCHES_SORTED_TOGETHER = 50
+Metric = Literal["accuracy", "f1", "matthews"]
+METRICS: tuple[Metric, ...] = ("accuracy", "f1", "matthews")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What has to be known of a task beside its tables."""
+
+    name: str
+    columns: tuple[str, ...]  # one or two columns of text
+    labels: tuple[str, ...]  # in the order of their numbers
+    metrics: tuple[Metric, ...] = ("accuracy",)
+    train_split: str = "train"
+    dev_split: str = "validation"
+
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task(
+            "mnli",
+            ("premise", "hypothesis"),
+            ("entailment", "neutral", "contradiction"),
+            dev_split="validation_matched",
+        ),
+        Task(
+            "qqp",
+            ("question1", "question2"),
+            ("not_duplicate", "duplicate"),
+            metrics=("accuracy", "f1"),
+        ),
+        Task("qnli", ("question", "sentence"), ("entailment", "not_entailment")),
+        Task("sst2", ("sentence",), ("negative", "positive")),
+        Task(
+            "cola",
+            ("sentence",),
+            ("unacceptable", "acceptable"),
+            metrics=("accuracy", "matthews"),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The two splits; each frame has the task's text columns and `label`."""
+
+    task: Task
+    train: pd.DataFrame
+    dev: pd.DataFrame
+
+
+def find_task(name: str, source: str = GLUE) -> Task:
+    """The declaration of `name`: the reader's own in the folder `source`, else one of TASKS."""
+    folder = resolve(source)
+    own = folder / name / DECLARATION
+    if own.is_file():
+        return _read_declaration(own)
+    if name in TASKS:
+        return TASKS[name]
+    valid = {*TASKS, *(file.parent.name for file in folder.glob(f"*/{DECLARATION}"))}
+    raise UserError(
+        f"unknown task {name!r}: {did_you_mean(name, valid)} (a task of your own is a folder with "
+        f"{DECLARATION} and its tables, inside a local folder of tasks)"
+    )
+
+
+def check_task(name: str, source: str = GLUE) -> None:
+    """Raise UserError, before any work, if the task is unknown or its tables cannot be used.
+
+    Local tables are read through, which takes a second at most; the Hub is only asked whether it
+    has them.
+    """
+    if source == templates.SOURCE or resolve(source).is_dir():
+        load_task(name, source)
+    else:
+        find_task(name, source)
+        repository, revision = _hub_name(source)
+        check_hub(repository, kind="dataset", revision=revision, instead=_folder_wanted(source))
+
+
+def load_task(name: str, source: str = GLUE) -> TaskData:
+    """Both splits of a task from a folder, the Hub data set `owner/name`, or "templates".
+
+    Raises UserError naming file, row and value for a missing text or a label out of range.
+    """
+    task = find_task(name, source)
+    if source == templates.SOURCE:
+        return TaskData(task, *_template_frames(task))
+    train, dev = (
+        pd.concat(
+            [_checked(table, task, where) for where, table in _tables(task, split, source)],
+            ignore_index=True,
+        )
+        for split in (task.train_split, task.dev_split)
+    )
+    return TaskData(task, train, dev)
+
+
+def task_key(name: str, source: str = GLUE) -> str:
+    """Hex hash of a task's declaration and tables: local ones by content, the Hub's by name."""
+    task = find_task(name, source)
+    digest = xxhash.xxh3_128(repr(task).encode())
+    folder = resolve(source)
+    if source == templates.SOURCE:
+        for frame in _template_frames(task):
+            digest.update(frame.to_csv().encode())
+    elif folder.is_dir():
+        for split in (task.train_split, task.dev_split):
+            for file in _split_files(folder, task, split):
+                digest.update(file_key(file).encode())
+    else:
+        digest.update(repr(_hub_name(source)).encode())
+    return digest.hexdigest()
+
+
+def _read_declaration(file: Path) -> Task:
+    """A reader's own task: a mapping with the keys of `Task`; the name is the folder's."""
+    try:
+        declared = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not YAML: {error}") from error
+    if not isinstance(declared, dict):
+        raise UserError(f"{file} must map keys to values: columns, labels, ...")
+    valid = [field.name for field in fields(Task) if field.name != "name"]
+    for key in declared:
+        if key not in valid:
+            raise UserError(f"{file}: unknown key {key!r}: {did_you_mean(str(key), valid)}")
+    for key in ("columns", "labels", "metrics"):
+        value = declared.get(key, [] if key != "metrics" else ["accuracy"])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise UserError(f"{file}: {key} is {value!r}, it must be a list of strings")
+        declared[key] = tuple(value)
+    for key in ("train_split", "dev_split"):
+        if not isinstance(declared.get(key, ""), str):
+            raise UserError(f"{file}: {key} is {declared[key]!r}, it must be a string")
+    task = Task(name=file.parent.name, **declared)
+    if len(task.columns) not in (1, 2):
+        raise UserError(f"{file}: columns has {len(task.columns)} names, it must have 1 or 2")
+    if len(set(task.labels)) != len(task.labels) or len(task.labels) < 2:
+        raise UserError(f"{file}: labels is {list(task.labels)}, it must be 2 or more names")
+    for metric in task.metrics:
+        if metric not in METRICS:
+            raise UserError(f"{file}: unknown metric {metric!r}: {did_you_mean(metric, METRICS)}")
+    return task
+
+
+def _template_frames(task: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
+    if task.name not in templates.TASKS:
+        raise UserError(
+            f"the task source {templates.SOURCE!r} has no task {task.name!r}: "
+            f"{did_you_mean(task.name, templates.TASKS)}"
+        )
+    return templates.task(task.name)
+
+
+def _tables(task: Task, split: str, source: str) -> Iterator[tuple[str, pa.Table]]:
+    """The tables of a split, each with where it is from."""
+    folder = resolve(source)
+    if folder.is_dir():
+        for file in _split_files(folder, task, split):
+            with open_parquet(file) as parquet:
+                yield str(file), parquet.read()
+        return
+    repository, revision = _hub_name(source)
+    rows = load_rows(
+        repository, task.name, split, revision=revision, instead=_folder_wanted(source)
+    )
+    yield f"{source}, {task.name}, {split}", rows.with_format("arrow")[:]
+
+
+def _hub_name(source: str) -> tuple[str, str | None]:
+    """Repository and revision of `owner/name[@revision]`."""
+    named = HUB_NAME.fullmatch(source)
+    if source.startswith((".", "~")) or not named or named["config"]:
+        raise UserError(
+            f"task data {source!r}: give {_folder_wanted(source)}, or the Hub data set {GLUE!r}"
+        )
+    return named["repository"], named["revision"]
+
+
+def _folder_wanted(source: str) -> str:
+    return (
+        "a local folder with the tables as <task>/<split>.parquet "
+        f"(there is no folder {resolve(source)})"
+    )
+
+
+def _split_files(folder: Path, task: Task, split: str) -> list[Path]:
+    """The split's file, or its shards as the Hub names them."""
+    single = folder / task.name / f"{split}.parquet"
+    files = [single] if single.is_file() else sorted(single.parent.glob(f"{split}-*.parquet"))
+    if not files:
+        raise UserError(f"task {task.name!r}: there is no {single}")
+    return files
+
+
+def _check_columns(schema: pa.Schema, task: Task, where: str) -> None:
+    for column in (*task.columns, LABEL):
+        if column not in schema.names:
+            raise UserError(
+                f"{where}: task {task.name!r} needs a column {column!r}: "
+                f"{did_you_mean(column, schema.names)}"
+            )
+    for column in task.columns:
+        kind = schema.field(column).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise UserError(f"{where}: column {column!r} holds {kind}, it must hold strings")
+    kind = schema.field(LABEL).type
+    if not pa.types.is_integer(kind):
+        raise UserError(
+            f"{where}: column {LABEL!r} holds {kind}, it must hold integers, "
+            + ", ".join(f"{number} = {label}" for number, label in enumerate(task.labels))
+        )
+
+
+def _checked(table: pa.Table, task: Task, where: str) -> pd.DataFrame:
+    """The table's texts and labels; UserError for what is missing or out of range."""
+    _check_columns(table.schema, task, where)
+    table = table.select([*task.columns, LABEL])
+    if table.num_rows == 0:
+        raise UserError(f"{where} has no rows")
+    for column in table.column_names:
+        if table[column].null_count:
+            row = int(np.flatnonzero(table[column].is_null().to_numpy())[0])
+            raise UserError(f"{where}, row {row}: {column!r} is missing")
+    frame = table.to_pandas()
+    outside = np.flatnonzero((frame[LABEL] < 0) | (frame[LABEL] >= len(task.labels)))
+    if len(outside):
+        row = int(outside[0])
+        raise UserError(
+            f"{where}, row {row}: label {frame[LABEL].iloc[row]} is outside the range of task "
+            f"{task.name!r}, 0 to {len(task.labels) - 1}"
+        )
+    return frame
+
+
+@dataclass(frozen=True)
+class ClassificationBatch:
+    """Padded examples; `examples_total` counts those of all processes together."""
+
+    input_ids: Tensor  # (B, L) int64
+    token_type_ids: Tensor  # (B, L) int64
+    attention_mask: Tensor  # (B, L) int64
+    labels: Tensor  # (B,) int64
+    examples_total: int
+
+    def to(self, device: torch.device | str) -> "ClassificationBatch":
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)
+        }
+        return replace(self, **tensors)
+
+
+class TaskExamples:
+    """One split, tokenised once, as batches of like length.
+
+    Padding to the longest of a batch is most of the cost where sentences are short, so batches
+    are made of neighbours in length.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        task: Task,
+        tokenizer: PreTrainedTokenizerFast,
+        max_length_tokens: int,
+    ) -> None:
+        encoded = tokenizer(
+            *(frame[column].tolist() for column in task.columns),
+            truncation="longest_first",
+            max_length=max_length_tokens,
+            return_token_type_ids=True,
+            return_attention_mask=False,
+        )
+        ids, types = encoded["input_ids"], encoded["token_type_ids"]
+        self.labels = frame[LABEL].to_numpy(np.int64)
+        self.lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        self._ids = np.concatenate(ids).astype(np.int32)
+        self._types = np.concatenate(types).astype(np.int8)
+        self._padding = int(tokenizer.pad_token_id)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def order(self, epoch: int, seed: int, batch_size: int) -> list[NDArray[np.int64]]:
+        """Training batches of an epoch, as indices: a pure function of the arguments.
+
+        Shuffled, sorted by length inside stretches of some 50 batches, cut, and the batches
+        shuffled: random enough to train on, and even enough to pad little.
+        """
+        generator = np.random.default_rng([seed, epoch])
+        shuffled = generator.permutation(len(self))
+        stretch = batch_size * BATCHES_SORTED_TOGETHER
+        batches = [
+            batch
+            for start in range(0, len(self), stretch)
+            for batch in self._by_length(shuffled[start : start + stretch], batch_size)
+        ]
+        return [batches[number] for number in generator.permutation(len(batches))]
+
+    def sorted_batches(self, batch_size: int) -> list[NDArray[np.int64]]:
+        """Every example once, by length, for evaluation."""
+        return self._by_length(np.arange(len(self)), batch_size)
+
+    def batch(
+        self, indices: NDArray[np.int64], rank: int = 0, world: int = 1
+    ) -> ClassificationBatch:
+        """The examples `indices`, or process `rank`'s part of them, padded to the longest."""
+        mine = np.array_split(indices, world)[rank]
+        lengths = self.lengths[mine]
+        columns = np.arange(lengths.max(initial=1))
+        inside = columns < lengths[:, None]
+        where = np.where(inside, self._starts[mine][:, None] + columns, 0)
+        return ClassificationBatch(
+            input_ids=torch.from_numpy(
+                np.where(inside, self._ids[where], self._padding).astype(np.int64)
+            ),
+            token_type_ids=torch.from_numpy(
+                np.where(inside, self._types[where], 0).astype(np.int64)
+            ),
+            attention_mask=torch.from_numpy(inside.astype(np.int64)),
+            labels=torch.from_numpy(self.labels[mine]),
+            examples_total=len(indices),
+        )
+
+    def _by_length(self, indices: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+        ordered = indices[np.argsort(self.lengths[indices], kind="stable")]
+        return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+
+
+def compute_metrics(
+    task: Task, labels: NDArray[np.int64], predictions: NDArray[np.int64]
+) -> dict[str, float]:
+    """The task's metrics of predicted against true label numbers, each in [-1, 1]."""
+    if len(labels) != len(predictions) or not len(labels):
+        raise ValueError(f"{len(labels)} labels and {len(predictions)} predictions")
+    functions = {"accuracy": accuracy, "f1": f1, "matthews": matthews}
+    return {name: functions[name](labels, predictions) for name in task.metrics}
+
+
+def accuracy(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> float:
+    return float(np.mean(labels == predictions))
+
+
+def f1(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> float:
+    """F1 of label 1; 0 where it is neither true nor predicted anywhere."""
+    hits = np.sum((labels == 1) & (predictions == 1))
+    named = np.sum(labels == 1) + np.sum(predictions == 1)
+    return float(2 * hits / named) if named else 0.0
+
+
+def matthews(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> float:
+    """Matthews correlation of two label numberings (Gorodkin 2004); 0 where one is constant."""
+    classes = int(max(labels.max(), predictions.max())) + 1
+    true, predicted = np.eye(classes)[labels], np.eye(classes)[predictions]
+    true, predicted = true - true.mean(axis=0), predicted - predicted.mean(axis=0)
+    norm = np.sqrt(np.sum(true * true) * np.sum(predicted * predicted))
+    return float(np.sum(true * predicted) / norm) if norm else 0.0

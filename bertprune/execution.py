@@ -1,0 +1,187 @@
+"""Executing the notebook of one run with papermill."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import nbformat
+
+from bertprune import contracts, paths, studies
+from bertprune.contracts import Contract, Results
+from bertprune.errors import UserError, full_disk_is_user_error
+from bertprune.runs import EXPECTED_RUN, LOG_FILE, NOTEBOOK_FILE, Run, template
+
+_SECONDS_TO_END = 5.0
+
+
+def execute_in_order(runs: Iterable[Run]) -> None:
+    """Execute those of `runs` that are not done, one after another, showing their progress."""
+    for run in runs:
+        if not run.is_current():
+            print(f"{run.id}", file=sys.stderr)
+            execute(run, show=sys.stderr)
+
+
+def execute(run: Run, *, threads: int | None = None, show: IO[str] | None = None) -> str:
+    """Execute the notebook of `run`; its result appears in `run.folder`, whole or not at all.
+
+    `threads` is how many the kernel may use (all cores by default); what the notebook prints goes
+    to the run's log and to `show`. Raises UserError if the notebook fails, with what it said.
+    Gives the run's id.
+    """
+    folder = run.partial_folder
+    with _only_one(run):
+        with full_disk_is_user_error(folder):
+            run.reopen()
+            folder.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        with (folder / LOG_FILE).open("a") as log:
+            _execute_notebook(
+                run.parameters, folder / NOTEBOOK_FILE, run.id, threads, _Both(log, show)
+            )
+        with full_disk_is_user_error(folder):
+            tidy(folder / NOTEBOOK_FILE)
+        run.finish(folder / NOTEBOOK_FILE, time.monotonic() - started)
+    return run.id
+
+
+def execute_results(parameters: Results) -> Path:
+    """Execute the results notebook; gives the executed one, which appears whole or not at all.
+
+    Raises UserError for an unknown study before a kernel starts, and if the notebook fails.
+    """
+    study = studies.load(parameters.study, parameters.changes)
+    folder = paths.runs_folder() / parameters.notebook / study.name
+    unfinished = folder / f"unfinished-{NOTEBOOK_FILE}"
+    with full_disk_is_user_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LOG_FILE).open("w") as log:
+            _execute_notebook(
+                parameters, unfinished, f"results of {study.name}", None, _Both(log, None)
+            )
+        tidy(unfinished)
+        unfinished.replace(folder / NOTEBOOK_FILE)
+    return folder / NOTEBOOK_FILE
+
+
+def tidy(file: Path) -> None:
+    """Take out of an executed notebook what is no result: progress bars, paths of this machine."""
+    notebook = nbformat.read(file, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    settings = notebook.metadata.get("papermill", {})
+    for name in ("input_path", "output_path"):
+        settings[name] = Path(settings.get(name) or "").name
+    nbformat.write(notebook, file)
+
+
+def _execute_notebook(
+    parameters: Contract, output: Path, name: str, threads: int | None, show: _Both
+) -> None:
+    with warnings.catch_warnings():
+        # Its progress bar asks for ipywidgets, which nobody needs here.
+        warnings.simplefilter("ignore")
+        import papermill
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    class QuietKernelManager(AsyncKernelManager):
+        """Talks to the kernel over files, not over TCP ports that anyone on the machine sees."""
+
+        transport = "ipc"
+
+    settings = {
+        "BERTPRUNE_ROOT": str(paths.root()),
+        EXPECTED_RUN: name,
+        "TOKENIZERS_PARALLELISM": "true",
+    }
+    # Threads that wait for each other by spinning make a step ten times slower as soon as another
+    # process wants a core too; sleeping costs nothing measurable when none does.
+    settings["OMP_WAIT_POLICY"] = "passive"
+    if threads is not None:
+        settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    with _environment(settings):
+        try:
+            papermill.execute_notebook(
+                str(template(parameters.notebook)),
+                str(output),
+                parameters=contracts.as_values(parameters),
+                kernel_name="python3",
+                cwd=str(paths.root()),
+                progress_bar=False,
+                stdout_file=show,
+                stderr_file=show,
+                kernel_manager_class=QuietKernelManager,
+            )
+        except PapermillExecutionError as error:
+            said = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
+            if error.ename == "KeyboardInterrupt":
+                raise KeyboardInterrupt(error.evalue) from None
+            raise UserError(f"{name} failed: {said} (all it said: {output.parent})") from error
+        except DeadKernelError as error:
+            raise UserError(
+                f"{name}: its kernel was killed, perhaps for lack of memory; give the same "
+                f"command again to go on from its last checkpoint (log: {show.name})"
+            ) from error
+
+
+class _Both:
+    """A text stream that writes to a file, and to another stream where there is one."""
+
+    def __init__(self, file: IO[str], other: IO[str] | None) -> None:
+        self.name = file.name
+        self._streams = [file] if other is None else [file, other]
+
+    def write(self, text: str) -> None:
+        for stream in self._streams:
+            stream.write(text)
+
+    def flush(self) -> None:
+        for stream in self._streams:
+            stream.flush()
+
+
+@contextmanager
+def _only_one(run: Run) -> Iterator[None]:
+    """Hold the run's lock, which the system frees when this process ends in whatever way."""
+    file = run.partial_folder.parent / f"{run.partial_folder.name}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    patience = time.monotonic() + _SECONDS_TO_END
+    with file.open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                # The worker of a sweep that was killed takes a moment to notice.
+                if time.monotonic() > patience:
+                    raise UserError(
+                        f"{run.id} is being executed by another process: wait for it, or stop it "
+                        "first"
+                    ) from None
+                time.sleep(0.2)
+        yield
+
+
+@contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    before: dict[str, Any] = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

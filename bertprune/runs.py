@@ -1,0 +1,399 @@
+"""Runs: one execution of one notebook with one set of parameters, and where its result lies.
+
+A run's identity is a hash over what determines its result: its parameters, the code it reaches,
+its data, and its upstream run. While it is in work its folder is `runs/.partial/<id>`; when it is
+done the folder gets its name `runs/<id>` by one rename, so that what is there is whole.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import html
+import importlib
+import importlib.util
+import json
+import os
+import platform
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from bertprune import __version__, contracts, paths
+from bertprune.contracts import BurnIn, Finetune, PrunePretrain
+from bertprune.errors import UserError, full_disk_is_user_error
+from bertprune.rows import Rows
+from bertprune.rows import read as read_rows
+from bertprune.rows import write as write_rows
+
+# Modules that a result passes through without being changed by them.
+_NEUTRAL_MODULES = {f"bertprune.{name}" for name in ("contracts", "errors", "paths", "progress")}
+_PAGE_NEUTRAL_MODULES = _NEUTRAL_MODULES | {"bertprune.runs"}
+_VERSIONED = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "pandas")
+
+# Parameters that say where something lies; what counts is its content.
+_PLACES = {"text", "model", "tokenizer", "task_data"}
+
+# Environment variable with the id of the run that a kernel was started for.
+EXPECTED_RUN = "BERTPRUNE_RUN"
+
+RECORD_FILE = "record.json"
+NOTEBOOK_FILE = "notebook.ipynb"
+ROWS_FILE = "rows.csv"
+FACTS_FILE = "facts.json"
+LOG_FILE = "log.txt"
+PROGRESS_FILE = "progress.json"
+TRIES_FILE = "tries"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One notebook with one set of parameters."""
+
+    parameters: BurnIn
+
+    @classmethod
+    def of(cls, parameters: BurnIn) -> Run:
+        """The run of `parameters`, with those that do not matter there set to their defaults."""
+        return cls(parameters.canonical())
+
+    @property
+    def notebook(self) -> str:
+        return self.parameters.notebook
+
+    @cached_property
+    def upstream(self) -> Run | None:
+        """The run whose model this one starts from."""
+        parameters = self.parameters.upstream()
+        return Run.of(parameters) if parameters else None
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What determines the result: parameters, code, data, upstream run."""
+        p = self.parameters
+        own = contracts.own_values(p)
+        data: dict[str, str] = {}
+        # Data and models go by their content, wherever they lie.
+        if self.upstream is None:
+            from bertprune.data.documents import text_key
+            from bertprune.models import model_key
+
+            data["text"] = text_key(p.text)
+            for name in ("model", "tokenizer"):
+                if named := getattr(p, name):
+                    data[name] = model_key(named)
+        if isinstance(p, Finetune):
+            from bertprune.data.tasks import task_key
+
+            data |= {name: task_key(name, p.task_data) for name in p.task}
+        own = {name: value for name, value in own.items() if name not in _PLACES}
+        return {
+            "notebook": self.notebook,
+            "parameters": own,
+            "data": data,
+            "code": code_key(p.work.split(":")[0]),
+            "upstream": self.upstream.id if self.upstream else None,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        """`<notebook>/<what it is>-<hash of its identity>`, also its folder below `runs/`."""
+        digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
+        return f"{self.notebook}/{self.slug}-{digest[:10]}"
+
+    @property
+    def slug(self) -> str:
+        """What the run is, in short: not unique, but readable."""
+        p = self.parameters
+        if not isinstance(p, PrunePretrain):
+            return f"{Path(p.model).name or 'fresh'}-seed{p.burn_in_seed}"
+        parts = [*p.task] if isinstance(p, Finetune) else []
+        parts += ["random"] if p.method == "random" else []
+        return "-".join([*parts, f"{p.sparsity:.2f}", f"seed{p.seed}"])
+
+    @property
+    def folder(self) -> Path:
+        """Where the result lies once the run is done."""
+        return paths.runs_folder() / self.id
+
+    @property
+    def partial_folder(self) -> Path:
+        """Where the run is in work."""
+        return paths.runs_folder() / ".partial" / self.id.replace("/", "-")
+
+    def is_done(self) -> bool:
+        """Whether the result is there and was made with these parameters."""
+        if not (self.folder / RECORD_FILE).exists():
+            return False
+        then, now = self.record()["parameters"], contracts.as_values(self.parameters)
+        # A default that was changed since does not show in the identity, but here it does. Where
+        # the data lie does not matter, since their content is in the identity.
+        return all(then[name] == now[name] for name in then.keys() & now.keys() - _PLACES)
+
+    def is_current(self) -> bool:
+        """Whether the run is done, and its page is what the present notebook would show."""
+        return self.is_done() and self.record()["page"] == page_key(self.notebook)
+
+    def record(self) -> dict[str, Any]:
+        return _read_json(self.folder / RECORD_FILE)
+
+    def rows(self) -> Rows:
+        """The tidy rows of a run that is done, with its notebook and id."""
+        return read_rows(self.folder / ROWS_FILE).assign(notebook=self.notebook, run=self.id)
+
+    @property
+    def model_folder(self) -> Path:
+        """The Hugging Face folder that the run leaves for those downstream."""
+        return self.folder / "model"
+
+    def check_inputs(self) -> None:
+        """Raise UserError for text, model, tokenizer or task data that cannot be had."""
+        from bertprune.data.documents import check_text
+        from bertprune.data.tasks import check_task
+        from bertprune.models import check_model
+
+        p = self.parameters
+        check_text(p.text)
+        if p.model:
+            check_model(p.model)
+        if p.tokenizer and not paths.resolve(p.tokenizer).is_dir() and p.tokenizer.count("/") != 1:
+            raise UserError(f"there is no tokenizer folder {paths.resolve(p.tokenizer)}")
+        if isinstance(p, Finetune):
+            for name in p.task:
+                check_task(name, p.task_data)
+
+    def work(self) -> Rows:
+        """Do the run's work, or take up what is there already, and give its rows.
+
+        What is finished lies in the run's folder, what was interrupted goes on in the partial
+        one. The upstream run must be done: see `begin`.
+        """
+        for folder in (self.folder, self.partial_folder):
+            if (folder / ROWS_FILE).exists():
+                return read_rows(folder / ROWS_FILE)
+        from bertprune import progress, training
+
+        module, function = self.parameters.work.split(":")
+        folder = self.partial_folder
+        folder.mkdir(parents=True, exist_ok=True)
+        progress.report_to(folder / PROGRESS_FILE)
+        tries = _count_try(folder / TRIES_FILE)
+        started = time.monotonic()
+        upstream = self.upstream.model_folder if self.upstream else None
+        found: Rows = getattr(importlib.import_module(module), function)(
+            self.parameters, upstream, folder
+        )
+        if training.is_main_process():
+            facts = _facts(time.monotonic() - started) | {"tries": tries}
+            with full_disk_is_user_error(folder):
+                (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1))
+                (folder / training.CHECKPOINT_FILE).unlink(missing_ok=True)
+                write_rows(found, folder / ROWS_FILE)
+        progress.report_to(None)
+        return found
+
+    def model_files(self) -> Path:
+        """The model folder of this run, done or still in work."""
+        done = self.model_folder
+        return done if done.exists() else self.partial_folder / "model"
+
+    def finish(self, executed: Path, wall_time_s: float) -> None:
+        """Make the partial folder, with its `executed` notebook, the run's result."""
+        facts = _read_json(self.partial_folder / FACTS_FILE)
+        record = {
+            "id": self.id,
+            "notebook": self.notebook,
+            "parameters": contracts.as_values(self.parameters),
+            "identity": self.identity,
+            "page": page_key(self.notebook),
+            "notebook_sha256": hashlib.sha256(executed.read_bytes()).hexdigest(),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "notebook_wall_time_s": round(wall_time_s, 2),
+            **facts,
+        }
+        with full_disk_is_user_error(self.partial_folder):
+            file = self.partial_folder / RECORD_FILE
+            file.write_text(json.dumps(record, indent=1) + "\n")
+        (self.partial_folder / PROGRESS_FILE).unlink(missing_ok=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        os.replace(self.partial_folder, self.folder)
+
+    def reopen(self) -> None:
+        """Put a result whose page is out of date back in work; what was trained is kept."""
+        if self.is_done() and not self.partial_folder.exists():
+            self.partial_folder.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.folder, self.partial_folder)
+            (self.partial_folder / RECORD_FILE).unlink()
+        elif self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def _repr_html_(self) -> str:
+        """The table of parameters that a notebook shows."""
+        helps = contracts.help_of(type(self.parameters))
+        values = contracts.as_values(self.parameters)
+        changed = contracts.own_values(self.parameters)
+        lines = [
+            f"<tr><td>{'<b>' if name in changed else ''}<code>{name}</code></td>"
+            f"<td><code>{html.escape(str(value))}</code></td>"
+            f"<td>{html.escape(helps[name])}</td></tr>"
+            for name, value in values.items()
+        ]
+        upstream = f", from <code>{self.upstream.id}</code>" if self.upstream else ""
+        return (
+            f"<p>Run <code>{self.id}</code>{upstream}</p>"
+            "<details><summary>All parameters</summary>"
+            "<table><thead><tr><th>parameter</th><th>value</th><th>meaning</th></tr></thead>"
+            f"<tbody>{''.join(lines)}</tbody></table></details>"
+        )
+
+
+def begin(notebook: str, namespace: Mapping[str, Any]) -> Run:
+    """The run of `notebook` with the parameters that the notebook's variables have.
+
+    Called by a notebook with `globals()` after its parameters cell. An upstream run that is not
+    done yet is executed first, as on the command line. Raises UserError for bad parameters.
+    """
+    run = Run.of(contracts.parse_namespace(contracts.contract_of_run(notebook), namespace))
+    run.check_inputs()
+    missing = [upstream for upstream in lineage(run) if not upstream.is_done()]
+    if missing:
+        from bertprune.execution import execute_in_order
+
+        print(f"This run starts from {len(missing)} that must be executed first.")
+        execute_in_order(missing)
+    return run
+
+
+def lineage(run: Run) -> list[Run]:
+    """The upstream runs of `run`, the first one to do first."""
+    return [*lineage(run.upstream), run.upstream] if run.upstream else []
+
+
+def template(notebook: str) -> Path:
+    """The notebook that runs execute."""
+    return paths.root() / "notebooks" / f"{notebook}.ipynb"
+
+
+@lru_cache(maxsize=64)
+def code_key(module: str) -> str:
+    """Hash of the code of `module` and of all modules of the package that it imports.
+
+    Comments, docstrings and layout do not count.
+    """
+    return _modules_key([module], _NEUTRAL_MODULES)
+
+
+def page_key(notebook: str) -> str:
+    """Hash of what a page shows beside the result: the notebook's cells and the code they reach
+    for tables and figures."""
+    cells = nbformat.read(template(notebook), as_version=4).cells
+    sources = [c.source for c in cells if "parameters" not in c.metadata.get("tags", ())]
+    code = "\n".join(c.source for c in cells if c.cell_type == "code")
+    reached = _modules_key(sorted(_imported(ast.parse(code))), _PAGE_NEUTRAL_MODULES)
+    return hashlib.sha256("\0".join([*sources, reached]).encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=64)
+def _module_source(file: Path, mtime_ns: int) -> tuple[set[str], str]:
+    tree = ast.parse(file.read_text())
+    return _imported(tree), _canonical(tree)
+
+
+def _modules_key(start: Iterable[str], neutral: set[str]) -> str:
+    waiting, sources = list(start), {}
+    while waiting:
+        module = waiting.pop()
+        if module in sources or module in neutral:
+            continue
+        file = _module_file(module)
+        if file is not None:
+            imported, sources[module] = _module_source(file, file.stat().st_mtime_ns)
+            waiting += imported
+    text = "\n".join(f"{module}\n{source}" for module, source in sorted(sources.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _module_file(module: str) -> Path | None:
+    """The file of a module of this package; None for a name that is no module."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    """Names in `bertprune` that are imported anywhere in `tree`; some are modules."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "bertprune"} - {"bertprune"}
+
+
+def _canonical(node: Any) -> str:
+    """`node` of a syntax tree as text, the same in every version of Python; no docstrings."""
+    if isinstance(node, list):
+        return "[" + ",".join(_canonical(one) for one in node) + "]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        node.body = [one for one in node.body if not _is_docstring(one)]
+    parts = [
+        f"{name}={_canonical(value)}"
+        for name, value in ast.iter_fields(node)
+        if value is not None and value != []
+    ]
+    return f"{type(node).__name__}({','.join(parts)})"
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _facts(wall_time_s: float) -> dict[str, Any]:
+    """Where and with what the work was done."""
+    import torch
+
+    versions = {"python": platform.python_version(), "bertprune": __version__}
+    versions |= {name: metadata.version(name) for name in _VERSIONED}
+    gpu = torch.cuda.is_available()
+    # Linux counts in kB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "versions": versions,
+        "device": torch.cuda.get_device_name() if gpu else f"CPU ({platform.machine()})",
+        "threads": torch.get_num_threads(),
+        "wall_time_s": round(wall_time_s, 2),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if gpu else 0,
+    }
+
+
+def _count_try(file: Path) -> int:
+    """How often this work was begun: more than once, and the wall time is of the last try."""
+    tries = len(file.read_text()) + 1 if file.exists() else 1
+    file.write_text("|" * tries)
+    return tries
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    found = json.loads(file.read_text())
+    return found if isinstance(found, dict) else {}

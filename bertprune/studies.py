@@ -1,0 +1,247 @@
+"""Studies: YAML files that say which notebooks, over which grid, at which sizes.
+
+title: ...
+description: ...
+caution: ...             # what a reader must not take from it; stands on every page of its book
+parameters: {...}        # for every notebook that has them; names as in the contracts
+grid:                    # every combination is a run of each arm
+  sparsity: [0.0, 0.5]
+  task: [sst2, cola]
+  seed: [0]
+arms:                    # any of the four, each with parameters of its own
+  prune_pretrain: {}
+  information_deletion: {epochs: 13}
+exceptions:              # parameters at some points of the grid
+  - {arm: information_deletion, sparsity: [0.7, 0.8, 0.9], set: {epochs: 15}}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import itertools
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bertprune import contracts, paths
+from bertprune.contracts import BurnIn, Finetune, InformationDeletion, PruneAfterFinetune
+from bertprune.errors import UserError, did_you_mean
+from bertprune.runs import Run, lineage
+
+GRID = ("sparsity", "task", "seed")
+
+# Arm: the contract of its notebook, and the parameters that make it this arm.
+ARMS: dict[str, tuple[type[Finetune], dict[str, Any]]] = {
+    "prune_pretrain": (Finetune, {}),
+    "information_deletion": (InformationDeletion, {}),
+    "prune_after_finetune": (PruneAfterFinetune, {}),
+    "random_pruning": (Finetune, {"method": "random"}),
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A named set of runs."""
+
+    name: str
+    title: str
+    description: str
+    caution: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    grid: Mapping[str, list[Any]] = field(default_factory=dict)
+    arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    exceptions: tuple[Mapping[str, Any], ...] = ()
+    given_as: str = ""
+    """What the study was loaded as: its name, or the path of its file."""
+    changes: tuple[str, ...] = ()
+    """Settings `key=value` that changed what the file says."""
+
+    def command(self, name: str) -> str:
+        """The command `name` for this study, as its user would type it."""
+        settings = [word for change in self.changes for word in ("--set", change)]
+        return shlex.join(["bertprune", name, self.given_as or self.name, *settings])
+
+    def _repr_html_(self) -> str:
+        said = f"{self.title}. {self.description} {self.caution}".rstrip()
+        return f"<p><b>Study {html.escape(self.name)}</b>: {html.escape(said)}</p>"
+
+    def plan(self) -> list[Run]:
+        """All runs of the study, each after its upstream run, none twice.
+
+        Raises UserError for parameters that the contracts refuse.
+        """
+        runs: dict[Run, None] = {}
+        for arm in self.arms:
+            for point in self._points():
+                run = self.run(arm, point)
+                runs |= dict.fromkeys([*lineage(run), run])
+        # Level by level, so that what others wait for is done first.
+        return sorted(runs, key=lambda run: len(lineage(run)))
+
+    def run(self, arm: str, point: Mapping[str, Any]) -> Run:
+        """The run of `arm` at one `point` of the grid: sparsity, task and seed."""
+        contract, fixed = ARMS[arm]
+        values = {**self.parameters, **self.arms.get(arm, {}), **fixed, **point}
+        for exception in self.exceptions:
+            if all(
+                _agrees(wanted, {"arm": arm, **point}.get(key))
+                for key, wanted in exception.items()
+                if key != "set"
+            ):
+                values |= exception["set"]
+        return Run.of(contracts.parse(contract, _known(contract, values)))
+
+    def values_for(self, contract: type[BurnIn]) -> dict[str, Any]:
+        """The study's parameters that `contract` has, with the first point of its grid."""
+        arms = [arm for arm, (kind, _) in ARMS.items() if kind is contract]
+        values = {**self.parameters, **next(self._points(), {})}
+        for arm in arms[:1]:
+            values |= self.arms.get(arm, {})
+        return _known(contract, values)
+
+    def _points(self) -> Iterator[dict[str, Any]]:
+        names = [name for name in GRID if name in self.grid]
+        for values in itertools.product(*(self.grid[name] for name in names)):
+            yield dict(zip(names, values, strict=True))
+
+
+def names() -> list[str]:
+    """Names of the studies in `notebooks/studies/`."""
+    return sorted(file.stem for file in _folder().glob("*.yaml"))
+
+
+def load(name: str, changes: Iterable[str] = ()) -> Study:
+    """The study `name`: one of `notebooks/studies/`, or the path of a YAML file.
+
+    `changes` are texts `key=value` that set a parameter or a list of the grid. Raises UserError
+    for an unknown study, key, arm or parameter, naming the closest valid one.
+    """
+    file = _folder() / f"{name}.yaml"
+    if not file.exists() and name.endswith((".yaml", ".yml")):
+        file = paths.resolve(name)
+    if not file.exists():
+        raise UserError(f"unknown study {name!r}: {did_you_mean(name, names())}")
+    try:
+        content = yaml.load(file.read_text(), Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{file} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file} must map keys to values, as the other studies do")
+    ours = {"name", "given_as", "changes"}
+    valid = [f.name for f in dataclasses.fields(Study) if f.name not in ours]
+    for key in content:
+        if key not in valid:
+            raise UserError(f"{file.name}: unknown key {key!r}: {did_you_mean(str(key), valid)}")
+    for key, kind in {"parameters": dict, "grid": dict, "arms": dict, "exceptions": list}.items():
+        if not isinstance(content.get(key, kind()), kind):
+            wanted = "a mapping" if kind is dict else "a list"
+            raise UserError(f"{file.name}: {key} must be {wanted}, got {content[key]!r}")
+    study = Study(
+        name=file.stem,
+        title=str(content.get("title", file.stem)),
+        description=" ".join(str(content.get("description", "")).split()),
+        caution=" ".join(str(content.get("caution", "")).split()),
+        parameters=content.get("parameters", {}),
+        grid=content.get("grid", {}),
+        arms={arm: values or {} for arm, values in content.get("arms", {}).items()},
+        exceptions=tuple(content.get("exceptions", [])),
+        given_as=name,
+        changes=tuple(changes),
+    )
+    study = _changed(study)
+    _check(study, file.name)
+    return study
+
+
+def parse_value(text: str) -> Any:
+    """A value typed on the command line, as YAML reads it, with 1e-4 a number."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UserError(
+            f"cannot read the value {text!r}: quote texts with special signs"
+        ) from error
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`key=value`."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set takes key=value, got {text!r}")
+    return key.strip(), parse_value(value)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-4 is a number, as everybody expects, not a text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: list(resolvers) for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
+)
+
+
+def _folder() -> Path:
+    return paths.root() / "notebooks" / "studies"
+
+
+def _changed(study: Study) -> Study:
+    """The study with its changes made."""
+    parameters, grid = dict(study.parameters), dict(study.grid)
+    for key, value in map(parse_setting, study.changes):
+        if key in GRID:
+            grid[key] = value if isinstance(value, list) else [value]
+        else:
+            parameters[key] = value
+    return dataclasses.replace(study, parameters=parameters, grid=grid)
+
+
+def _check(study: Study, where: str) -> None:
+    """Raise UserError for names that nothing would read, and for a study without runs."""
+    known = {f.name for contract in contracts.CONTRACTS.values() for f in _fields(contract)}
+    for arm in study.arms:
+        if arm not in ARMS:
+            raise UserError(f"{where}: unknown arm {arm!r}: {did_you_mean(arm, ARMS)}")
+    if not study.arms:
+        raise UserError(f"{where}: arms is empty: name at least one of {', '.join(ARMS)}")
+    for key, values in study.grid.items():
+        if key not in GRID:
+            raise UserError(f"{where}: grid has no key {key!r}: {did_you_mean(key, GRID)}")
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{where}: grid {key} must be a list of values, got {values!r}")
+    settings = [study.parameters, *study.arms.values()]
+    for exception in study.exceptions:
+        valid = {"arm", *GRID, "set"}
+        if not isinstance(exception, dict) or "set" not in exception or set(exception) - valid:
+            raise UserError(
+                f"{where}: an exception has the keys {', '.join(sorted(valid))}, got {exception!r}"
+            )
+        settings.append(exception["set"])
+    for setting in settings:
+        for name in setting:
+            if name not in known:
+                raise UserError(
+                    f"{where}: unknown parameter {name!r}: {did_you_mean(str(name), known)}"
+                )
+
+
+def _fields(contract: type[BurnIn]) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(contract)
+
+
+def _known(contract: type[BurnIn], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `values` that the contract has: a study speaks to several notebooks."""
+    valid = {f.name for f in _fields(contract)}
+    return {name: value for name, value in values.items() if name in valid}
+
+
+def _agrees(wanted: Any, value: Any) -> bool:
+    return value in wanted if isinstance(wanted, list) else value == wanted

@@ -1,0 +1,228 @@
+"""Text sources: what they give, in which order, and how a bad one is refused."""
+
+import socket
+import time
+from itertools import islice
+from pathlib import Path
+
+import datasets
+import huggingface_hub.constants
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bertprune.data import documents as documents_module
+from bertprune.data import hub, templates
+from bertprune.data.documents import (
+    DEFAULT_TEXT,
+    check_text,
+    documents,
+    text_key,
+    text_size_bytes,
+)
+from bertprune.errors import UserError
+
+
+def write_parquet(file: Path, rows: list[str | None], column: str = "text") -> None:
+    pq.write_table(pa.table({column: pa.array(rows, pa.string())}), file)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three documents in a .txt and three in a .parquet file, one of each blank."""
+    write_parquet(tmp_path / "b.parquet", ["third", None, "fourth\nwith two paragraphs", " \n"])
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "a.txt").write_text("first\n\nsecond ümlaut\n", encoding="utf-8")
+    (tmp_path / "deeper" / "c.txt").write_text("fifth")
+    (tmp_path / "ignored.md").write_text("not text")
+    return tmp_path
+
+
+def test_folder_gives_documents_in_order_of_paths(folder: Path) -> None:
+    check_text([str(folder)])
+    assert list(documents([str(folder)])) == [
+        "first",
+        "second ümlaut",
+        "third",
+        "fourth\nwith two paragraphs",
+        "fifth",
+    ]
+
+
+def test_sources_follow_each_other(folder: Path) -> None:
+    text = [str(folder / "deeper" / "c.txt"), "templates", str(folder / "a.txt")]
+    read = list(documents(text))
+    assert read[0] == "fifth"
+    assert read[1:-2] == list(templates.documents())
+    assert read[-1] == "second ümlaut"
+
+
+def test_relative_path_is_relative_to_the_project(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(folder))
+    assert list(documents(["deeper"])) == ["fifth"]
+
+
+def test_documents_are_streamed(tmp_path: Path) -> None:
+    """The first document comes without reading a damaged end of the file."""
+    lines = tmp_path / "long.txt"
+    lines.write_bytes(b"good\n" * 100_000 + b"\xff\n")
+    assert list(islice(documents([str(lines)]), 3)) == ["good"] * 3
+    with pytest.raises(UserError, match="not UTF-8"):
+        list(documents([str(lines)]))
+
+
+def test_key_follows_the_content_not_the_place(folder: Path, tmp_path: Path) -> None:
+    key = text_key([str(folder)])
+    moved = tmp_path / "moved.txt"
+    moved.write_bytes((folder / "a.txt").read_bytes())
+    assert text_key([str(moved)]) == text_key([str(folder / "a.txt")])
+    (folder / "a.txt").write_text("another first\n")
+    assert text_key([str(folder)]) != key
+    assert text_key(["templates"]) != text_key(["templates", "templates"])
+
+
+def test_size_is_that_of_the_text(folder: Path) -> None:
+    characters = sum(map(len, documents([str(folder)])))
+    size_bytes = text_size_bytes([str(folder)])
+    assert size_bytes is not None
+    assert characters <= size_bytes <= 10 * characters
+    assert text_size_bytes(["owner/name"]) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b" \n\n", "is empty"),
+        (b"caf\xe9\n", "not UTF-8"),
+    ],
+)
+def test_bad_text_file(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "text.txt"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=message) as raised:
+        check_text([str(file)])
+    assert str(file) in str(raised.value)
+
+
+def test_empty_parquet(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "none.parquet", [])
+    with pytest.raises(UserError, match=r"none\.parquet is empty"):
+        check_text([str(tmp_path)])
+
+
+def test_parquet_without_text_column(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "other.parquet", ["a"], column="content")
+    with pytest.raises(UserError, match="no column 'text' .it has content."):
+        check_text([str(tmp_path)])
+
+
+def test_text_column_of_numbers(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "numbers.parquet")
+    with pytest.raises(UserError, match="holds int64, it must hold strings"):
+        check_text([str(tmp_path)])
+
+
+def test_damaged_parquet(tmp_path: Path) -> None:
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1 but no more")
+    with pytest.raises(UserError, match=r"damaged\.parquet cannot be read"):
+        check_text([str(tmp_path)])
+
+
+def test_parquet_damaged_inside(tmp_path: Path) -> None:
+    file = tmp_path / "damaged.parquet"
+    write_parquet(file, ["word " * 1000])
+    content = bytearray(file.read_bytes())
+    content[4:24] = b"\xff" * 20  # the header of the first page
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged\.parquet cannot be read"):
+        list(documents([str(file)]))
+
+
+def test_missing_or_unsuitable_path(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"missing\.parquet"):
+        check_text([str(tmp_path / "missing.parquet")])
+    with pytest.raises(UserError, match="no .parquet or .txt file"):
+        check_text([str(tmp_path)])
+    (tmp_path / "table.csv").write_text("a,b")
+    with pytest.raises(UserError, match=r"is a \.csv file"):
+        check_text([str(tmp_path / "table.csv")])
+    with pytest.raises(UserError, match="no text is named"):
+        check_text([])
+
+
+@pytest.mark.parametrize("source", DEFAULT_TEXT)
+def test_hub_out_of_reach_names_both_ways(source: str) -> None:
+    """The tests run with HF_HUB_OFFLINE, which the Hub's library treats as no network."""
+    for work in (lambda: check_text([source]), lambda: list(documents([source]))):
+        with pytest.raises(UserError, match=r"connect to the network, or give a local folder"):
+            work()
+
+
+def test_silent_network_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes the connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(hub, "TIMEOUT_S", 0.3)
+        huggingface_hub.close_session()
+        started = time.monotonic()
+        with pytest.raises(UserError, match="connect to the network"):
+            check_text(["owner/name"])
+        assert time.monotonic() - started < 5.0
+    huggingface_hub.close_session()
+
+
+@pytest.fixture
+def on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that stands for the repository owner/name; the library loads it as it is."""
+    load = datasets.load_dataset
+
+    def load_from_folder(
+        repository: str, config: str | None, *, split: str, revision: str | None
+    ) -> datasets.Dataset:
+        assert repository == "owner/name"
+        files = {"data_files": {split: f"{revision or 'main'}/{config or '*'}/{split}*.parquet"}}
+        return load(str(tmp_path), split=split, cache_dir=str(tmp_path / "cache"), **files)
+
+    monkeypatch.setattr(hub, "check_hub", lambda *_, **__: None)
+    monkeypatch.setattr(datasets, "load_dataset", load_from_folder)
+    return tmp_path
+
+
+def _publish(folder: Path, place: str, rows: list[str | None]) -> None:
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    write_parquet(folder / place, rows)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("owner/name", ["one", "two"]),
+        ("owner/name:en", ["one"]),
+        ("owner/name:en@v2", ["three"]),
+    ],
+)
+def test_a_data_set_of_the_hub(source: str, expected: list[str], on_the_hub: Path) -> None:
+    _publish(on_the_hub, "main/en/train-0.parquet", ["one", ""])
+    _publish(on_the_hub, "main/fr/train-0.parquet", ["two"])
+    _publish(on_the_hub, "main/en/test-0.parquet", ["not this"])
+    _publish(on_the_hub, "v2/en/train-0.parquet", ["three"])
+    assert list(documents([source])) == expected
+
+
+def test_a_configuration_that_the_hub_does_not_have(on_the_hub: Path) -> None:
+    _publish(on_the_hub, "main/en/train-0.parquet", ["one"])
+    with pytest.raises(UserError, match="'owner/name' cannot give de"):
+        list(documents(["owner/name:de"]))
+
+
+def test_rows_that_are_sentences_are_joined(
+    on_the_hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _publish(on_the_hub, "main/en/train-0.parquet", ["one", "two", "three", "four", "five"])
+    monkeypatch.setitem(documents_module.SENTENCES_A_DOCUMENT, "owner/name", 2)
+    assert list(documents(["owner/name"])) == ["one\ntwo", "three\nfour", "five"]

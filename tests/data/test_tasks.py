@@ -1,0 +1,289 @@
+"""Tasks: declarations, tables and their errors, batches, metrics."""
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from transformers import PreTrainedTokenizerFast
+
+from bertprune.data import tasks as tasks_module
+from bertprune.data.tasks import (
+    TASKS,
+    Task,
+    TaskExamples,
+    check_task,
+    compute_metrics,
+    find_task,
+    load_task,
+    matthews,
+    task_key,
+)
+from bertprune.errors import UserError
+
+
+def write(folder: Path, name: str, split: str, columns: dict[str, Any]) -> Path:
+    file = folder / name / f"{split}.parquet"
+    file.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table(columns), file)
+    return file
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """SST-2 in miniature."""
+    sentences = ["the net", "the boat", "the sail"]
+    columns = {"sentence": sentences, "label": [0, 1, 1], "idx": [0, 1, 2]}
+    for split in ("train", "validation"):
+        write(tmp_path, "sst2", split, columns)
+    return tmp_path
+
+
+def declare(folder: Path, **changes: Any) -> None:
+    declaration = {"columns": ["first", "second"], "labels": ["no", "yes", "perhaps"], **changes}
+    (folder / "own").mkdir(exist_ok=True)
+    (folder / "own" / "task.yaml").write_text(yaml.safe_dump(declaration))
+    columns = {"first": ["a", "b"], "second": ["c", "d"], "label": [2, 0]}
+    for split in ("train", "validation"):
+        write(folder, "own", split, columns)
+
+
+def test_declarations_are_glue() -> None:
+    assert sorted(TASKS) == ["cola", "mnli", "qnli", "qqp", "sst2"]
+    assert all("accuracy" in task.metrics for task in TASKS.values())
+    assert TASKS["qqp"].metrics == ("accuracy", "f1")
+    assert TASKS["cola"].metrics == ("accuracy", "matthews")
+    assert TASKS["mnli"].dev_split == "validation_matched"
+    assert len(TASKS["mnli"].labels) == 3
+
+
+def test_local_folder(folder: Path) -> None:
+    check_task("sst2", str(folder))
+    data = load_task("sst2", str(folder))
+    assert data.task is TASKS["sst2"]
+    assert data.train.columns.tolist() == ["sentence", "label"]
+    assert data.train["label"].tolist() == [0, 1, 1]
+    assert len(data.dev) == 3
+
+
+def test_shards_as_the_hub_names_them(folder: Path) -> None:
+    (folder / "sst2" / "train.parquet").rename(folder / "sst2" / "train-00000-of-00002.parquet")
+    more = write(folder, "sst2", "train", {"sentence": ["the pier"], "label": [0]})
+    more.rename(folder / "sst2" / "train-00001-of-00002.parquet")
+    assert load_task("sst2", str(folder)).train["sentence"].tolist()[-1] == "the pier"
+
+
+def test_tables_of_the_hub_are_checked_as_local_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {"sentence": ["a", "b"], "label": [0, 5], "idx": [0, 1]}
+    monkeypatch.setattr(
+        tasks_module, "load_rows", lambda *_, **__: datasets.Dataset.from_dict(rows)
+    )
+    with pytest.raises(UserError, match=r"nyu-mll/glue, sst2, train, row 1: label 5"):
+        load_task("sst2", "nyu-mll/glue")
+    rows["label"] = [0, 1]
+    train = load_task("sst2", "nyu-mll/glue").train
+    assert train.to_dict("list") == {"sentence": ["a", "b"], "label": [0, 1]}
+
+
+def test_no_network_and_no_folder_names_both_ways() -> None:
+    for work in (check_task, load_task):
+        with pytest.raises(UserError, match="connect to the network, or give a local folder"):
+            work("sst2")
+    with pytest.raises(UserError, match="give a local folder .* or the Hub data set"):
+        check_task("sst2", "../missing")
+
+
+def test_key_follows_declaration_and_content(folder: Path) -> None:
+    key = task_key("sst2", str(folder))
+    assert task_key("sst2", str(folder)) == key
+    write(folder, "sst2", "train", {"sentence": ["the net"], "label": [1]})
+    changed = task_key("sst2", str(folder))
+    assert changed != key
+    write(folder, "sst2", "validation_matched", {"sentence": ["the net"], "label": [1]})
+    assert task_key("sst2", str(folder)) == changed
+    assert len({task_key(name) for name in TASKS}) == len(TASKS)  # the Hub's: no network needed
+
+
+def test_unknown_task(folder: Path) -> None:
+    with pytest.raises(UserError, match="unknown task 'sst-2': did you mean 'sst2'"):
+        check_task("sst-2", str(folder))
+    with pytest.raises(UserError, match="source 'templates' has no task 'mnli'"):
+        check_task("mnli", "templates")
+
+
+@pytest.mark.parametrize("label", [2, -1])
+def test_label_out_of_range(folder: Path, label: int) -> None:
+    file = write(folder, "sst2", "train", {"sentence": ["a", "b", "c"], "label": [0, 1, label]})
+    for work in (check_task, load_task):
+        with pytest.raises(UserError, match=f"row 2: label {label} is outside .* 0 to 1") as raised:
+            work("sst2", str(folder))
+        assert str(file) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"sentences": ["a"], "label": [0]}, "needs a column 'sentence': did you mean 'sentences'"),
+        ({"sentence": ["a"]}, "needs a column 'label'"),
+        ({"sentence": [1], "label": [0]}, "'sentence' holds int64, it must hold strings"),
+        ({"sentence": ["a"], "label": ["no"]}, "'label' holds string.*0 = negative, 1 = positive"),
+        ({"sentence": ["a", None], "label": [0, 1]}, "row 1: 'sentence' is missing"),
+        ({"sentence": ["a", "b"], "label": [None, 1]}, "row 0: 'label' is missing"),
+        ({"sentence": pa.array([], pa.string()), "label": pa.array([], pa.int64())}, "no rows"),
+    ],
+)
+def test_bad_table(folder: Path, columns: dict[str, Any], message: str) -> None:
+    file = write(folder, "sst2", "validation", columns)
+    with pytest.raises(UserError, match=message) as raised:
+        check_task("sst2", str(folder))
+    assert str(file) in str(raised.value)
+
+
+def test_missing_and_damaged_tables(folder: Path) -> None:
+    file = folder / "sst2" / "validation.parquet"
+    file.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="cannot be read as parquet"):
+        check_task("sst2", str(folder))
+    file.unlink()
+    with pytest.raises(UserError, match=r"there is no .*sst2/validation\.parquet"):
+        check_task("sst2", str(folder))
+
+
+def test_own_task(folder: Path) -> None:
+    declare(folder, metrics=["accuracy", "matthews"])
+    data = load_task("own", str(folder))
+    assert data.task == Task(
+        "own", ("first", "second"), ("no", "yes", "perhaps"), ("accuracy", "matthews")
+    )
+    assert data.train["label"].tolist() == [2, 0]
+    with pytest.raises(UserError, match="did you mean 'own'"):
+        find_task("owm", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colunms": ["a"]}, "unknown key 'colunms': did you mean 'columns'"),
+        ({"name": "mine"}, "unknown key 'name'"),
+        ({"columns": "first"}, "columns is 'first', it must be a list"),
+        ({"columns": ["a", "b", "c"]}, "columns has 3 names, it must have 1 or 2"),
+        ({"labels": ["only"]}, "labels is .'only'., it must be 2 or more"),
+        ({"labels": ["no", "no"]}, "labels is"),
+        ({"labels": [False, True]}, "labels is .False, True., it must be a list of strings"),
+        ({"metrics": ["acuracy"]}, "unknown metric 'acuracy': did you mean 'accuracy'"),
+        ({"dev_split": 3}, "dev_split is 3"),
+    ],
+)
+def test_bad_declaration(folder: Path, changes: dict[str, Any], message: str) -> None:
+    declare(folder, **changes)
+    with pytest.raises(UserError, match=message) as raised:
+        check_task("own", str(folder))
+    assert "task.yaml" in str(raised.value)
+
+
+@pytest.mark.parametrize("content", ["- a", "columns: [", "", "!!python/object:os.system {}"])
+def test_declaration_that_is_no_mapping(folder: Path, content: str) -> None:
+    declare(folder)
+    (folder / "own" / "task.yaml").write_text(content)
+    with pytest.raises(UserError, match=r"task\.yaml"):
+        check_task("own", str(folder))
+
+
+@pytest.mark.parametrize("name", ["sst2", "cola"])
+def test_template_tasks(name: str) -> None:
+    data = load_task(name, "templates")
+    assert (len(data.train), len(data.dev)) == (600, 200)
+    for frame in (data.train, data.dev):
+        assert 0.4 < frame["label"].mean() < 0.6
+    pd.testing.assert_frame_equal(data.train, load_task(name, "templates").train)
+
+
+@pytest.fixture
+def examples(tokenizer: PreTrainedTokenizerFast) -> TaskExamples:
+    data = load_task("sst2", "templates")
+    return TaskExamples(data.train, data.task, tokenizer, 64)
+
+
+def test_batch_is_what_the_tokenizer_gives(
+    examples: TaskExamples, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    frame = load_task("sst2", "templates").train
+    indices = np.array([5, 0, 599, 17])
+    batch = examples.batch(indices)
+    expected = tokenizer(frame["sentence"].iloc[indices].tolist(), padding=True)
+    assert batch.input_ids.tolist() == expected["input_ids"]
+    assert batch.token_type_ids.tolist() == expected["token_type_ids"]
+    assert batch.attention_mask.tolist() == expected["attention_mask"]
+    assert batch.labels.tolist() == frame["label"].iloc[indices].tolist()
+    assert batch.examples_total == 4
+    assert torch.equal(batch.to("cpu").labels, batch.labels)
+
+
+def test_pairs_are_truncated_at_the_longer_side(tokenizer: PreTrainedTokenizerFast) -> None:
+    task = Task("own", ("first", "second"), ("no", "yes"))
+    frame = pd.DataFrame({"first": ["net " * 30], "second": ["the boat"], "label": [1]})
+    batch = TaskExamples(frame, task, tokenizer, 16).batch(np.array([0]))
+    assert batch.input_ids.shape == (1, 16)
+    boat = tokenizer("the boat", add_special_tokens=False)["input_ids"]
+    assert batch.input_ids[0, -3:-1].tolist() == boat
+    assert batch.token_type_ids[0].tolist() == [0] * 13 + [1] * 3
+
+
+def test_order_is_a_permutation_and_a_function(examples: TaskExamples) -> None:
+    order = examples.order(epoch=2, seed=7, batch_size=32)
+    assert sorted(np.concatenate(order).tolist()) == list(range(600))
+    assert sorted(map(len, order)) == [24, *[32] * 18]
+    again = examples.order(2, 7, 32)
+    assert all(np.array_equal(a, b) for a, b in zip(order, again, strict=True))
+    for other in (examples.order(3, 7, 32), examples.order(2, 8, 32)):
+        assert not all(np.array_equal(a, b) for a, b in zip(order, other, strict=True))
+
+
+def test_batches_hold_like_lengths(examples: TaskExamples) -> None:
+    """Little padding in training and least in evaluation, and batches not in order of length."""
+    unsorted = np.split(np.arange(600), 20)
+    order = examples.order(0, 0, 30)
+
+    def padded(batches: list[np.ndarray[Any, Any]]) -> int:
+        return sum(len(batch) * int(examples.lengths[batch].max()) for batch in batches)
+
+    assert padded(examples.sorted_batches(30)) <= padded(order) < padded(unsorted)
+    longest = [examples.lengths[batch].max() for batch in order]
+    assert longest != sorted(longest)
+
+
+def test_processes_share_a_batch(examples: TaskExamples) -> None:
+    indices = np.arange(10)
+    parts = [examples.batch(indices, rank, 4) for rank in range(4)]
+    assert torch.cat([part.labels for part in parts]).tolist() == examples.labels[:10].tolist()
+    assert {part.examples_total for part in parts} == {10}
+    assert examples.batch(indices[:2], 3, 4).input_ids.shape[0] == 0
+
+
+def test_metrics_by_hand() -> None:
+    """Two hits, one false alarm, one miss, four correct rejections."""
+    labels = np.array([1, 1, 0, 1, 0, 0, 0, 0])
+    predictions = np.array([1, 1, 1, 0, 0, 0, 0, 0])
+    task = Task("own", ("text",), ("no", "yes"), ("accuracy", "f1", "matthews"))
+    assert compute_metrics(task, labels, predictions) == pytest.approx(
+        {"accuracy": 6 / 8, "f1": 4 / 6, "matthews": (2 * 4 - 1 * 1) / np.sqrt(3 * 3 * 5 * 5)}
+    )
+
+
+def test_metrics_at_their_ends() -> None:
+    zeros, ones = np.zeros(4, np.int64), np.ones(4, np.int64)
+    mixed = np.array([0, 1, 0, 1])
+    three = np.array([0, 1, 2, 1])
+    assert matthews(mixed, mixed) == pytest.approx(1.0)
+    assert matthews(mixed, 1 - mixed) == pytest.approx(-1.0)
+    assert matthews(three, three) == pytest.approx(1.0)
+    assert matthews(mixed, ones) == matthews(ones, ones) == 0.0
+    assert compute_metrics(TASKS["qqp"], zeros, zeros) == {"accuracy": 1.0, "f1": 0.0}
+    with pytest.raises(ValueError, match="4 labels and 2 predictions"):
+        compute_metrics(TASKS["qqp"], zeros, mixed[:2])

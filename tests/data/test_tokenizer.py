@@ -1,0 +1,109 @@
+"""Tokenizers: BERT's special tokens and rules, the same in every training."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from bertprune.data.tokenizer import SPECIAL_TOKENS, load_tokenizer, tokenizer_key, wordpiece
+from bertprune.errors import UserError
+
+
+def test_special_tokens_come_first(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS) == [0, 1, 2, 3, 4]
+    assert tokenizer.pad_token_id == 0
+    assert (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id) == (2, 3, 4)
+    assert len(tokenizer) <= 400
+
+
+def test_pairs_are_segments(tokenizer: PreTrainedTokenizerFast) -> None:
+    encoded = tokenizer("the sailor", "the cook")
+    tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
+    assert tokens == ["[CLS]", "the", "sailor", "[SEP]", "the", "cook", "[SEP]"]
+    assert encoded["token_type_ids"] == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_case_and_accents_do_not_matter(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert tokenizer.tokenize("Thé SAILOR") == ["the", "sailor"]
+
+
+def test_training_is_deterministic(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    """Several times: the library's own trainer is right now and then."""
+    for attempt in range(3):
+        again = wordpiece(["templates"], 400, tmp_path / str(attempt))
+        assert again.get_vocab() == tokenizer.get_vocab()
+        assert tokenizer_key(again) == tokenizer_key(tokenizer)
+
+
+def test_training_is_done_once(tokenizer: PreTrainedTokenizerFast, cache: Path) -> None:
+    folders = set((cache / "tokenizers").iterdir())
+    assert tokenizer_key(wordpiece(["templates"], 400, cache)) == tokenizer_key(tokenizer)
+    assert set((cache / "tokenizers").iterdir()) == folders
+    assert all("wordpiece-400" in folder.name for folder in folders)
+
+
+def test_rare_characters_stay_out(tmp_path: Path) -> None:
+    """An alphabet of every character seen would leave no room for words."""
+    rare = [chr(0x4E00 + number) for number in range(500)]
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join([*["the sailor mends the net"] * 50, *rare]), encoding="utf-8")
+    vocabulary = wordpiece([str(text)], 1000, tmp_path / "cache").get_vocab()
+    assert sum(character in vocabulary for character in rare) < 100
+    assert {"the", "sailor", "##s"} <= vocabulary.keys()
+
+
+def test_too_small_vocabulary(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a vocabulary of 20 tokens is too small"):
+        wordpiece(["templates"], 20, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_key_ignores_the_latest_use(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Truncation and padding are left behind in the tokenizer by every call."""
+    before = tokenizer_key(tokenizer)
+    tokenizer(["the net", "the sailor mends"], truncation=True, max_length=4, padding=True)
+    assert tokenizer_key(tokenizer) == before
+
+
+def test_key_follows_the_vocabulary(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    assert tokenizer_key(wordpiece(["templates"], 300, tmp_path)) != tokenizer_key(tokenizer)
+
+
+def test_damaged_cache(tmp_path: Path) -> None:
+    wordpiece(["templates"], 300, tmp_path)
+    (folder,) = (tmp_path / "tokenizers").iterdir()
+    file = folder / "tokenizer.json"
+    file.write_bytes(file.read_bytes().replace(b'"the"', b'"teh"'))
+    with pytest.raises(UserError, match="is damaged") as raised:
+        wordpiece(["templates"], 300, tmp_path)
+    assert str(folder) in str(raised.value)
+    shutil.rmtree(folder)
+    wordpiece(["templates"], 300, tmp_path)
+
+
+def test_neither_folder_nor_hub(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="connect to the network, or give a local tokenizer"):
+        load_tokenizer("google-bert/bert-base-uncased")
+    with pytest.raises(UserError, match=r"no name of the Hugging Face Hub.*/missing"):
+        load_tokenizer(str(tmp_path / "missing"))
+
+
+def test_folder_without_a_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no tokenizer can be loaded"):
+        load_tokenizer(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    for broken in ("{", "{}"):
+        (tmp_path / "tokenizer.json").write_text(broken)
+        with pytest.raises(UserError, match="no tokenizer can be loaded"):
+            load_tokenizer(str(tmp_path))
+
+
+def test_tokenizer_of_another_kind(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    other = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer, pad_token="[PAD]", cls_token="[CLS]"
+    )
+    other.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="it has no sep, mask token"):
+        load_tokenizer(str(tmp_path))

@@ -1,0 +1,162 @@
+"""What a user can get wrong: one clear error each, exit code 2, before any work, nothing lost."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bertprune import cli, execution, models
+from bertprune.data.corpus import open_corpus, prepare_corpus
+from bertprune.data.tokenizer import wordpiece
+from bertprune.errors import UserError
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder of its own, in which no kernel may start."""
+
+    def no_kernel(*_: object, **__: object) -> None:
+        raise AssertionError("a kernel was started")
+
+    monkeypatch.setattr(execution, "_execute_notebook", no_kernel)
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    (tmp_path / "notebooks").symlink_to(Path(__file__).parent.parent / "notebooks")
+    return tmp_path
+
+
+@pytest.fixture
+def refused(project: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Give a command that must be refused, and get what it said."""
+
+    def refuse(*arguments: str) -> str:
+        before = sorted(project.rglob("*"))
+        assert cli.main(arguments) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ") and said.count("\n") == 1 and "Traceback" not in said
+        assert sorted(project.rglob("*")) == before
+        return said
+
+    return refuse
+
+
+def _glue(folder: Path, labels: list[int]) -> Path:
+    (folder / "sst2").mkdir(parents=True)
+    frame = pd.DataFrame({"sentence": [f"Sentence {n}." for n in range(len(labels))]})
+    for split in ("train", "validation"):
+        frame.assign(label=labels).to_parquet(folder / "sst2" / f"{split}.parquet")
+    return folder
+
+
+def test_unknown_task(refused: Refused) -> None:
+    said = refused("run", "finetune", "-p", "task", "sst")
+    assert "unknown task 'sst'" in said and "'sst2'" in said
+
+
+def test_sparsity_out_of_range(refused: Refused) -> None:
+    said = refused("run", "prune_pretrain", "-p", "sparsity", "1.2")
+    assert "sparsity must be at least 0, at most 1, got 1.2" in said
+
+
+def test_sparsity_in_words(refused: Refused) -> None:
+    assert 'must be a number, got "half"' in refused("run", "finetune", "-p", "sparsity", "half")
+
+
+def test_misspelt_parameter(refused: Refused) -> None:
+    said = refused("run", "finetune", "-p", "learning_rate", "1e-3")
+    assert "no parameter 'learning_rate': did you mean 'learning_rates'?" in said
+
+
+@pytest.mark.parametrize("name", ["text", "task_data"])
+def test_missing_folder(refused: Refused, name: str) -> None:
+    said = refused("run", "finetune", "-p", name, "./nowhere")
+    assert "nowhere" in said and "there is no" in said and "Hub data set" in said
+
+
+def test_empty_document_file(refused: Refused, project: Path) -> None:
+    (project / "empty.txt").touch()
+    said = refused("run", "burn_in", "-p", "text", "empty.txt")
+    assert "empty.txt is empty" in said and "one document a line" in said
+
+
+def test_checkpoint_that_is_not_bert(refused: Refused, project: Path) -> None:
+    (project / "gpt").mkdir()
+    (project / "gpt" / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    said = refused("run", "prune_pretrain", "-p", "model", "gpt")
+    assert "gpt is not a BERT" in said and "'gpt2'" in said
+
+
+def test_corrupt_cache(project: Path) -> None:
+    tokenizer = wordpiece(("templates",), 200, project / "cache")
+    corpus = prepare_corpus(("templates",), tokenizer, project / "cache")
+    tokens = corpus.folder / "tokens"
+    content = bytearray(tokens.read_bytes())
+    content[len(content) // 2] ^= 1
+    tokens.write_bytes(content)
+    for attempt in (
+        lambda: open_corpus(corpus.folder),
+        lambda: prepare_corpus(("templates",), tokenizer, project / "cache"),
+    ):
+        with pytest.raises(UserError, match=f"{corpus.folder}.*delete"):
+            attempt()
+    # Nothing is thrown away behind the user's back.
+    assert tokens.read_bytes() == bytes(content)
+
+
+def test_full_disk_beforehand(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = wordpiece(("templates",), 200, project / "cache")
+    usage = type(shutil.disk_usage("/"))(10**9, 10**9, 100)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(UserError, match="(?i)space"):
+        prepare_corpus(("templates",), tokenizer, project / "cache")
+
+
+def test_full_disk_while_saving(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    tokenizer = wordpiece(("templates",), 200, project / "cache")
+    model = models.fresh_model(models.Shape(1, 8, 2, 200), seed=0)
+    monkeypatch.setattr(models, "save_file", full)
+    with pytest.raises(UserError, match="no space left on the disk while writing .*model"):
+        models.save_pretrained(model, tokenizer, {}, project / "model")
+
+
+def test_study_with_an_unknown_key(refused: Refused, project: Path) -> None:
+    (project / "mine.yaml").write_text("title: Mine\ngird: {}\n")
+    said = refused("sweep", "mine.yaml")
+    assert "mine.yaml: unknown key 'gird': did you mean 'grid'?" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "local"),
+    [
+        ("text", "wikimedia/wikipedia:20231101.en", "local folder"),
+        ("task_data", "nyu-mll/glue", "local folder"),
+        ("model", "google-bert/bert-base-uncased", "folder"),
+    ],
+)
+def test_no_network(refused: Refused, name: str, value: str, local: str) -> None:
+    said = refused("run", "finetune", "-p", name, value)
+    assert value.split(":")[0] in said and "network" in said and local in said
+
+
+def test_label_out_of_range(refused: Refused, project: Path) -> None:
+    _glue(project / "glue", [0, 1, 2, 1])
+    said = refused("run", "finetune", "-p", "task_data", "glue")
+    assert "train.parquet, row 2: label 2" in said and "0 to 1" in said
+
+
+def test_unknown_notebook(refused: Refused) -> None:
+    assert "did you mean 'prune_pretrain'?" in refused("run", "prune_pretrian")
+
+
+def test_a_sweep_checks_every_run_before_it_starts(refused: Refused) -> None:
+    said = refused("sweep", "ci", "--set", "task=[sst2, colla]")
+    assert "unknown task 'colla': did you mean 'cola'?" in said

@@ -1,0 +1,91 @@
+"""A sweep that is killed goes on: nothing that was finished is done again, and the rows are those
+of an unbroken one."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+PROJECT = Path(__file__).parent.parent
+
+STUDY = """
+title: Killed
+parameters:
+  text: [templates]
+  task_data: templates
+  layers: 1
+  hidden_size: 32
+  vocabulary_size: 200
+  max_length_tokens: 48
+  dev_share: 0.1
+  burn_in_steps: 40
+  pretrain_steps: 30
+  ramp_steps: 10
+  epochs: 2
+grid: {sparsity: [0.0, 0.5], task: [sst2], seed: [0]}
+arms: {prune_pretrain: {}}
+"""
+RUNS = 5
+
+
+def _project(folder: Path) -> Path:
+    shutil.copytree(PROJECT / "notebooks", folder / "notebooks")
+    (folder / "notebooks" / "studies" / "killed.yaml").write_text(STUDY)
+    return folder
+
+
+def _start(root: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bertprune", "sweep", "killed", "--workers", "2"],
+        env=os.environ | {"BERTPRUNE_ROOT": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _records(root: Path) -> dict[str, int]:
+    """Finished runs, with the time that their records were written."""
+    return {
+        str(file.parent.relative_to(root)): file.stat().st_mtime_ns
+        for file in root.glob("runs/[!.]*/*/record.json")
+    }
+
+
+def _rows(root: Path) -> pd.DataFrame:
+    files = sorted(root.glob("runs/[!.]*/*/rows.csv"))
+    return pd.concat([pd.read_csv(file).assign(run=file.parent.name) for file in files])
+
+
+def test_killed_three_times(tmp_path: Path) -> None:
+    whole = _project(tmp_path / "whole")
+    output, _ = _start(whole).communicate(timeout=300)
+    assert f"{RUNS} executed, 0 done before, 0 failed" in output
+
+    broken = _project(tmp_path / "broken")
+    finished: dict[str, int] = {}
+    for kill in range(3):
+        sweep = _start(broken)
+        # Once in the first notebook, then whenever another one has just been finished.
+        while len(_records(broken)) == len(finished) and (kill or not (broken / "runs").exists()):
+            assert sweep.poll() is None
+            time.sleep(0.1)
+        os.kill(sweep.pid, signal.SIGKILL)
+        sweep.wait()
+        # Its workers and their kernels notice, and end by themselves.
+        time.sleep(2)
+        now = _records(broken)
+        assert finished.items() <= now.items()
+        finished = now
+    output, _ = _start(broken).communicate(timeout=300)
+    assert f"{RUNS - len(finished)} executed, {len(finished)} done before, 0 failed" in output
+    assert finished.items() <= _records(broken).items()
+    pd.testing.assert_frame_equal(_rows(whole), _rows(broken), check_exact=True)
+    left = (broken / "runs" / ".partial").iterdir()
+    assert all(file.suffix == ".lock" for file in left)

@@ -1,0 +1,226 @@
+"""Results: scores, the summary, and what the tables and claims make of it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bertprune import claims, models, results, rows, studies, tables
+from bertprune.contracts import Results
+from bertprune.errors import UserError
+from bertprune.rows import Rows
+
+SPARSITIES = (0.0, 0.3, 0.6, 0.9)
+ARMS = tuple(tables.ARM_NAMES)
+
+
+def made_up(
+    *,
+    seeds: int = 1,
+    tasks: tuple[str, ...] = ("sst2", "cola"),
+    rates: tuple[float, ...] = (1e-3,),
+    slope: float = 0.2,
+) -> Rows:
+    """Rows of all arms: accuracy 0.9 − slope · sparsity², a little better at larger rates."""
+    parts = []
+    for arm in ARMS:
+        for sparsity in SPARSITIES:
+            for seed in range(seeds):
+                point: dict[str, Any] = {"arm": arm, "sparsity": sparsity, "seed": seed}
+                if arm in ("prune_pretrain", "random_pruning"):
+                    if arm == "random_pruning" and sparsity == 0:
+                        continue
+                    history = [
+                        {
+                            "step": step,
+                            "split": "dev",
+                            "metric": "loss",
+                            "value": 5 - step / 10 + sparsity,
+                        }
+                        for step in (10, 20)
+                    ]
+                    parts.append(rows.of_pretraining(history, learning_rate=1e-3, **point))
+                for task in tasks:
+                    for rate in rates:
+                        accuracy = 0.9 - slope * sparsity**2 + rate - 0.01 * seed
+                        history = [
+                            {"step": 5 * epoch, "epoch": epoch, "split": split, "metric": metric}
+                            | {"value": accuracy - 0.1 * (epoch == 1) + 0.05 * (split == "train")}
+                            for epoch in (1, 2)
+                            for split in ("dev", "train")[:epoch]
+                            for metric in ("accuracy", "loss")
+                        ]
+                        parts.append(
+                            rows.of_history(history, task=task, learning_rate=rate, **point)
+                        )
+    return rows.join(parts)
+
+
+def test_a_score_is_the_best_rate_after_the_last_epoch() -> None:
+    scores = results.scores(made_up(rates=(1e-3, 3e-3, 2e-3)))
+    dense = scores[(scores.sparsity == 0) & (scores.task == "sst2")]
+    assert np.allclose(dense.accuracy, 0.9 + 3e-3)
+    # One more learning rate can only be a better one.
+    fewer = results.scores(made_up(rates=(1e-3,)))
+    assert (scores.accuracy >= fewer.accuracy).all()
+
+
+def test_the_average_is_over_all_tasks_or_not_at_all() -> None:
+    found = made_up()
+    average = results.scores(found).query("task == 'average'")
+    assert len(average) == len(results.scores(made_up(tasks=("sst2",))))
+    lacking = found[~((found.task == "cola") & (found.arm == "prune_after_finetune"))]
+    assert (
+        "prune_after_finetune" not in results.scores(lacking).query("task == 'average'").arm.array
+    )
+    assert "average" not in results.scores(made_up(tasks=("sst2",))).task.array
+
+
+def test_summary_has_dense_sparse_difference_seeds_and_deviation() -> None:
+    table = results.summary(made_up(seeds=3))
+    assert set(table.seeds) == {3}
+    assert np.allclose(table["std"], 0.01)
+    assert np.allclose(table.difference, table.accuracy - table.dense)
+    assert np.allclose(table.difference, -0.2 * table.sparsity**2)
+    assert results.summary(made_up(seeds=1))["std"].isna().all()
+
+
+def test_pretraining_loss_is_that_of_the_model_that_an_arm_starts_from() -> None:
+    table = results.summary(made_up())
+    after = table.arm == "prune_after_finetune"
+    assert table[after].pretraining_loss.isna().all()
+    assert np.allclose(table[~after].pretraining_loss, 3 + table[~after].sparsity)
+
+
+def test_no_accuracy_is_said_plainly() -> None:
+    found = made_up()
+    with pytest.raises(UserError, match="no fine-tuning run"):
+        results.summary(found[found.task == rows.PRETRAINING])
+
+
+def test_a_study_without_runs_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notebooks").symlink_to(Path(__file__).parent.parent / "notebooks")
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    study = studies.load("ci", ["sparsity=[0.0, 0.5]"])
+    with pytest.raises(UserError, match=r"bertprune sweep ci --set 'sparsity=\[0.0, 0.5\]'"):
+        results.rows_of(study)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "message"),
+    [({"study": "glue-tyni"}, "glue-tiny"), ({"study": 3}, "must be a text")],
+)
+def test_the_notebook_of_results_is_checked(namespace: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        results.study_of(namespace)
+
+
+def test_results_are_a_view_and_no_run() -> None:
+    from bertprune import contracts
+
+    assert contracts.contract_of("results") is Results
+    with pytest.raises(UserError, match="is no run"):
+        contracts.contract_of_run("results")
+    with pytest.raises(UserError, match="did you mean 'study'"):
+        contracts.parse(Results, {"stduy": "ci"})
+
+
+def test_the_table_shows_every_point_and_what_is_missing() -> None:
+    table = tables.summary_table(results.summary(made_up(seeds=2)))
+    assert len(table) == 4 * len(SPARSITIES) - 1
+    assert (
+        table.loc[("pruned while pre-training", "60\N{NO-BREAK SPACE}%"), "sst2"]
+        == "82.4 ± 0.7 (-7.2)"
+    )
+    assert (table.loc["pruned after fine-tuning", "pre-training loss"] == "–").all()
+    text = tables.summary_text(results.summary(made_up()))
+    assert len(text.splitlines()) == 1 + len(results.summary(made_up()))
+
+
+def test_task_scores_mark_one_best_rate_a_task() -> None:
+    of_run = made_up(rates=(1e-3, 2e-3)).query("arm == 'information_deletion' and sparsity == 0.6")
+    table = tables.task_scores(of_run)
+    assert list(table.index) == [(task, rate) for task in ("sst2", "cola") for rate in (1e-3, 2e-3)]
+    assert list(table.best.groupby("task").agg("".join)) == ["✓", "✓"]
+    assert (table.xs(2e-3, level="learning_rate").best == "✓").all()
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.6, 0.9, 1.0])
+def test_pruned_weights_are_counted_in_the_saved_model(tmp_path: Path, sparsity: float) -> None:
+    weight = torch.randn(20, 10)
+    mask = torch.arange(200).view(20, 10) >= round(sparsity * 200)
+    save_file({"bert.pooler.weight": weight * mask}, tmp_path / "model.safetensors")
+    save_file({"pooler.weight": mask}, tmp_path / models.MASKS_FILE)
+    table = tables.sparsity_by_matrix(tmp_path)
+    assert list(table.index) == ["pooler"]
+    assert table.pruned.item() == round(sparsity * 200)
+    assert claims.is_exactly_sparse(table, sparsity, "matrix").holds
+    # A weight that came back is seen, whatever the mask says.
+    if sparsity:
+        save_file({"bert.pooler.weight": weight}, tmp_path / "model.safetensors")
+        assert not claims.is_exactly_sparse(
+            tables.sparsity_by_matrix(tmp_path), sparsity, "matrix"
+        ).holds
+
+
+def test_global_sparsity_is_counted_over_all_matrices() -> None:
+    matrices = pd.DataFrame({"weights": [100, 100], "pruned": [90, 10]}, index=["a", "b"])
+    assert claims.is_exactly_sparse(matrices, 0.5, "global").holds
+    assert not claims.is_exactly_sparse(matrices, 0.5, "matrix").holds
+
+
+def test_claims_of_a_run() -> None:
+    found = made_up(tasks=("sst2",))
+
+    def run(arm: str, sparsity: float, task: str) -> Rows:
+        return found[(found.arm == arm) & (found.sparsity == sparsity) & (found.task == task)]
+
+    dense = run("prune_pretrain", 0.0, rows.PRETRAINING)
+    sparse = run("prune_pretrain", 0.9, rows.PRETRAINING)
+    assert claims.recovers(dense, dense).holds
+    assert not claims.recovers(dense, sparse).holds
+    assert claims.learns(dense, 1000).holds
+    assert not claims.learns(dense, 2).holds
+    tuned = run("prune_after_finetune", 0.9, "sst2")
+    assert claims.keeps_accuracy(tuned, tuned).holds
+    assert not claims.keeps_accuracy(run("prune_pretrain", 0.0, "sst2"), tuned).holds
+    assert claims.fits_training_set(tuned).holds
+    assert claims.beats_majority(tuned, {"sst2": pd.Series([0, 0, 1])}).holds
+    assert not claims.beats_majority(tuned, {"sst2": pd.Series([0] * 9 + [1])}).holds
+
+
+def _changed(found: Rows, arm: str, change: float) -> Rows:
+    """Rows with the accuracies of the pruned models of `arm` changed."""
+    meant = (found.arm == arm) & (found.metric == "accuracy") & (found.sparsity > 0)
+    return found.assign(value=found.value + change * meant)
+
+
+def test_claims_of_a_study_follow_the_differences() -> None:
+    found = _changed(_changed(made_up(), "random_pruning", -0.05), "information_deletion", 0.005)
+    found = _changed(found, "prune_after_finetune", 0.03)
+    free, whole, back, after, at_random = claims.of_study(results.summary(found))
+    assert not free.holds  # 0.3 costs 1.8 points.
+    assert whole.holds
+    assert back.holds
+    assert not after.holds
+    assert at_random.holds
+    assert claims.of_study(results.summary(made_up(slope=0.02)))[0].holds
+
+
+def test_no_difference_at_all_says_nothing() -> None:
+    """Models that have learned nothing are all alike: no support for any claim."""
+    verdicts = claims.of_study(results.summary(made_up(slope=0.0)))
+    assert {verdict.holds for verdict in verdicts} == {None}
+
+
+def test_a_claim_that_a_study_cannot_test_is_said_to_be_so() -> None:
+    found = made_up()
+    verdicts = claims.of_study(results.summary(found[found.arm == "prune_pretrain"]))
+    assert [verdict.holds for verdict in verdicts] == [False, None, None, None, None]
+    assert "not tested" in verdicts._repr_html_()

@@ -1,0 +1,104 @@
+"""Runs: what their identity depends on, and what counts as done."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bertprune import contracts, runs
+from bertprune.contracts import BurnIn, Finetune, PruneAfterFinetune, PrunePretrain
+from bertprune.runs import Run
+
+
+@pytest.fixture(autouse=True)
+def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    notebooks = Path(__file__).parent.parent / "notebooks"
+    (tmp_path / "notebooks").symlink_to(notebooks)
+
+
+def test_identity_is_stable_and_told_by_what_matters(tmp_path: Path) -> None:
+    assert Run.of(Finetune()).id == Run.of(Finetune()).id
+    different = [
+        Finetune(),
+        Finetune(epochs=4),
+        Finetune(layers=3),
+        Finetune(sparsity=0.6),
+        Finetune(seed=1),
+        Finetune(task=("cola",)),
+        Finetune(burn_in_steps=7),
+        PruneAfterFinetune(),
+        PrunePretrain(),
+        BurnIn(),
+    ]
+    assert len({Run.of(parameters).id for parameters in different}) == len(different)
+
+
+def test_data_count_by_content_not_by_place(tmp_path: Path) -> None:
+    for name, line in (("one", "A line."), ("two", "A line."), ("three", "Another line.")):
+        (tmp_path / f"{name}.txt").write_text(f"{line}\n")
+    one, two, three = (Run.of(BurnIn(text=(f"{name}.txt",))).id for name in ("one", "two", "three"))
+    assert one == two != three
+
+
+def test_a_run_at_no_sparsity_is_shared_by_all_methods() -> None:
+    dense = Run.of(Finetune(sparsity=0.0))
+    assert Run.of(Finetune(sparsity=0.0, method="random")).id == dense.id
+    assert Run.of(PruneAfterFinetune(sparsity=0.9)).upstream == dense
+
+
+def test_code_counts_comments_do_not(tmp_path: Path) -> None:
+    source = '"""Doc."""\nx = 1  # one\n\n\ndef f() -> int:\n    """More."""\n    return x\n'
+    file = tmp_path / "module.py"
+
+    def key(text: str) -> str:
+        file.write_text(text)
+        return runs._module_source(file, hash(text))[1]
+
+    original = key(source)
+    assert key("x = 1\ndef f() -> int:\n    return x  # it\n") == original
+    assert key(source.replace("x = 1", "x = 2")) != original
+    assert key(source.replace("return x", "return 'x'")) != original
+
+
+def test_code_of_fine_tuning_is_not_that_of_pre_training() -> None:
+    reached = runs.code_key("bertprune.finetuning"), runs.code_key("bertprune.pretraining")
+    assert reached[0] != reached[1]
+
+
+def _finished(parameters: BurnIn) -> Run:
+    run = Run.of(parameters)
+    run.folder.mkdir(parents=True)
+    record = {"parameters": contracts.as_values(run.parameters), "page": runs.page_key("finetune")}
+    (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+    return run
+
+
+def test_done_is_a_record_with_these_parameters() -> None:
+    run = Run.of(Finetune())
+    assert not run.is_done()
+    run = _finished(Finetune())
+    assert run.is_done() and run.is_current()
+    record = run.record()
+    record["parameters"]["epochs"] = 9
+    (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+    assert not run.is_done()
+
+
+def test_a_parameter_added_later_orphans_nothing() -> None:
+    run = _finished(Finetune())
+    record = run.record()
+    del record["parameters"]["warmup_steps"]
+    (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+    assert run.is_done()
+
+
+def test_a_page_out_of_date_keeps_what_was_trained() -> None:
+    run = _finished(Finetune())
+    record = run.record() | {"page": "older"}
+    (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+    (run.folder / runs.ROWS_FILE).write_text("kept")
+    assert run.is_done() and not run.is_current()
+    run.reopen()
+    assert not run.is_done()
+    assert (run.partial_folder / runs.ROWS_FILE).read_text() == "kept"

@@ -1,0 +1,105 @@
+"""The sweep: order, failures, what is done already; any executor will do."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bertprune import contracts, execution, runs, studies, sweep
+from bertprune.errors import UserError
+from bertprune.runs import Run, lineage
+
+
+class Inline(Executor):
+    """Does at once what it is given, as the simplest executor there is."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runs that were executed, in order; each leaves a record, but runs nothing."""
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    (tmp_path / "notebooks").symlink_to(Path(__file__).parent.parent / "notebooks")
+    order: list[str] = []
+
+    def execute(run: Run, *, threads: int) -> str:
+        assert all(upstream.is_done() for upstream in lineage(run))
+        order.append(run.id)
+        run.folder.mkdir(parents=True)
+        record = {
+            "parameters": contracts.as_values(run.parameters),
+            "page": runs.page_key(run.notebook),
+        }
+        (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+        return run.id
+
+    monkeypatch.setattr(execution, "execute", execute)
+    return order
+
+
+@pytest.fixture
+def plan(executed: list[str]) -> list[Run]:
+    return studies.load("ci", ["sparsity=[0.0, 0.5]"]).plan()
+
+
+def _sweep(plan: list[Run]) -> sweep.Outcome:
+    return sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 2))
+
+
+def test_each_run_once_after_what_it_needs(plan: list[Run], executed: list[str]) -> None:
+    outcome = _sweep(plan)
+    assert sorted(executed) == sorted(run.id for run in plan) == sorted(outcome.done)
+    assert not outcome.failed and not outcome.skipped
+
+
+def test_what_is_done_is_not_repeated(plan: list[Run], executed: list[str]) -> None:
+    _sweep(plan[:3])
+    first = list(executed)
+    outcome = _sweep(plan)
+    assert outcome.skipped == first
+    assert len(executed) == len(set(executed)) == len(plan)
+
+
+def test_a_failure_stops_only_what_needs_it(
+    plan: list[Run], executed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = execution.execute
+    bad = next(r for r in plan if r.notebook == "prune_pretrain" and "0.50" in r.slug)
+
+    def fail(run: Run, *, threads: int) -> str:
+        if run.id == bad.id:
+            raise UserError("out of luck")
+        return works(run, threads=threads)
+
+    monkeypatch.setattr(execution, "execute", fail)
+    outcome = _sweep(plan)
+    needing = {run.id for run in plan if bad.id in [upstream.id for upstream in lineage(run)]}
+    assert outcome.failed.pop(bad.id) == "out of luck"
+    assert set(outcome.failed) == needing != set()
+    assert set(outcome.done) == {run.id for run in plan} - needing - {bad.id}
+
+
+def test_results_that_do_not_arrive_end_the_sweep(
+    plan: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "execute", lambda run, *, threads: run.id)
+    with pytest.raises(UserError, match="do all workers write there"):
+        _sweep(plan)
+
+
+def test_threads_come_from_the_plan(plan: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    threads = sweep.thread_counts(plan, 4)
+    assert {threads[run] for run in plan if run.notebook == "burn_in"} == {8}
+    assert {threads[run] for run in plan if run.notebook == "finetune"} == {2}
+    assert set(sweep.thread_counts(plan, 100).values()) <= {1, 2, 4, 8}

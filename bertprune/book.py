@@ -149,7 +149,7 @@ def _what_changed(run: Run, record: Mapping[str, Any]) -> str:
 
 def assemble(study: Study, source: Path) -> None:
     """Write the source of the site: prose, results, a page for each run, contents and settings."""
-    root, plan = paths.root(), study.plan()
+    root, plan = paths.root(), sorted(study.plan(), key=_reading_order)
     shutil.copytree(root / "book", source)
     executed = execution.execute_results(
         Results(study=study.given_as or study.name, changes=study.changes)
@@ -164,17 +164,20 @@ def assemble(study: Study, source: Path) -> None:
         _write_page(source / f"{places[run]}.ipynb", page)
     (source / "records.md").write_text(_records_page(study, plan, titles, places))
     contents = yaml.safe_load((root / "book" / "_toc.yml").read_text())
-    contents["parts"] += [
-        {
-            "caption": _PARTS[notebook],
-            "chapters": [{"file": places[run]} for run in plan if run.notebook == notebook],
-        }
-        for notebook in dict.fromkeys(run.notebook for run in plan)
-    ]
+    for notebook, caption in _PARTS.items():
+        if pages := [{"file": places[run]} for run in plan if run.notebook == notebook]:
+            contents["parts"].append({"caption": caption, "chapters": pages})
     (source / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
     settings = yaml.safe_load((root / "_config.yml").read_text())
     settings["html"]["announcement"] = f"<b>Study {study.name}</b>: {study.title}. {study.caution}"
     (source / "_config.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+def _reading_order(run: Run) -> tuple[int, str, float]:
+    """Notebooks in the order of the contents, and in each of them the dense model first."""
+    p = run.parameters
+    pruning = (p.method, p.sparsity) if isinstance(p, PrunePretrain) else ("", 0.0)
+    return list(_PARTS).index(run.notebook), *pruning
 
 
 def page_titles(plan: Sequence[Run]) -> dict[Run, str]:
@@ -201,7 +204,7 @@ def _title(run: Run, with_seed: bool) -> str:
         }[run.notebook]
         if p.sparsity == 0:
             dense = {
-                "prune_pretrain": "Pre-train the dense model on",
+                "prune_pretrain": "Pre-training without pruning",
                 "finetune": "Fine-tune the dense model",
             }
             title = dense.get(run.notebook, title)
@@ -223,7 +226,10 @@ def _retitle(page: nbformat.NotebookNode, title: str, facts: str) -> None:
 
 def _write_page(file: Path, page: nbformat.NotebookNode) -> None:
     """Write a page with its cells of parameters folded."""
-    folded = {"parameters": "Parameters", "injected-parameters": "Parameters of this run"}
+    folded = {
+        "parameters": "Parameters and defaults",
+        "injected-parameters": "Parameters of this run",
+    }
     for cell in page.cells:
         tags = cell.metadata.get("tags", [])
         for name in folded.keys() & set(tags):

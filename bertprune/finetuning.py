@@ -165,6 +165,7 @@ def prune_after_finetune(parameters: PruneAfterFinetune, upstream: Path, folder:
 
 def _each(parameters: Finetune, folder: Path, run: Callable[[str, float], rows.Rows]) -> rows.Rows:
     """Rows of `run` for each task and learning rate; those that are finished are not repeated."""
+    folder.mkdir(parents=True, exist_ok=True)
     parts = []
     for name in parameters.task:
         for rate in parameters.learning_rates:

@@ -1,8 +1,10 @@
 """BERT models: fresh ones, pre-trained ones, and pruned ones with their masks beside them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -17,6 +19,7 @@ from transformers import (
 )
 
 from bertprune import paths
+from bertprune.data.hub import download
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.pruning.masks import Masks
 from bertprune.pruning.matrices import prunable_matrices
@@ -137,34 +140,41 @@ def parameter_counts(model: BertForPreTraining) -> dict[str, int]:
 
 
 def _config(name: str) -> dict[str, object]:
+    file = _folder(name, ["config.json"]) / "config.json"
+    if not file.exists():
+        raise UserError(f"{name} is not a Hugging Face model: it has no config.json")
+    try:
+        config = json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(f"{file} is not JSON: {error}") from error
+    return config if isinstance(config, dict) else {}
+
+
+def _folder(name: str, files: Sequence[str]) -> Path:
+    """The folder of the model `name`, with the `files` that were asked for where it is the Hub's.
+
+    Raises UserError, within seconds, if there is neither a folder nor a way to the Hub.
+    """
     folder = paths.resolve(name)
     if folder.is_dir():
-        file = folder / "config.json"
-        if not file.exists():
-            raise UserError(f"{folder} is not a Hugging Face model folder: it has no config.json")
-        config = json.loads(file.read_text())
-        return config if isinstance(config, dict) else {}
-    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        return folder
+    if name.startswith((".", "/", "~")):
         raise UserError(f"there is no model folder {folder}")
-    try:
-        config = transformers.AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot get the model {name!r}: it is no folder ({folder}), and the Hugging Face "
-            f"Hub did not give it ({str(error).splitlines()[0]}). Connect to the network, or "
-            "give the folder of a downloaded model"
-        ) from error
-    return dict(config.to_dict())
+    instead = f"the folder of a downloaded model (there is no folder {folder})"
+    return download(name, files, instead=instead)
 
 
-def _load(kind: type, name: str, **options: object) -> tuple:
-    folder = paths.resolve(name)
+def _load(kind: Any, name: str, **options: object) -> tuple[Any, dict[str, Any]]:
+    """The model, of class `kind`, and what transformers says of loading it."""
+    # Weights from outside are read as safetensors only: a pickle could run code.
+    folder = _folder(name, ["config.json", "*.safetensors"])
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
-        return kind.from_pretrained(  # type: ignore[attr-defined]
-            str(folder) if folder.is_dir() else name,
+        model, info = kind.from_pretrained(
+            folder,
             dtype=torch.float32,
+            use_safetensors=True,
             output_loading_info=True,
             **options,
         )
@@ -172,3 +182,4 @@ def _load(kind: type, name: str, **options: object) -> tuple:
         raise UserError(f"cannot load the model {name}: {error}") from error
     finally:
         transformers.logging.set_verbosity(verbosity)
+    return model, info

@@ -79,17 +79,19 @@ class Run:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What determines the result: parameters, code, data, upstream run."""
+        # Here and below: what takes seconds to import is imported where it is needed.
+        from bertprune.data.documents import text_key
+
         p = self.parameters
         own = contracts.own_values(p)
         data: dict[str, str] = {}
         # Data and models go by their content, wherever they lie.
         if self.upstream is None:
-            from bertprune.data.documents import text_key
-            from bertprune.models import model_key
-
             data["text"] = text_key(p.text)
             for name in ("model", "tokenizer"):
                 if named := getattr(p, name):
+                    from bertprune.models import model_key
+
                     data[name] = model_key(named)
         if isinstance(p, Finetune):
             from bertprune.data.tasks import task_key
@@ -159,11 +161,12 @@ class Run:
         """Raise UserError for text, model, tokenizer or task data that cannot be had."""
         from bertprune.data.documents import check_text
         from bertprune.data.tasks import check_task
-        from bertprune.models import check_model
 
         p = self.parameters
         check_text(p.text)
         if p.model:
+            from bertprune.models import check_model
+
             check_model(p.model)
         if p.tokenizer and not paths.resolve(p.tokenizer).is_dir() and p.tokenizer.count("/") != 1:
             raise UserError(f"there is no tokenizer folder {paths.resolve(p.tokenizer)}")
@@ -186,13 +189,14 @@ class Run:
         folder = self.partial_folder
         folder.mkdir(parents=True, exist_ok=True)
         progress.report_to(folder / PROGRESS_FILE)
-        tries = _count_try(folder / TRIES_FILE)
+        is_main = training.is_main_process()
+        tries = _count_try(folder / TRIES_FILE) if is_main else 0
         started = time.monotonic()
         upstream = self.upstream.model_folder if self.upstream else None
         found: Rows = getattr(importlib.import_module(module), function)(
             self.parameters, upstream, folder
         )
-        if training.is_main_process():
+        if is_main:
             facts = _facts(time.monotonic() - started) | {"tries": tries}
             with full_disk_is_user_error(folder):
                 (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1))

@@ -119,10 +119,18 @@ def test_a_checkpoint_that_is_not_bert(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a BERT: .* model_type 'roberta'"):
         check_model(str(tmp_path))
     (tmp_path / "config.json").unlink()
-    with pytest.raises(UserError, match="no config.json"):
+    with pytest.raises(UserError, match=r"no config\.json"):
         check_model(str(tmp_path))
     with pytest.raises(UserError, match="there is no model folder"):
         check_model(str(tmp_path / "nowhere"))
+
+
+def test_weights_that_are_a_pickle_are_not_read(pruned: Path) -> None:
+    model = load_pretraining_model(str(pruned), seed=0)
+    torch.save(model.state_dict(), pruned / "pytorch_model.bin")
+    (pruned / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors"):
+        load_pretraining_model(str(pruned), seed=0)
 
 
 def test_a_model_is_known_by_its_content(pruned: Path) -> None:

@@ -1,9 +1,11 @@
 """Classification tasks in the GLUE layout: declarations, tables, batches and metrics."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,6 @@ import xxhash
 import yaml
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
 from bertprune.data import templates
 from bertprune.data.documents import HUB_NAME
@@ -21,6 +22,10 @@ from bertprune.data.files import file_key, open_parquet
 from bertprune.data.hub import check_hub, load_rows
 from bertprune.errors import UserError, did_you_mean
 from bertprune.paths import resolve
+
+if TYPE_CHECKING:
+    # It takes seconds to import, which only to say what there is would be too long.
+    from transformers import PreTrainedTokenizerFast
 
 GLUE = "nyu-mll/glue"
 DECLARATION = "task.yaml"
@@ -273,7 +278,7 @@ class ClassificationBatch:
     labels: Tensor  # (B,) int64
     examples_total: int
 
-    def to(self, device: torch.device | str) -> "ClassificationBatch":
+    def to(self, device: torch.device | str) -> ClassificationBatch:
         tensors: dict[str, Any] = {
             name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)
         }

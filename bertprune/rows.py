@@ -80,7 +80,7 @@ def join(parts: Iterable[Rows]) -> Rows:
 def write(rows: Rows, file: Path) -> None:
     """As CSV, with every digit of the values, replaced atomically."""
     unfinished = file.with_suffix(".part")
-    rows.to_csv(unfinished, index=False)
+    rows.to_csv(unfinished, index=False, na_rep="nan")
     unfinished.replace(file)
 
 

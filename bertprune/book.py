@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -127,21 +128,25 @@ def flaw_of(notebook: Path) -> str | None:
 
 def _why_missing(run: Run) -> str:
     partial = run.partial_folder / NOTEBOOK_FILE
-    if partial.exists() and (flaw := flaw_of(partial)) and "failed" in flaw:
-        return flaw
+    # What was killed while it was written cannot be read: it is unfinished, not failed.
+    with suppress(OSError, ValueError):
+        if (flaw := flaw_of(partial)) and "failed" in flaw:
+            return flaw
     for file in sorted(run.folder.parent.glob(f"*/{RECORD_FILE}")):
-        if changed := _what_changed(run, json.loads(file.read_text())):
-            return f"{changed} changed since it was executed as {_shown_path(file.parent)}"
+        with suppress(ValueError, KeyError):
+            if changed := _what_changed(run, json.loads(file.read_text())):
+                return f"{changed} changed since it was executed as {_shown_path(file.parent)}"
     return "it was begun, but not finished" if partial.parent.exists() else "it was never executed"
 
 
 def _what_changed(run: Run, record: Mapping[str, Any]) -> str:
     """What makes another run of the same parameters a different one; empty if they differ."""
-    if record.get("parameters") != contracts.as_values(run.parameters):
+    then, now = record["parameters"], contracts.as_values(run.parameters)
+    if any(then[name] != now[name] for name in then.keys() & now.keys()):
         return ""
     names = {"code": "the code has", "data": "the data have", "upstream": "what it starts from has"}
-    then = record.get("identity", {})
-    return next((said for key, said in names.items() if then.get(key) != run.identity[key]), "")
+    made_with = record["identity"]
+    return next((said for key, said in names.items() if made_with[key] != run.identity[key]), "")
 
 
 # The source of the site.
@@ -154,13 +159,17 @@ def assemble(study: Study, source: Path) -> None:
     executed = execution.execute_results(
         Results(study=study.given_as or study.name, changes=study.changes)
     )
-    _write_page(source / "results.ipynb", nbformat.read(executed, as_version=4))
+    page = nbformat.read(executed, as_version=4)
+    _retitle(page, f"Results of {study.name}")
+    _write_page(source / "results.ipynb", page)
     results.rows_of(study).to_csv(source / "rows.csv", index=False)
     titles = page_titles(plan)
     places = {run: f"{run.notebook}/{_slug(title)}" for run, title in titles.items()}
     for run in plan:
         page = nbformat.read(run.folder / NOTEBOOK_FILE, as_version=4)
-        _retitle(page, titles[run], _facts(run, titles, places))
+        _retitle(page, titles[run])
+        facts = _facts(run, titles, places)
+        page.cells.insert(1, nbformat.v4.new_markdown_cell(facts, id="facts"))
         _write_page(source / f"{places[run]}.ipynb", page)
     (source / "records.md").write_text(_records_page(study, plan, titles, places))
     contents = yaml.safe_load((root / "book" / "_toc.yml").read_text())
@@ -217,11 +226,9 @@ def _slug(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower().replace("%", "percent")).strip("-")
 
 
-def _retitle(page: nbformat.NotebookNode, title: str, facts: str) -> None:
-    """Give the page its own title, and below it the facts of its run."""
+def _retitle(page: nbformat.NotebookNode, title: str) -> None:
     first = page.cells[0]
     first.source = re.sub(r"^# .*", lambda _: f"# {title}", first.source, count=1)
-    page.cells.insert(1, nbformat.v4.new_markdown_cell(facts, id="facts"))
 
 
 def _write_page(file: Path, page: nbformat.NotebookNode) -> None:

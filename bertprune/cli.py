@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -183,7 +181,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _show_status(plan: Sequence[Run]) -> int:
     for run in plan:
-        print(f"{_state(run):<34} {run.id}")
+        print(f"{run.id:<60} {_state(run)}")
     done = sum(run.is_done() for run in plan)
     print(f"{done} of {len(plan)} runs are done")
     return 0
@@ -194,14 +192,9 @@ def _state(run: Run) -> str:
         return "done"
     if run.is_done():
         return "done, page out of date"
-    file = run.partial_folder / runs.PROGRESS_FILE
-    if not file.exists():
-        return "begun" if run.partial_folder.exists() else "missing"
-    state = json.loads(file.read_text())
-    left = ""
-    if state["rate_per_s"] and state["total"] and time.time() - state["time"] < 60:
-        left = f", {(state['total'] - state['done']) / state['rate_per_s'] / 60:.0f} min left"
-    return f"{state['done']} of {state['total']} {state['unit']}s{left}"
+    if not run.partial_folder.exists():
+        return "missing"
+    return run.progress() or "begun"
 
 
 def _results(options: argparse.Namespace) -> int:

@@ -242,6 +242,18 @@ class Run:
         elif self.folder.exists():
             shutil.rmtree(self.folder)
 
+    def progress(self) -> str:
+        """How far a run in work is, in words; empty where nothing is known."""
+        try:
+            state = _read_json(self.partial_folder / PROGRESS_FILE)
+        except (OSError, ValueError):
+            return ""
+        words = f"{state['what']}, {state['done']} of {state['total']} {state['unit'].strip()}s"
+        if state["rate_per_s"] and state["total"] and time.time() - state["time"] < 60:
+            left_s = (state["total"] - state["done"]) / state["rate_per_s"]
+            words += f", {left_s / 60:.0f} min left"
+        return words
+
     def _repr_html_(self) -> str:
         """The table of parameters that a notebook shows."""
         helps = contracts.help_of(type(self.parameters))

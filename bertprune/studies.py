@@ -160,9 +160,9 @@ def load(name: str, changes: Iterable[str] = ()) -> Study:
 
 
 def parse_value(text: str) -> Any:
-    """A value typed on the command line, as YAML reads it, with 1e-4 a number."""
+    """A value typed on the command line, as YAML reads it, with 1e-4 a number; nothing is ""."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader) if text else ""
     except yaml.YAMLError as error:
         raise UserError(
             f"cannot read the value {text!r}: quote texts with special signs"

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -23,6 +23,8 @@ from bertprune import execution, paths, progress
 from bertprune.contracts import BurnIn
 from bertprune.errors import UserError
 from bertprune.runs import Run, lineage
+
+_SECONDS_BETWEEN_LOOKS = 2.0
 
 
 @dataclass
@@ -80,7 +82,10 @@ def sweep(runs: Sequence[Run], executor: Executor, threads: Mapping[Run, int]) -
                     f"{waiting[0].id} waits for {needed.id}, whose result is not in "
                     f"{paths.runs_folder()}: do all workers write there?"
                 )
-            finished, _ = wait(working, return_when=FIRST_COMPLETED)
+            finished: set[Future[str]] = set()
+            while not finished:
+                finished, _ = wait(working, _SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+                shown.set_postfix_str(_in_work(working.values()))
             for future in finished:
                 run = working.pop(future)
                 try:
@@ -97,6 +102,11 @@ def sweep(runs: Sequence[Run], executor: Executor, threads: Mapping[Run, int]) -
                     shown.write(f"error: {said}", file=sys.stderr)
                 shown.update()
     return outcome
+
+
+def _in_work(runs: Iterable[Run]) -> str:
+    """What the workers do, for the end of the sweep's bar."""
+    return "; ".join(words for run in runs if (words := run.progress()))
 
 
 def thread_counts(runs: Sequence[Run], workers: int) -> dict[Run, int]:

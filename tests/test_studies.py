@@ -65,6 +65,7 @@ def test_numbers_with_exponents_are_numbers(tmp_path: Path) -> None:
     assert studies.parse_value("1e-4") == 1e-4
     assert studies.parse_value("[2e-5, 3E-5, -1.5e3]") == [2e-5, 3e-5, -1500.0]
     assert studies.parse_value("sst2") == "sst2"
+    assert studies.parse_setting("model=") == ("model", "")
 
 
 def test_settings_change_parameters_and_grid(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.style import library as styles
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from bertprune.contracts import BurnIn, PrunePretrain
@@ -26,7 +26,7 @@ from bertprune.tables import ARM_NAMES, percent
 
 # Told apart without colours too: each arm has its marker.
 _MARKERS = dict(zip(ARM_NAMES, "osD^", strict=True))
-_COLOURS = styles["seaborn-v0_8-colorblind"]["axes.prop_cycle"].by_key()["color"]
+_COLOURS = seaborn.color_palette("colorblind").as_hex()
 _ARM_COLOURS = dict(zip(ARM_NAMES, _COLOURS, strict=False))
 _INK = "#222222"
 _QUIET = "#666666"
@@ -184,26 +184,40 @@ def _against_steps(panel: Axes, ramp_steps: int) -> None:
 
 
 def _against_sparsity(panel: Axes, points: pd.DataFrame, arms: list[str]) -> None:
+    """Seeds as points, their mean as a line, one standard deviation as a band; dense dashed."""
+    if len(points):
+        seaborn.lineplot(
+            points,
+            x="sparsity",
+            y="value",
+            hue="arm",
+            style="arm",
+            hue_order=arms,
+            style_order=arms,
+            palette=_ARM_COLOURS,
+            markers=_MARKERS,
+            dashes=False,
+            errorbar="sd",
+            legend=False,
+            ax=panel,
+        )
     for arm in arms:
         of_arm = points[points.arm == arm]
-        colour, marker = _ARM_COLOURS[arm], _MARKERS[arm]
-        panel.scatter(
-            of_arm.sparsity, of_arm.value, s=34, color=colour, marker=marker, alpha=0.55, lw=0
-        )
-        spread = of_arm.groupby("sparsity").value.agg(["mean", "std"]).fillna(0.0)
-        panel.plot(spread.index, spread["mean"], color=colour, lw=1.8)
-        panel.fill_between(
-            spread.index,
-            spread["mean"] - spread["std"],
-            spread["mean"] + spread["std"],
-            color=colour,
-            alpha=0.15,
-            lw=0,
-        )
+        if of_arm.seed.nunique() > 1:
+            panel.scatter(
+                of_arm.sparsity,
+                of_arm.value,
+                s=16,
+                color=_ARM_COLOURS[arm],
+                marker=_MARKERS[arm],
+                alpha=0.5,
+                lw=0,
+            )
     dense = points[(points.arm == "prune_pretrain") & (points.sparsity == 0)].value
     if len(dense):
         panel.axhline(dense.mean(), color=_INK, linestyle="--", lw=1)
     panel.set_xlabel("sparsity")
+    panel.set_ylabel("")
     panel.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
 
 

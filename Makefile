@@ -6,7 +6,6 @@ STUDY ?= ci
 VENV := .venv
 BIN := $(VENV)/bin
 PINS := pyproject.toml constraints.txt constraints-cpu.txt
-TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 # Held to the tested versions; torch only where there is no GPU.
 GPU = $(shell nvidia-smi -L >/dev/null 2>&1 && echo yes)
@@ -43,10 +42,10 @@ $(VENV)/bin/python:
 		{ echo "bertprune needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-# PyPI's torch for Linux brings several GB of CUDA, so without a GPU the CPU build goes in first:
-# from PyTorch's own index where it can be reached (asked once, for this one package).
+# Without a GPU torch goes in first, and alone: where the registry has its CPU build, that one is
+# taken, and nothing later asks for another.
 $(VENV)/.installed: $(PINS) | $(VENV)/bin/python
-	$(if $(GPU),,$(PIP_INSTALL) --no-deps --retries 0 --extra-index-url $(TORCH_CPU_INDEX) torch)
+	$(if $(GPU),,$(PIP_INSTALL) torch)
 	$(PIP_INSTALL) -e .
 	touch $@
 

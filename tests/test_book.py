@@ -245,7 +245,6 @@ def test_formulas_are_drawn_without_a_script() -> None:
 
 
 # pandas 3 reads floats to the last digit by itself; pandas 2 must be asked to.
-@pytest.mark.filterwarnings("ignore:The 'float_precision' argument")
 def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BERTPRUNE_ROOT", str(ci_project))
     study = studies.load("ci")

@@ -208,7 +208,7 @@ def _pretrain(
         accelerator=accelerator,
         seed=seed,
         folder=folder,
-        what=f"pre-training to sparsity {schedule.final:g}",
+        what=f"{parameters.notebook} at sparsity {schedule.final:g}",
         pruner=pruner,
         evaluate=evaluated,
         evaluate_after=_curve_points(optimization.steps),

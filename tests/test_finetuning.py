@@ -20,7 +20,12 @@ from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 from bertprune.rows import Rows
 
-SETTINGS: dict[str, Any] = {"sparsity": 0.6, "epochs": 2, "learning_rates": (1e-3,), "max_length_tokens": 32}
+SETTINGS: dict[str, Any] = {
+    "sparsity": 0.6,
+    "epochs": 2,
+    "learning_rates": (1e-3,),
+    "max_length_tokens": 32,
+}
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,9 @@ def _add_notebook(parser: argparse.ArgumentParser) -> None:
         metavar=("NAME", "VALUE"),
         help="set a parameter; lists are written [a, b]",
     )
-    parser.add_argument("--study", help="take what is not set by -p from this study")
+    parser.add_argument(
+        "--study", help="take what -p does not set from this study and the first point of its grid"
+    )
 
 
 def _add_study(parser: argparse.ArgumentParser) -> None:
@@ -101,10 +103,10 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
 
 def _named_run(options: argparse.Namespace) -> Run:
     contract = contracts.contract_of_run(options.notebook)
-    values: dict[str, Any] = {}
+    values = _typed_values(options)
     if options.study:
-        values = studies.load(options.study).values_for(contract)
-    return Run.of(contracts.parse(contract, values | _typed_values(options)))
+        values = studies.load(options.study).values_for(contract, values)
+    return Run.of(contracts.parse(contract, values))
 
 
 def _typed_values(options: argparse.Namespace) -> dict[str, Any]:

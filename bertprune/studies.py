@@ -86,7 +86,20 @@ class Study:
 
     def run(self, arm: str, point: Mapping[str, Any]) -> Run:
         """The run of `arm` at one `point` of the grid: sparsity, task and seed."""
-        contract, fixed = ARMS[arm]
+        contract, _ = ARMS[arm]
+        return Run.of(contracts.parse(contract, _known(contract, self._values(arm, point))))
+
+    def values_for(self, contract: type[BurnIn], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters of `contract`'s notebook in this study: what is `given`, at the first point
+        of the grid where it says nothing else."""
+        arms = [arm for arm, (kind, _) in ARMS.items() if kind is contract]
+        if given.get("method") == "random" and "random_pruning" in arms:
+            arms = ["random_pruning"]
+        point = next(self._points(), {}) | {key: given[key] for key in GRID if key in given}
+        return {**_known(contract, self._values(arms[0] if arms else "", point)), **given}
+
+    def _values(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
+        _, fixed = ARMS.get(arm, (None, {}))
         values = {**self.parameters, **self.arms.get(arm, {}), **fixed, **point}
         for exception in self.exceptions:
             if all(
@@ -95,15 +108,7 @@ class Study:
                 if key != "set"
             ):
                 values |= exception["set"]
-        return Run.of(contracts.parse(contract, _known(contract, values)))
-
-    def values_for(self, contract: type[BurnIn]) -> dict[str, Any]:
-        """The study's parameters that `contract` has, with the first point of its grid."""
-        arms = [arm for arm, (kind, _) in ARMS.items() if kind is contract]
-        values = {**self.parameters, **next(self._points(), {})}
-        for arm in arms[:1]:
-            values |= self.arms.get(arm, {})
-        return _known(contract, values)
+        return values
 
     def _points(self) -> Iterator[dict[str, Any]]:
         names = [name for name in GRID if name in self.grid]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from bertprune import studies
-from bertprune.contracts import Finetune, InformationDeletion, PruneAfterFinetune
+from bertprune import contracts, studies
+from bertprune.contracts import BurnIn, Finetune, InformationDeletion, PruneAfterFinetune
 from bertprune.errors import UserError
-from bertprune.runs import lineage
+from bertprune.runs import Run, lineage
 
 
 def _write(tmp_path: Path, content: str) -> str:
@@ -104,3 +104,18 @@ def test_unknown_study() -> None:
 def test_a_value_out_of_range_is_found_in_the_plan(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="sparsity must be at least 0, at most 1, got 1.2"):
         studies.load(_write(tmp_path, MINE), ["sparsity=[0.5, 1.2]"]).plan()
+
+
+def test_a_single_run_has_the_parameters_that_it_has_in_the_study() -> None:
+    study = studies.load("paper")
+    given = {"sparsity": 0.8, "task": "qqp"}
+    values = study.values_for(InformationDeletion, given)
+    assert (values["epochs"], values["sparsity"], values["task"]) == (15, 0.8, "qqp")
+    assert study.values_for(InformationDeletion, given | {"epochs": 2})["epochs"] == 2
+    assert study.values_for(InformationDeletion, {})["epochs"] == 13
+    assert study.values_for(Finetune, given)["epochs"] == 3
+    assert "epochs" not in study.values_for(BurnIn, {})
+    run = Run.of(contracts.parse(Finetune, study.values_for(Finetune, given)))
+    assert run == study.run("prune_pretrain", {**given, "seed": 0})
+    # What nobody knows is left for the contract to refuse.
+    assert "epoch" in study.values_for(Finetune, {"epoch": 2})

@@ -58,7 +58,12 @@ def _parser() -> argparse.ArgumentParser:
 
     sweep = command("sweep", _sweep, "Execute the notebooks of a study that are not done yet.")
     _add_study(sweep)
-    sweep.add_argument("--workers", type=int, default=None, help="notebooks side by side")
+    sweep.add_argument(
+        "--workers",
+        type=int,
+        default=None,
+        help="notebooks side by side (default: one for each core, one on a GPU)",
+    )
     sweep.add_argument("--dry-run", action="store_true", help="list the runs, and do nothing")
 
     status = command("status", _status, "Say which runs of a study are done, in work or missing.")
@@ -149,9 +154,9 @@ def _sweep(options: argparse.Namespace) -> int:
     from bertprune.sweep import local_workers, sweep, thread_counts
 
     plan = studies.load(options.study, options.changes).plan()
-    workers = options.workers or os.cpu_count() or 1
+    workers = _default_workers() if options.workers is None else options.workers
     if workers < 1:
-        raise UserError(f"--workers must be at least 1, got {options.workers}")
+        raise UserError(f"--workers must be at least 1, got {workers}")
     for run in {_inputs(run): run for run in plan}.values():
         run.check_inputs()
     if options.dry_run:
@@ -169,6 +174,13 @@ def _sweep(options: argparse.Namespace) -> int:
     for name, reason in outcome.failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     return 1 if outcome.failed else 0
+
+
+def _default_workers() -> int:
+    """One for each core, but one alone on a GPU, whose memory they would share."""
+    import torch
+
+    return 1 if torch.cuda.is_available() else os.cpu_count() or 1
 
 
 def _inputs(run: Run) -> tuple[object, ...]:

@@ -85,10 +85,13 @@ class BurnIn(Contract):
 
     def canonical(self) -> Self:
         """The same work with parameters that do not matter set to their defaults."""
-        if not self.model:
-            return self
-        shape = ("layers", "hidden_size", "heads")
-        return self.replace(**{name: _default(type(self), name) for name in shape})
+        idle = ["layers", "hidden_size", "heads"] if self.model else []
+        idle += ["vocabulary_size"] if self.model or self.tokenizer else []
+        return self._without(*idle)
+
+    def _without(self, *idle: str) -> Self:
+        """The same with the parameters `idle` set to their defaults."""
+        return self.replace(**{name: _default(type(self), name) for name in idle})
 
     def replace(self, **changes: Any) -> Self:
         return dataclasses.replace(self, **changes)
@@ -143,18 +146,17 @@ class PrunePretrain(BurnIn):
         same = super().canonical()
         if same.sparsity > 0:
             return same
-        idle = ("method", "scope", "ramp_steps", "pruning_frequency_steps")
-        return same.replace(**{name: _default(type(self), name) for name in idle})
+        return same._without("method", "scope", "ramp_steps", "pruning_frequency_steps")
 
     def seed_of_run(self) -> int:
         return self.seed
 
     def check(self) -> None:
         super().check()
-        if self.sparsity > 0 and self.ramp_steps > self.pretrain_steps:
+        if self.sparsity > 0 and self.ramp_steps >= max(1, self.pretrain_steps):
             raise UserError(
-                f"ramp_steps {self.ramp_steps} is more than pretrain_steps {self.pretrain_steps}: "
-                "the final sparsity would never be reached"
+                f"ramp_steps {self.ramp_steps} must be less than pretrain_steps "
+                f"{self.pretrain_steps}: the final sparsity would never be reached"
             )
         if self.method == "random" and self.scope == "global":
             raise UserError("method 'random' prunes matrix by matrix: set scope to 'matrix'")
@@ -181,6 +183,8 @@ class Finetune(PrunePretrain):
 
     def check(self) -> None:
         super().check()
+        if not self.task_data:
+            raise UserError("task_data is empty: name a Hub data set or a folder")
         for name in ("task", "learning_rates"):
             values = getattr(self, name)
             if not values:
@@ -213,6 +217,10 @@ class PruneAfterFinetune(Finetune):
     @property
     def arm(self) -> str:
         return "prune_after_finetune"
+
+    def canonical(self) -> Self:
+        # One shot has no ramp.
+        return super().canonical()._without("ramp_steps", "pruning_frequency_steps")
 
     def upstream(self) -> BurnIn | None:
         return _part(self, Finetune).replace(sparsity=0.0)
@@ -295,7 +303,7 @@ def own_values(parameters: BurnIn) -> dict[str, Any]:
     """Parameters that determine a run beyond its upstream run: those that differ from their
     defaults, or from what the upstream run has for them."""
     upstream = parameters.upstream()
-    settled = as_values(upstream) if upstream else {}
+    settled = as_values(upstream.canonical()) if upstream else {}
     defaults = as_values(type(parameters)())
     return {
         name: value
@@ -327,6 +335,8 @@ def _default(contract: type[BurnIn], name: str) -> Any:
 def _checked(name: str, value: object, kind: Any, limits: Mapping[str, Any]) -> object:
     if get_origin(kind) is tuple:
         many = value if isinstance(value, list | tuple) else [value]
+        if "" in many:
+            raise UserError(f"{name} has an empty entry: {_shown(many)}")
         return tuple(_checked(name, one, get_args(kind)[0], limits) for one in many)
     if kind is float and type(value) is int:
         value = float(value)

@@ -27,10 +27,21 @@ def full_disk_is_user_error(writing: Path) -> Iterator[None]:
     """Turn "no space left" while writing `writing` into a UserError that says what to do."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"no space left on the disk while writing {writing}: free some space and give the "
-                "same command again; finished runs and checkpoints are kept"
-            ) from error
-        raise
+    except Exception as error:
+        if not _is_full_disk(error):
+            raise
+        raise UserError(
+            f"no space left on the disk while writing {writing}: free some space and give the "
+            "same command again; finished runs and checkpoints are kept"
+        ) from error
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    # Libraries written in C++ and Rust have errors of their own for it, that only quote the system
+    # or were raised while its error was handled.
+    while error is not None and not isinstance(error, UserError):
+        code = error.errno if isinstance(error, OSError) else None
+        if code in (errno.ENOSPC, errno.EDQUOT) or f"os error {errno.ENOSPC}" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -18,8 +18,6 @@ from bertprune import contracts, paths, studies
 from bertprune.contracts import Contract, Results
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.runs import EXPECTED_RUN, LOG_FILE, NOTEBOOK_FILE, Run, template
-
-_SECONDS_TO_END = 5.0
 
 
 def execute_in_order(runs: Iterable[Run]) -> None:
@@ -38,7 +36,7 @@ def execute(run: Run, *, threads: int | None = None, show: IO[str] | None = None
     Gives the run's id.
     """
     folder = run.partial_folder
-    with _only_one(run):
+    with run.only_here():
         with full_disk_is_user_error(folder):
             run.reopen()
             folder.mkdir(parents=True, exist_ok=True)
@@ -95,10 +93,15 @@ def _execute_notebook(
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    class QuietKernelManager(AsyncKernelManager):
-        """Talks to the kernel over files, not over TCP ports that anyone on the machine sees."""
+    # Sockets that are files in a folder of this kernel's own: nobody else on the machine can talk
+    # to it, and kernels that start at the same moment cannot take each other's.
+    sockets = tempfile.TemporaryDirectory(prefix="bertprune-")
 
+    class FileSocketKernelManager(AsyncKernelManager):
         transport = "ipc"
+
+        def _ip_default(self) -> str:
+            return f"{sockets.name}/kernel"
 
     settings = {
         "BERTPRUNE_ROOT": str(paths.root()),
@@ -110,7 +113,7 @@ def _execute_notebook(
     settings["OMP_WAIT_POLICY"] = "passive"
     if threads is not None:
         settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    with _environment(settings):
+    with sockets, _environment(settings):
         try:
             papermill.execute_notebook(
                 str(template(parameters.notebook)),
@@ -121,7 +124,7 @@ def _execute_notebook(
                 progress_bar=False,
                 stdout_file=show,
                 stderr_file=show,
-                kernel_manager_class=QuietKernelManager,
+                kernel_manager_class=FileSocketKernelManager,
             )
         except PapermillExecutionError as error:
             said = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
@@ -149,28 +152,6 @@ class _Both:
     def flush(self) -> None:
         for stream in self._streams:
             stream.flush()
-
-
-@contextmanager
-def _only_one(run: Run) -> Iterator[None]:
-    """Hold the run's lock, which the system frees when this process ends in whatever way."""
-    file = run.partial_folder.parent / f"{run.partial_folder.name}.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    patience = time.monotonic() + _SECONDS_TO_END
-    with file.open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                # The worker of a sweep that was killed takes a moment to notice.
-                if time.monotonic() > patience:
-                    raise UserError(
-                        f"{run.id} is being executed by another process: wait for it, or stop it "
-                        "first"
-                    ) from None
-                time.sleep(0.2)
-        yield
 
 
 @contextmanager

@@ -95,8 +95,12 @@ def finetune(parameters: Finetune, upstream: Path, folder: Path) -> rows.Rows:
     from them.
     """
 
+    criterion = Criterion(parameters.method, parameters.scope, parameters.seed)
+
     def held(model: BertForSequenceClassification) -> Pruner:
-        return Pruner.holding(model, models.load_masks(upstream, model))
+        pruner = Pruner.holding(model, models.load_masks(upstream, model), criterion)
+        pruner.check(parameters.sparsity)
+        return pruner
 
     keep = folder / "model" if parameters.sparsity == 0 else None
     return _each(

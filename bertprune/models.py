@@ -19,7 +19,9 @@ from transformers import (
 )
 
 from bertprune import paths
+from bertprune.data.files import file_key
 from bertprune.data.hub import download
+from bertprune.data.tokenizer import TOKENIZER_FILES
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.pruning.masks import Masks
 from bertprune.pruning.matrices import prunable_matrices
@@ -63,18 +65,27 @@ def check_model(name: str) -> None:
         raise UserError(f"{name} is not a BERT: its config.json says model_type {kind!r}")
 
 
+def check_fit(model: BertForPreTraining, vocabulary_size: int, max_length_tokens: int) -> None:
+    """Raise UserError unless `model` has an embedding for each token and each position."""
+    for what, needed, there in (
+        ("the tokenizer's vocabulary", vocabulary_size, model.config.vocab_size),
+        ("max_length_tokens", max_length_tokens, model.config.max_position_embeddings),
+    ):
+        if needed > there:
+            raise UserError(f"{what} is {needed}, but the model has embeddings for {there} only")
+
+
 def model_key(name: str) -> str:
-    """Identity of a model: hash of its weights and configuration, or its name on the Hub."""
+    """Identity of a model or tokenizer: hash of its files, or its name on the Hub."""
     folder = paths.resolve(name)
     if not folder.is_dir():
         return name
-    digest = xxhash.xxh3_128()
-    for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")):
-        digest.update(file.name.encode())
-        with file.open("rb") as content:
-            while block := content.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+    files = [
+        file for pattern in ("*.safetensors", *TOKENIZER_FILES) for file in folder.glob(pattern)
+    ]
+    return xxhash.xxh3_128_hexdigest(
+        "\0".join(f"{file.name} {file_key(file)}" for file in sorted(files)).encode()
+    )
 
 
 def load_pretraining_model(name: str, *, seed: int) -> BertForPreTraining:
@@ -91,7 +102,8 @@ def load_pretraining_model(name: str, *, seed: int) -> BertForPreTraining:
 
 
 def load_classifier(name: str, *, labels: int, seed: int) -> BertForSequenceClassification:
-    """The BERT `name` with a new classifier over its pooler, drawn from `seed`, in float32."""
+    """The BERT `name` with a classifier over its pooler, in float32: its own, or for a model that
+    has none a new one drawn from `seed`."""
     check_model(name)
     torch.manual_seed(seed)
     model, _ = _load(BertForSequenceClassification, name, num_labels=labels)

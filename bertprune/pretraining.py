@@ -96,6 +96,7 @@ def burn_in(parameters: BurnIn, upstream: Path | None, folder: Path) -> rows.Row
     tokenizer = _tokenizer(parameters)
     if parameters.model:
         model = models.load_pretraining_model(parameters.model, seed=parameters.burn_in_seed)
+        models.check_fit(model, len(tokenizer), parameters.max_length_tokens)
     else:
         shape = models.Shape(
             layers=parameters.layers,

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -36,7 +36,9 @@ class Bar(tqdm):
                 "rate_per_s": self.format_dict["rate"],
                 "time": time.time(),
             }
-            _report_file.write_text(json.dumps(state))
+            # Nobody's work should end because nobody can be told of it.
+            with suppress(OSError):
+                _report_file.write_text(json.dumps(state))
         return shown
 
 

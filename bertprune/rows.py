@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from bertprune.errors import full_disk_is_user_error
+
 Rows: TypeAlias = pd.DataFrame
 
 PRETRAINING = "pretraining"
@@ -80,8 +82,9 @@ def join(parts: Iterable[Rows]) -> Rows:
 def write(rows: Rows, file: Path) -> None:
     """As CSV, with every digit of the values, replaced atomically."""
     unfinished = file.with_suffix(".part")
-    rows.to_csv(unfinished, index=False, na_rep="nan")
-    unfinished.replace(file)
+    with full_disk_is_user_error(file):
+        rows.to_csv(unfinished, index=False, na_rep="nan")
+        unfinished.replace(file)
 
 
 def read(file: Path) -> Rows:

@@ -8,6 +8,7 @@ done the folder gets its name `runs/<id>` by one rename, so that what is there i
 from __future__ import annotations
 
 import ast
+import fcntl
 import hashlib
 import html
 import importlib
@@ -19,14 +20,13 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import nbformat
 
 from bertprune import __version__, contracts, paths
 from bertprune.contracts import BurnIn, Finetune, PrunePretrain
@@ -43,8 +43,11 @@ _VERSIONED = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "pan
 # Parameters that say where something lies; what counts is its content.
 _PLACES = {"text", "model", "tokenizer", "task_data"}
 
-# Environment variable with the id of the run that a kernel was started for.
+# Environment variables: the run that a kernel was started for, and the one that is locked by a
+# process above this one.
 EXPECTED_RUN = "BERTPRUNE_RUN"
+LOCKED_RUN = "BERTPRUNE_LOCKED_RUN"
+_SECONDS_TO_END = 5.0
 
 RECORD_FILE = "record.json"
 NOTEBOOK_FILE = "notebook.ipynb"
@@ -53,6 +56,7 @@ FACTS_FILE = "facts.json"
 LOG_FILE = "log.txt"
 PROGRESS_FILE = "progress.json"
 TRIES_FILE = "tries"
+PARAMETERS_FILE = "parameters.json"
 
 
 @dataclass(frozen=True)
@@ -136,10 +140,8 @@ class Run:
         """Whether the result is there and was made with these parameters."""
         if not (self.folder / RECORD_FILE).exists():
             return False
-        then, now = self.record()["parameters"], contracts.as_values(self.parameters)
-        # A default that was changed since does not show in the identity, but here it does. Where
-        # the data lie does not matter, since their content is in the identity.
-        return all(then[name] == now[name] for name in then.keys() & now.keys() - _PLACES)
+        # A default that was changed since does not show in the identity, but here it does.
+        return _agree(self.record()["parameters"], contracts.as_values(self.parameters))
 
     def is_current(self) -> bool:
         """Whether the run is done, and its page is what the present notebook would show."""
@@ -168,8 +170,10 @@ class Run:
             from bertprune.models import check_model
 
             check_model(p.model)
-        if p.tokenizer and not paths.resolve(p.tokenizer).is_dir() and p.tokenizer.count("/") != 1:
-            raise UserError(f"there is no tokenizer folder {paths.resolve(p.tokenizer)}")
+        if named := p.tokenizer or p.model:
+            from bertprune.data.tokenizer import load_tokenizer
+
+            load_tokenizer(named)
         if isinstance(p, Finetune):
             for name in p.task:
                 check_task(name, p.task_data)
@@ -183,13 +187,22 @@ class Run:
         for folder in (self.folder, self.partial_folder):
             if (folder / ROWS_FILE).exists():
                 return read_rows(folder / ROWS_FILE)
+        from bertprune import training
+
+        # Of several processes that work together, the first one holds the lock.
+        with self.only_here() if training.is_main_process() else nullcontext():
+            return self._work()
+
+    def _work(self) -> Rows:
         from bertprune import progress, training
 
         module, function = self.parameters.work.split(":")
         folder = self.partial_folder
-        folder.mkdir(parents=True, exist_ok=True)
-        progress.report_to(folder / PROGRESS_FILE)
         is_main = training.is_main_process()
+        if is_main:
+            self._start_or_go_on()
+        training.wait_for_everyone()
+        progress.report_to(folder / PROGRESS_FILE)
         tries = _count_try(folder / TRIES_FILE) if is_main else 0
         started = time.monotonic()
         upstream = self.upstream.model_folder if self.upstream else None
@@ -204,6 +217,52 @@ class Run:
                 write_rows(found, folder / ROWS_FILE)
         progress.report_to(None)
         return found
+
+    def _start_or_go_on(self) -> None:
+        """Make the partial folder, or keep what it has if it was made with these parameters.
+
+        A default that was changed since does not show in the identity.
+        """
+        file = self.partial_folder / PARAMETERS_FILE
+        parameters = contracts.as_values(self.parameters)
+        if file.exists() and not _agree(_read_json(file), parameters):
+            shutil.rmtree(self.partial_folder)
+        with full_disk_is_user_error(self.partial_folder):
+            self.partial_folder.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(parameters, indent=1))
+
+    @contextmanager
+    def only_here(self) -> Iterator[None]:
+        """Hold the run's lock, which the system frees when this process ends in whatever way.
+
+        Raises UserError if another process holds it. Processes that this one starts, the
+        run's kernel, may enter too.
+        """
+        if os.environ.get(LOCKED_RUN) == self.id:
+            yield
+            return
+        file = self.partial_folder.parent / f"{self.partial_folder.name}.lock"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        patience = time.monotonic() + _SECONDS_TO_END
+        with file.open("w") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    # The worker of a sweep that was killed takes a moment to notice.
+                    if time.monotonic() > patience:
+                        raise UserError(
+                            f"{self.id} is being executed by another process: wait for it, or "
+                            "stop it first"
+                        ) from None
+                    time.sleep(0.2)
+            above = os.environ.get(LOCKED_RUN, "")
+            os.environ[LOCKED_RUN] = self.id
+            try:
+                yield
+            finally:
+                os.environ[LOCKED_RUN] = above
 
     def model_files(self) -> Path:
         """The model folder of this run, done or still in work."""
@@ -239,8 +298,6 @@ class Run:
             self.partial_folder.parent.mkdir(parents=True, exist_ok=True)
             os.replace(self.folder, self.partial_folder)
             (self.partial_folder / RECORD_FILE).unlink()
-        elif self.folder.exists():
-            shutil.rmtree(self.folder)
 
     def progress(self) -> str:
         """How far a run in work is, in words; empty where nothing is known."""
@@ -281,6 +338,13 @@ def begin(notebook: str, namespace: Mapping[str, Any]) -> Run:
     done yet is executed first, as on the command line. Raises UserError for bad parameters.
     """
     run = Run.of(contracts.parse_namespace(contracts.contract_of_run(notebook), namespace))
+    # Those that this one starts are kernels of other runs.
+    expected = os.environ.pop(EXPECTED_RUN, run.id)
+    if expected != run.id:
+        raise UserError(
+            f"code or data have changed while {expected} waited for its turn, which makes it "
+            f"{run.id}: give the same command again"
+        )
     run.check_inputs()
     missing = [upstream for upstream in lineage(run) if not upstream.is_done()]
     if missing:
@@ -313,6 +377,9 @@ def code_key(module: str) -> str:
 def page_key(notebook: str) -> str:
     """Hash of what a page shows beside the result: the notebook's cells and the code they reach
     for tables and figures."""
+    # Training alone, on a GPU machine perhaps, needs no notebooks.
+    import nbformat
+
     cells = nbformat.read(template(notebook), as_version=4).cells
     sources = [c.source for c in cells if "parameters" not in c.metadata.get("tags", ())]
     code = "\n".join(c.source for c in cells if c.cell_type == "code")
@@ -401,6 +468,14 @@ def _facts(wall_time_s: float) -> dict[str, Any]:
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
         "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if gpu else 0,
     }
+
+
+def _agree(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether parameters are the same, those that only one side has left aside.
+
+    Where the data lie does not matter, since their content is in the identity.
+    """
+    return all(then[name] == now[name] for name in then.keys() & now.keys() - _PLACES)
 
 
 def _count_try(file: Path) -> int:

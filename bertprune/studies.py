@@ -231,6 +231,8 @@ def _check(study: Study, where: str) -> None:
             )
         settings.append(exception["set"])
     for setting in settings:
+        if not isinstance(setting, dict):
+            raise UserError(f"{where}: parameters must be a mapping, got {setting!r}")
         for name in setting:
             if name not in known:
                 raise UserError(

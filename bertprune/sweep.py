@@ -83,7 +83,7 @@ def sweep(runs: Sequence[Run], executor: Executor, threads: Mapping[Run, int]) -
                     f"{paths.runs_folder()}: do all workers write there?"
                 )
             finished: set[Future[str]] = set()
-            while not finished:
+            while working and not finished:
                 finished, _ = wait(working, _SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
                 shown.set_postfix_str(_in_work(working.values()))
             for future in finished:

@@ -29,7 +29,7 @@ from bertprune.pruning.pruner import Pruner
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
-# Saving may take at most this share of the time, and happens at least that often.
+# Saving may take at most this share of the time, and is never more frequent than this.
 _SAVING_SHARE = 0.02
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
 # How many losses may wait on a GPU before they are looked at, since a look makes it wait.
@@ -158,9 +158,10 @@ def train(
                 training.history += evaluate(done)
             shown.update()
             since = time.monotonic() - saved
-            if stop.is_set() or since > max(_SECONDS_BETWEEN_CHECKPOINTS, checkpoint.pause_s):
+            stopping = _any_process(stop.is_set(), done, accelerator)
+            if stopping or since > max(_SECONDS_BETWEEN_CHECKPOINTS, checkpoint.pause_s):
                 save(done)
-            if stop.is_set():
+            if stopping:
                 raise KeyboardInterrupt(f"{what} stopped after step {done}; it goes on from there")
     losses.check(optimization.steps)
     model.eval()
@@ -190,7 +191,8 @@ class Checkpoint:
         unfinished = self.file.with_suffix(".part")
         with full_disk_is_user_error(self.file):
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, unfinished)
+            with unfinished.open("wb") as file:
+                torch.save(state, file)
             unfinished.replace(self.file)
         self.step = step
         self.pause_s = (time.monotonic() - started) / _SAVING_SHARE
@@ -255,6 +257,19 @@ class _Losses:
                     "Try a smaller learning rate or more warm-up steps"
                 )
         self._training.losses_since_point += values
+
+
+def _any_process(flag: bool, done: int, accelerator: Accelerator) -> bool:
+    """Whether `flag` is set in any process, so that all of them stop after the same step.
+
+    Several processes tell each other every few steps only, since it makes a GPU wait.
+    """
+    if accelerator.num_processes == 1:
+        return flag
+    if done % _LOSSES_BETWEEN_CHECKS:
+        return False
+    flags = torch.tensor(int(flag), device=accelerator.device)
+    return bool(accelerator.reduce(flags, reduction="sum"))
 
 
 def _seed_of(*numbers: int) -> int:

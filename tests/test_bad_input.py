@@ -1,19 +1,16 @@
 """What a user can get wrong: one clear error each, exit code 2, before any work, nothing lost."""
 
-import errno
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from safetensors import SafetensorError
 
-from bertprune import cli, execution, models
-from bertprune.data.corpus import open_corpus, prepare_corpus
-from bertprune.data.tokenizer import wordpiece
-from bertprune.errors import UserError
+from bertprune import cli, contracts, execution
+from bertprune.runs import Run
 
 Refused = Callable[..., str]
 
@@ -73,10 +70,10 @@ def test_misspelt_parameter(refused: Refused) -> None:
     assert "no parameter 'learning_rate': did you mean 'learning_rates'?" in said
 
 
-@pytest.mark.parametrize("name", ["text", "task_data"])
+@pytest.mark.parametrize("name", ["text", "task_data", "model", "tokenizer"])
 def test_missing_folder(refused: Refused, name: str) -> None:
     said = refused("run", "finetune", "-p", name, "./nowhere")
-    assert "nowhere" in said and "there is no" in said and "Hub data set" in said
+    assert "nowhere" in said and ("there is no" in said or "no name of" in said)
 
 
 def test_empty_document_file(refused: Refused, project: Path) -> None:
@@ -92,40 +89,66 @@ def test_checkpoint_that_is_not_bert(refused: Refused, project: Path) -> None:
     assert "gpt is not a BERT" in said and "'gpt2'" in said
 
 
-def test_corrupt_cache(project: Path) -> None:
-    tokenizer = wordpiece(("templates",), 200, project / "cache")
-    corpus = prepare_corpus(("templates",), tokenizer, project / "cache")
-    tokens = corpus.folder / "tokens"
+TRAIN = ("train", "burn_in", "-p", "dev_share", "0.1", "-p", "burn_in_steps", "1")
+
+
+def _failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Give a command that must fail while it works, and get its error."""
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return said[said.index("error: ") :]
+
+
+def test_corrupt_cache(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(TRAIN) == 0
+    (tokens,) = project.glob("cache/corpora/*/tokens")
     content = bytearray(tokens.read_bytes())
     content[len(content) // 2] ^= 1
     tokens.write_bytes(content)
-    for attempt in (
-        lambda: open_corpus(corpus.folder),
-        lambda: prepare_corpus(("templates",), tokenizer, project / "cache"),
-    ):
-        with pytest.raises(UserError, match=f"{corpus.folder}.*delete"):
-            attempt()
+    said = _failed(capsys, *TRAIN, "-p", "burn_in_seed", "1")
+    assert str(tokens.parent) in said and "delete this folder" in said
     # Nothing is thrown away behind the user's back.
     assert tokens.read_bytes() == bytes(content)
 
 
-def test_full_disk_beforehand(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = wordpiece(("templates",), 200, project / "cache")
+def test_full_disk_beforehand(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = type(shutil.disk_usage("/"))(10**9, 10**9, 100)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match="(?i)space"):
-        prepare_corpus(("templates",), tokenizer, project / "cache")
+    said = _failed(capsys, *TRAIN)
+    assert "needs about" in said and "free some space" in said
 
 
-def test_full_disk_while_saving(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+@pytest.mark.parametrize("file", ["checkpoint.part", "rows.part"])
+def test_full_disk_while_saving(
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+) -> None:
+    monkeypatch.setattr("bertprune.training._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    run = Run.of(contracts.parse(contracts.BurnIn, {"dev_share": 0.1, "burn_in_steps": 1}))
+    run.partial_folder.mkdir(parents=True)
+    (run.partial_folder / file).symlink_to("/dev/full")
+    said = _failed(capsys, *TRAIN)
+    assert "no space left on the disk while writing" in said and "finished runs" in said
+    assert not (run.partial_folder / "rows.csv").exists()
+    # With room again, the same command ends well.
+    (run.partial_folder / file).unlink()
+    assert cli.main(TRAIN) == 0
 
-    tokenizer = wordpiece(("templates",), 200, project / "cache")
-    model = models.fresh_model(models.Shape(1, 8, 2, 200), seed=0)
-    monkeypatch.setattr(models, "save_file", full)
-    with pytest.raises(UserError, match="no space left on the disk while writing .*model"):
-        models.save_pretrained(model, tokenizer, {}, project / "model")
+
+def test_full_disk_as_safetensors_says_it(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("bertprune.models.save_file", full)
+    assert "no space left on the disk while writing" in _failed(capsys, *TRAIN)
 
 
 def test_study_with_an_unknown_key(refused: Refused, project: Path) -> None:

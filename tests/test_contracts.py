@@ -31,7 +31,12 @@ from bertprune.errors import UserError
         ({"learning_rates": []}, "learning_rates is empty"),
         ({"learning_rates": [1e-3, 1e-3]}, "same value twice"),
         ({"method": "magnitud"}, "did you mean 'magnitude'?"),
-        ({"ramp_steps": 90, "pretrain_steps": 60}, "ramp_steps 90 is more than pretrain_steps 60"),
+        (
+            {"ramp_steps": 60, "pretrain_steps": 60},
+            "ramp_steps 60 must be less than pretrain_steps 60",
+        ),
+        ({"text": [""]}, "text has an empty entry"),
+        ({"task_data": ""}, "task_data is empty"),
         ({"hidden_size": 65}, "hidden_size 65 is not a multiple of heads 2"),
         ({"method": "random", "scope": "global"}, "set scope to 'matrix'"),
         ({"text": []}, "text is empty"),

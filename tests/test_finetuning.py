@@ -14,7 +14,7 @@ from bertprune import finetuning, models, rows, training
 from bertprune.contracts import Finetune, InformationDeletion, PruneAfterFinetune
 from bertprune.data.tokenizer import wordpiece
 from bertprune.models import Shape, fresh_model, load_masks, save_pretrained
-from bertprune.pruning.masks import Criterion
+from bertprune.pruning.masks import Criterion, RealisedSparsityError
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
@@ -80,6 +80,22 @@ def test_masks_are_held(upstream: Path, tmp_path: Path, trained: list[torch.nn.M
     assert len(metrics["train", "running_loss"]) > 2
     assert set(found.arm) == {"prune_pretrain"} and set(found.sparsity) == {0.6}
     assert not (tmp_path / "work" / "model").exists()
+
+
+def test_globally_pruned_models_are_fine_tuned(tmp_path: Path, cache: Path) -> None:
+    tokenizer = wordpiece(("templates",), 200, cache)
+    model = fresh_model(Shape(1, 16, 2, len(tokenizer), 32), seed=0)
+    pruner = Pruner.following(model, Schedule(0.6), Criterion(scope="global"))
+    pruner.before_step(0)
+    save_pretrained(model, tokenizer, pruner.masks, tmp_path / "upstream")
+    settings = {**SETTINGS, "epochs": 1}
+    found = finetuning.finetune(
+        Finetune(**settings, scope="global"), tmp_path / "upstream", tmp_path / "work"
+    )
+    assert not found.empty
+    # Masks that are not what the parameters say are found before the work.
+    with pytest.raises(RealisedSparsityError, match="asked for sparsity 0.6"):
+        finetuning.finetune(Finetune(**settings), tmp_path / "upstream", tmp_path / "other")
 
 
 def test_without_masks_what_was_pruned_comes_back(

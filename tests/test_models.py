@@ -12,6 +12,7 @@ from bertprune.errors import UserError
 from bertprune.models import (
     MASKS_FILE,
     Shape,
+    check_fit,
     check_model,
     fresh_model,
     load_classifier,
@@ -131,6 +132,15 @@ def test_weights_that_are_a_pickle_are_not_read(pruned: Path) -> None:
     (pruned / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"model\.safetensors"):
         load_pretraining_model(str(pruned), seed=0)
+
+
+def test_a_model_too_small_for_tokens_or_positions() -> None:
+    model = fresh_model(TINY, seed=0)
+    check_fit(model, 60, 512)
+    with pytest.raises(UserError, match="vocabulary is 61, but the model has embeddings for 60"):
+        check_fit(model, 61, 512)
+    with pytest.raises(UserError, match="max_length_tokens is 513"):
+        check_fit(model, 60, 513)
 
 
 def test_a_model_is_known_by_its_content(pruned: Path) -> None:

@@ -47,6 +47,19 @@ def test_a_run_at_no_sparsity_is_shared_by_all_methods() -> None:
     assert Run.of(PruneAfterFinetune(sparsity=0.9)).upstream == dense
 
 
+def test_pruning_after_fine_tuning_is_told_by_how_it_prunes() -> None:
+    different = [
+        PruneAfterFinetune(),
+        PruneAfterFinetune(scope="global"),
+        PruneAfterFinetune(method="random"),
+        PruneAfterFinetune(sparsity=0.6),
+        PruneAfterFinetune(recovery_epochs=1),
+    ]
+    assert len({Run.of(p).id.rpartition("-")[2] for p in different}) == len(different)
+    # It prunes in one shot, so that the ramp of pre-training is nothing to it.
+    assert Run.of(PruneAfterFinetune(ramp_steps=7)).id == Run.of(PruneAfterFinetune()).id
+
+
 def test_code_counts_comments_do_not(tmp_path: Path) -> None:
     source = '"""Doc."""\nx = 1  # one\n\n\ndef f() -> int:\n    """More."""\n    return x\n'
     file = tmp_path / "module.py"

@@ -86,6 +86,7 @@ def test_settings_change_parameters_and_grid(tmp_path: Path) -> None:
         (("[0.0, 0.5]", "0.5"), "grid sparsity must be a list of values, got 0.5"),
         (("{prune_pretrain: {}, random_pruning: {}}", "{}"), "arms is empty"),
         (("title: Mine", "title: [Mine"), "is not valid YAML"),
+        (("prune_pretrain: {}", "prune_pretrain: 3"), "parameters must be a mapping, got 3"),
         (("title: Mine", "exceptions: [{sparsity: 0.5, epochs: 2}]"), "an exception has the keys"),
         (("title: Mine", "exceptions: [{set: {epoch: 2}}]"), "unknown parameter 'epoch'"),
     ],

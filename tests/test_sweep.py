@@ -89,6 +89,17 @@ def test_a_failure_stops_only_what_needs_it(
     assert set(outcome.done) == {run.id for run in plan} - needing - {bad.id}
 
 
+def test_when_the_first_run_fails_the_sweep_ends(
+    plan: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(run: Run, *, threads: int) -> str:
+        raise UserError("out of luck")
+
+    monkeypatch.setattr(execution, "execute", fail)
+    outcome = _sweep(plan)
+    assert set(outcome.failed) == {run.id for run in plan} and not outcome.done
+
+
 def test_results_that_do_not_arrive_end_the_sweep(
     plan: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

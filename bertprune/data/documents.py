@@ -56,7 +56,7 @@ HUB_NAME = re.compile(
 )
 
 
-def check_text(text: Sequence[str]) -> None:
+def check_text(text: Sequence[str] = DEFAULT_TEXT) -> None:
     """Raise UserError for a source that is missing, empty, unreadable or out of reach.
 
     Reads no more of each file than its footer or first document, so that it can run before any
@@ -73,7 +73,7 @@ def check_text(text: Sequence[str]) -> None:
                 _check_file(file)
 
 
-def documents(text: Sequence[str]) -> Iterator[str]:
+def documents(text: Sequence[str] = DEFAULT_TEXT) -> Iterator[str]:
     """The documents of all sources in order, streamed; blank ones are left out."""
     for source in text:
         for document in _source_documents(source):
@@ -81,7 +81,7 @@ def documents(text: Sequence[str]) -> Iterator[str]:
                 yield document
 
 
-def text_key(text: Sequence[str]) -> str:
+def text_key(text: Sequence[str] = DEFAULT_TEXT) -> str:
     """Hex hash of what `text` contains: equal keys, equal documents.
 
     Local files go by their content, wherever they lie; a Hub data set by its name, configuration

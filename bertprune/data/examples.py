@@ -249,8 +249,6 @@ def masked_pairs(
     tokenizer: PreTrainedTokenizerFast,
     max_length_tokens: int,
     generator: np.random.Generator,
-    masked_share: float = MASKED_SHARE,
-    max_masked_tokens: int = MAX_MASKED_TOKENS,
 ) -> MaskedPairs:
     """[CLS] A [SEP] B [SEP] for each of `pairs` (sentence_pairs), masked."""
     a_start, a_length, b_start, b_length, is_random = (column[:, None] for column in pairs.T)
@@ -269,8 +267,6 @@ def masked_pairs(
         lengths[:, 0],
         mask_id=int(tokenizer.mask_token_id),
         vocabulary_size=len(tokenizer),
-        masked_share=masked_share,
-        max_masked_tokens=max_masked_tokens,
         generator=generator,
     )
     return MaskedPairs(masked, labels, a_length[:, 0], lengths[:, 0], is_random[:, 0])
@@ -294,8 +290,6 @@ class PretrainingExamples:
         batch_size: int,
         seed: int,
         cache: Path,
-        masked_share: float = MASKED_SHARE,
-        max_masked_tokens: int = MAX_MASKED_TOKENS,
     ) -> None:
         self._corpus = corpus
         self._documents = documents
@@ -304,8 +298,6 @@ class PretrainingExamples:
         self._batch_size = batch_size
         self._seed = seed
         self._cache = cache
-        self._masked_share = masked_share
-        self._max_masked_tokens = max_masked_tokens
         self._epoch = -1
         self._pairs = self._pairs_of(0)
         self.steps_per_epoch = max(1, len(self._pairs) // batch_size)
@@ -321,8 +313,6 @@ class PretrainingExamples:
             self._tokenizer,
             self._max_length_tokens,
             np.random.default_rng([self._seed, step]),
-            self._masked_share,
-            self._max_masked_tokens,
         )
         first, end = (self._batch_size * part // world for part in (rank, rank + 1))
         return whole.batch(slice(first, end), slice(None))

@@ -20,7 +20,7 @@ from bertprune.progress import bar
 
 FORMAT = 1  # changes when the same text gives another vocabulary
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-FILES = ["*.json", "*.txt", "*.model"]
+TOKENIZER_FILES = ["*.json", "*.txt", "*.model"]
 
 
 def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerFast:
@@ -32,7 +32,7 @@ def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerFast:
     if not folder.is_dir():
         folder = download(
             name_or_folder,
-            FILES,
+            TOKENIZER_FILES,
             instead=f"a local tokenizer folder (there is no folder {folder})",
         )
     try:

@@ -134,11 +134,3 @@ def sparsity_of(masks: Masks) -> float:
 
 def pruned_entries(mask: Tensor) -> int:
     return mask.numel() - int(mask.sum())
-
-
-def mask_difference(first: Masks, second: Masks) -> float:
-    """Share of entries in which two sets of masks of the same matrices differ (figure 3)."""
-    if first.keys() != second.keys():
-        raise ValueError(f"masks of different matrices: {set(first) ^ set(second)}")
-    differing = sum(int((first[name] != second[name]).sum()) for name in first)
-    return differing / sum(mask.numel() for mask in first.values())

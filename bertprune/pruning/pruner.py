@@ -30,12 +30,12 @@ class Pruner:
         self,
         model: nn.Module,
         masks: Masks,
-        schedule: Schedule | None = None,
-        criterion: Criterion | None = None,
+        schedule: Schedule | None,
+        criterion: Criterion,
     ) -> None:
         self._weights = prunable_matrices(model)
         self._schedule = schedule
-        self._criterion = criterion or Criterion()
+        self._criterion = criterion
         self._underlying: dict[str, Tensor] = {}
         self.masks = {name: masks[name].to(w.device) for name, w in self._weights.items()}
         self.mask_weights()
@@ -50,9 +50,9 @@ class Pruner:
         return cls(model, everything, schedule, criterion)
 
     @classmethod
-    def holding(cls, model: nn.Module, masks: Masks) -> Pruner:
-        """A pruner that holds `masks` as they are, for fine-tuning and recovery."""
-        return cls(model, masks)
+    def holding(cls, model: nn.Module, masks: Masks, criterion: Criterion) -> Pruner:
+        """A pruner that holds `masks`, which `criterion` made, as they are."""
+        return cls(model, masks, None, criterion)
 
     @torch.no_grad()
     def before_step(self, step: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import BertForSequenceClassification
+from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
 from bertprune import models, rows, training
 from bertprune.contracts import Finetune, InformationDeletion, PruneAfterFinetune
@@ -22,8 +22,9 @@ from bertprune.data.tasks import (
     TaskExamples,
     compute_metrics,
     load_task,
+    task_key,
 )
-from bertprune.data.tokenizer import load_tokenizer
+from bertprune.data.tokenizer import load_tokenizer, tokenizer_key
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
@@ -57,16 +58,25 @@ class TaskSplits:
     dev: TaskExamples
 
 
+@dataclass(frozen=True)
+class _Tokenizer:
+    """A tokenizer that equals those that give the same tokens."""
+
+    key: str
+    tokenizer: PreTrainedTokenizerFast = field(compare=False)
+
+
 @lru_cache(maxsize=1)
-def _splits(name: str, source: str, tokenizer_folder: str, max_length_tokens: int) -> TaskSplits:
-    """Tokenised once for all learning rates of a notebook."""
+def _splits(
+    name: str, source: str, content: str, tokenizer: _Tokenizer, max_length_tokens: int
+) -> TaskSplits:
+    """A task tokenised, once for all learning rates of a notebook; `content` is its key."""
     data = load_task(name, source)
-    tokenizer = load_tokenizer(tokenizer_folder)
-    return TaskSplits(
-        data.task,
-        TaskExamples(data.train, data.task, tokenizer, max_length_tokens),
-        TaskExamples(data.dev, data.task, tokenizer, max_length_tokens),
+    train, dev = (
+        TaskExamples(frame, data.task, tokenizer.tokenizer, max_length_tokens)
+        for frame in (data.train, data.dev)
     )
+    return TaskSplits(data.task, train, dev)
 
 
 @torch.inference_mode()
@@ -198,7 +208,14 @@ def _finetune(
     """Train the model in `start` on task `name` for `epochs`; dev metrics after each epoch, the
     loss over the whole training set after the last."""
     accelerator = training.accelerator(parameters.precision)
-    splits = _splits(name, parameters.task_data, str(start), parameters.max_length_tokens)
+    tokenizer = load_tokenizer(str(start))
+    splits = _splits(
+        name,
+        parameters.task_data,
+        task_key(name, parameters.task_data),
+        _Tokenizer(tokenizer_key(tokenizer), tokenizer),
+        parameters.max_length_tokens,
+    )
     task, train, dev = splits.task, splits.train, splits.dev
     model = models.load_classifier(str(start), labels=len(task.labels), seed=parameters.seed)
     model.to(accelerator.device)
@@ -247,7 +264,6 @@ def _finetune(
     if pruner is not None:
         pruner.check(parameters.sparsity)
         if keep is not None and accelerator.is_main_process:
-            tokenizer = load_tokenizer(str(start))
             models.save_pretrained(
                 model, tokenizer, pruner.masks, keep / _name(name, learning_rate)
             )

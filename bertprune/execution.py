@@ -108,9 +108,6 @@ def _execute_notebook(
         EXPECTED_RUN: name,
         "TOKENIZERS_PARALLELISM": "true",
     }
-    # Threads that wait for each other by spinning make a step ten times slower as soon as another
-    # process wants a core too; sleeping costs nothing measurable when none does.
-    settings["OMP_WAIT_POLICY"] = "passive"
     if threads is not None:
         settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with sockets, _environment(settings):

@@ -1,4 +1,4 @@
-"""Executing the notebook of one run with papermill."""
+"""Executing the notebook of one run with papermill, and what a notebook begins with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +17,29 @@ import nbformat
 from bertprune import contracts, paths, studies
 from bertprune.contracts import Contract, Results
 from bertprune.errors import UserError, full_disk_is_user_error
-from bertprune.runs import EXPECTED_RUN, LOG_FILE, NOTEBOOK_FILE, Run, template
+from bertprune.runs import EXPECTED_RUN, LOG_FILE, NOTEBOOK_FILE, Run, lineage
+
+
+def begin(notebook: str, namespace: Mapping[str, Any]) -> Run:
+    """The run of `notebook` with the parameters that the notebook's variables have.
+
+    Called by a notebook with `globals()` after its parameters cell. An upstream run that is not
+    done yet is executed first, as on the command line. Raises UserError for bad parameters.
+    """
+    run = Run.of(contracts.parse_namespace(contracts.contract_of_run(notebook), namespace))
+    # Those that this one starts are kernels of other runs.
+    expected = os.environ.pop(EXPECTED_RUN, run.id)
+    if expected != run.id:
+        raise UserError(
+            f"code or data have changed while {expected} waited for its turn, which makes it "
+            f"{run.id}: give the same command again"
+        )
+    run.check_inputs()
+    missing = [upstream for upstream in lineage(run) if not upstream.is_done()]
+    if missing:
+        print(f"This run starts from {len(missing)} that must be executed first.")
+        execute_in_order(missing)
+    return run
 
 
 def execute_in_order(runs: Iterable[Run]) -> None:
@@ -113,7 +135,7 @@ def _execute_notebook(
     with sockets, _environment(settings):
         try:
             papermill.execute_notebook(
-                str(template(parameters.notebook)),
+                str(paths.template(parameters.notebook)),
                 str(output),
                 parameters=contracts.as_values(parameters),
                 kernel_name="python3",

@@ -112,20 +112,13 @@ def finetune(parameters: Finetune, upstream: Path, folder: Path) -> rows.Rows:
         pruner.check(parameters.sparsity)
         return pruner
 
-    keep = folder / "model" if parameters.sparsity == 0 else None
     return _each(
         parameters,
         folder,
-        lambda name, rate: _finetune(
-            parameters,
-            name,
-            rate,
-            start=upstream,
-            epochs=parameters.epochs,
-            make_pruner=held,
-            folder=folder,
-            keep=keep,
-        ),
+        start=lambda _: upstream,
+        epochs=parameters.epochs,
+        make_pruner=held,
+        keep=folder / "model" if parameters.sparsity == 0 else None,
     )
 
 
@@ -140,15 +133,9 @@ def information_deletion(
     return _each(
         parameters,
         folder,
-        lambda name, rate: _finetune(
-            parameters,
-            name,
-            rate,
-            start=upstream,
-            epochs=parameters.epochs,
-            make_pruner=lambda model: None,
-            folder=folder,
-        ),
+        start=lambda _: upstream,
+        epochs=parameters.epochs,
+        make_pruner=lambda model: None,
     )
 
 
@@ -165,30 +152,46 @@ def prune_after_finetune(parameters: PruneAfterFinetune, upstream: Path, folder:
     return _each(
         parameters,
         folder,
-        lambda name, rate: _finetune(
-            parameters,
-            name,
-            rate,
-            start=upstream / _name(name, rate),
-            epochs=parameters.recovery_epochs,
-            make_pruner=one_shot,
-            folder=folder,
-        ),
+        start=lambda name: upstream / name,
+        epochs=parameters.recovery_epochs,
+        make_pruner=one_shot,
     )
 
 
-def _each(parameters: Finetune, folder: Path, run: Callable[[str, float], rows.Rows]) -> rows.Rows:
-    """Rows of `run` for each task and learning rate; those that are finished are not repeated."""
+def _each(
+    parameters: Finetune,
+    folder: Path,
+    *,
+    start: Callable[[str], Path],
+    epochs: int,
+    make_pruner: MakePruner,
+    keep: Path | None = None,
+) -> rows.Rows:
+    """Rows of all tasks and learning rates; those that are finished are not repeated.
+
+    `start` gives the folder of the model to begin with, and `keep` is where to leave what becomes
+    of it, both by a name of task and learning rate.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
-    for name in parameters.task:
+    for task in parameters.task:
         for rate in parameters.learning_rates:
-            file = folder / f"{_name(name, rate)}.csv"
+            name = f"{task}-{rate:g}"
+            file = folder / f"{name}.csv"
             if not file.exists():
-                found = run(name, rate)
+                found = _finetune(
+                    parameters,
+                    task,
+                    rate,
+                    start=start(name),
+                    epochs=epochs,
+                    make_pruner=make_pruner,
+                    folder=folder / name,
+                    keep=keep / name if keep else None,
+                )
                 if training.is_main_process():
                     rows.write(found, file)
-                    (folder / _name(name, rate) / training.CHECKPOINT_FILE).unlink(missing_ok=True)
+                    (folder / name / training.CHECKPOINT_FILE).unlink(missing_ok=True)
                 training.wait_for_everyone()
             parts.append(rows.read(file))
     return rows.join(parts)
@@ -206,7 +209,7 @@ def _finetune(
     keep: Path | None = None,
 ) -> rows.Rows:
     """Train the model in `start` on task `name` for `epochs`; dev metrics after each epoch, the
-    loss over the whole training set after the last."""
+    loss over the whole training set after the last. The model goes to `keep`."""
     accelerator = training.accelerator(parameters.precision)
     tokenizer = load_tokenizer(str(start))
     splits = _splits(
@@ -250,7 +253,7 @@ def _finetune(
         ),
         accelerator=accelerator,
         seed=parameters.seed,
-        folder=folder / _name(name, learning_rate),
+        folder=folder,
         what=f"{parameters.notebook} {name} at {learning_rate:g}",
         pruner=pruner,
         evaluate=measured,
@@ -264,9 +267,7 @@ def _finetune(
     if pruner is not None:
         pruner.check(parameters.sparsity)
         if keep is not None and accelerator.is_main_process:
-            models.save_pretrained(
-                model, tokenizer, pruner.masks, keep / _name(name, learning_rate)
-            )
+            models.save_pretrained(model, tokenizer, pruner.masks, keep)
     return rows.of_history(
         history,
         arm=parameters.arm,
@@ -275,10 +276,6 @@ def _finetune(
         learning_rate=learning_rate,
         seed=parameters.seed,
     )
-
-
-def _name(task: str, learning_rate: float) -> str:
-    return f"{task}-{learning_rate:g}"
 
 
 def _logits(model: BertForSequenceClassification, batch: ClassificationBatch) -> Tensor:

@@ -28,6 +28,11 @@ def resolve(path: str | Path) -> Path:
     return expanded if expanded.is_absolute() else (root() / expanded).resolve()
 
 
+def template(notebook: str) -> Path:
+    """The notebook that runs execute."""
+    return root() / "notebooks" / f"{notebook}.ipynb"
+
+
 def runs_folder() -> Path:
     return root() / "runs"
 

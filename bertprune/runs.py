@@ -7,12 +7,10 @@ done the folder gets its name `runs/<id>` by one rename, so that what is there i
 
 from __future__ import annotations
 
-import ast
 import fcntl
 import hashlib
 import html
 import importlib
-import importlib.util
 import json
 import os
 import platform
@@ -20,10 +18,10 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,13 +29,11 @@ from typing import Any
 from bertprune import __version__, contracts, paths
 from bertprune.contracts import BurnIn, Finetune, PrunePretrain
 from bertprune.errors import UserError, full_disk_is_user_error
+from bertprune.fingerprint import code_key, page_key
 from bertprune.rows import Rows
 from bertprune.rows import read as read_rows
 from bertprune.rows import write as write_rows
 
-# Modules that a result passes through without being changed by them.
-_NEUTRAL_MODULES = {f"bertprune.{name}" for name in ("contracts", "errors", "paths", "progress")}
-_PAGE_NEUTRAL_MODULES = _NEUTRAL_MODULES | {"bertprune.runs"}
 _VERSIONED = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "pandas")
 
 # Parameters that say where something lies; what counts is its content.
@@ -331,124 +327,9 @@ class Run:
         )
 
 
-def begin(notebook: str, namespace: Mapping[str, Any]) -> Run:
-    """The run of `notebook` with the parameters that the notebook's variables have.
-
-    Called by a notebook with `globals()` after its parameters cell. An upstream run that is not
-    done yet is executed first, as on the command line. Raises UserError for bad parameters.
-    """
-    run = Run.of(contracts.parse_namespace(contracts.contract_of_run(notebook), namespace))
-    # Those that this one starts are kernels of other runs.
-    expected = os.environ.pop(EXPECTED_RUN, run.id)
-    if expected != run.id:
-        raise UserError(
-            f"code or data have changed while {expected} waited for its turn, which makes it "
-            f"{run.id}: give the same command again"
-        )
-    run.check_inputs()
-    missing = [upstream for upstream in lineage(run) if not upstream.is_done()]
-    if missing:
-        from bertprune.execution import execute_in_order
-
-        print(f"This run starts from {len(missing)} that must be executed first.")
-        execute_in_order(missing)
-    return run
-
-
 def lineage(run: Run) -> list[Run]:
     """The upstream runs of `run`, the first one to do first."""
     return [*lineage(run.upstream), run.upstream] if run.upstream else []
-
-
-def template(notebook: str) -> Path:
-    """The notebook that runs execute."""
-    return paths.root() / "notebooks" / f"{notebook}.ipynb"
-
-
-@lru_cache(maxsize=64)
-def code_key(module: str) -> str:
-    """Hash of the code of `module` and of all modules of the package that it imports.
-
-    Comments, docstrings and layout do not count.
-    """
-    return _modules_key([module], _NEUTRAL_MODULES)
-
-
-def page_key(notebook: str) -> str:
-    """Hash of what a page shows beside the result: the notebook's cells and the code they reach
-    for tables and figures."""
-    # Training alone, on a GPU machine perhaps, needs no notebooks.
-    import nbformat
-
-    cells = nbformat.read(template(notebook), as_version=4).cells
-    sources = [c.source for c in cells if "parameters" not in c.metadata.get("tags", ())]
-    code = "\n".join(c.source for c in cells if c.cell_type == "code")
-    reached = _modules_key(sorted(_imported(ast.parse(code))), _PAGE_NEUTRAL_MODULES)
-    return hashlib.sha256("\0".join([*sources, reached]).encode()).hexdigest()[:16]
-
-
-@lru_cache(maxsize=64)
-def _module_source(file: Path, mtime_ns: int) -> tuple[set[str], str]:
-    tree = ast.parse(file.read_text())
-    return _imported(tree), _canonical(tree)
-
-
-def _modules_key(start: Iterable[str], neutral: set[str]) -> str:
-    waiting, sources = list(start), {}
-    while waiting:
-        module = waiting.pop()
-        if module in sources or module in neutral:
-            continue
-        file = _module_file(module)
-        if file is not None:
-            imported, sources[module] = _module_source(file, file.stat().st_mtime_ns)
-            waiting += imported
-    text = "\n".join(f"{module}\n{source}" for module, source in sorted(sources.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _module_file(module: str) -> Path | None:
-    """The file of a module of this package; None for a name that is no module."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
-    return Path(spec.origin) if spec and spec.origin else None
-
-
-def _imported(tree: ast.AST) -> set[str]:
-    """Names in `bertprune` that are imported anywhere in `tree`; some are modules."""
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.split(".")[0] == "bertprune"} - {"bertprune"}
-
-
-def _canonical(node: Any) -> str:
-    """`node` of a syntax tree as text, the same in every version of Python; no docstrings."""
-    if isinstance(node, list):
-        return "[" + ",".join(_canonical(one) for one in node) + "]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        node.body = [one for one in node.body if not _is_docstring(one)]
-    parts = [
-        f"{name}={_canonical(value)}"
-        for name, value in ast.iter_fields(node)
-        if value is not None and value != []
-    ]
-    return f"{type(node).__name__}({','.join(parts)})"
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
 
 
 def _facts(wall_time_s: float) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bertprune import contracts, runs
+from bertprune import contracts, fingerprint, runs
 from bertprune.contracts import BurnIn, Finetune, PruneAfterFinetune, PrunePretrain
 from bertprune.runs import Run
 
@@ -60,29 +60,13 @@ def test_pruning_after_fine_tuning_is_told_by_how_it_prunes() -> None:
     assert Run.of(PruneAfterFinetune(ramp_steps=7)).id == Run.of(PruneAfterFinetune()).id
 
 
-def test_code_counts_comments_do_not(tmp_path: Path) -> None:
-    source = '"""Doc."""\nx = 1  # one\n\n\ndef f() -> int:\n    """More."""\n    return x\n'
-    file = tmp_path / "module.py"
-
-    def key(text: str) -> str:
-        file.write_text(text)
-        return runs._module_source(file, hash(text))[1]
-
-    original = key(source)
-    assert key("x = 1\ndef f() -> int:\n    return x  # it\n") == original
-    assert key(source.replace("x = 1", "x = 2")) != original
-    assert key(source.replace("return x", "return 'x'")) != original
-
-
-def test_code_of_fine_tuning_is_not_that_of_pre_training() -> None:
-    reached = runs.code_key("bertprune.finetuning"), runs.code_key("bertprune.pretraining")
-    assert reached[0] != reached[1]
-
-
 def _finished(parameters: BurnIn) -> Run:
     run = Run.of(parameters)
     run.folder.mkdir(parents=True)
-    record = {"parameters": contracts.as_values(run.parameters), "page": runs.page_key("finetune")}
+    record = {
+        "parameters": contracts.as_values(run.parameters),
+        "page": fingerprint.page_key("finetune"),
+    }
     (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
     return run
 

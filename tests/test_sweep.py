@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bertprune import contracts, execution, runs, studies, sweep
+from bertprune import contracts, execution, fingerprint, runs, studies, sweep
 from bertprune.errors import UserError
 from bertprune.runs import Run, lineage
 
@@ -38,7 +38,7 @@ def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         run.folder.mkdir(parents=True)
         record = {
             "parameters": contracts.as_values(run.parameters),
-            "page": runs.page_key(run.notebook),
+            "page": fingerprint.page_key(run.notebook),
         }
         (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
         return run.id

@@ -180,9 +180,8 @@ class Run:
         What is finished lies in the run's folder, what was interrupted goes on in the partial
         one. The upstream run must be done: see `begin`.
         """
-        for folder in (self.folder, self.partial_folder):
-            if (folder / ROWS_FILE).exists():
-                return read_rows(folder / ROWS_FILE)
+        if self.is_done():
+            return read_rows(self.folder / ROWS_FILE)
         from bertprune import training
 
         # Of several processes that work together, the first one holds the lock.
@@ -198,6 +197,8 @@ class Run:
         if is_main:
             self._start_or_go_on()
         training.wait_for_everyone()
+        if (folder / ROWS_FILE).exists():
+            return read_rows(folder / ROWS_FILE)
         progress.report_to(folder / PROGRESS_FILE)
         tries = _count_try(folder / TRIES_FILE) if is_main else 0
         started = time.monotonic()
@@ -290,7 +291,8 @@ class Run:
 
     def reopen(self) -> None:
         """Put a result whose page is out of date back in work; what was trained is kept."""
-        if self.is_done() and not self.partial_folder.exists():
+        if self.is_done():
+            shutil.rmtree(self.partial_folder, ignore_errors=True)
             self.partial_folder.parent.mkdir(parents=True, exist_ok=True)
             os.replace(self.folder, self.partial_folder)
             (self.partial_folder / RECORD_FILE).unlink()

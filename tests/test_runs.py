@@ -90,6 +90,18 @@ def test_a_parameter_added_later_orphans_nothing() -> None:
     assert run.is_done()
 
 
+def test_what_was_begun_under_another_default_is_begun_anew() -> None:
+    run = Run.of(BurnIn(dev_share=0.1, burn_in_steps=1))
+    rows = run.work()
+    assert (run.partial_folder / runs.TRIES_FILE).read_text() == "|"
+    assert run.work().equals(rows)
+    assert (run.partial_folder / runs.TRIES_FILE).read_text() == "|"
+    file = run.partial_folder / runs.PARAMETERS_FILE
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"dev_examples": 7}))
+    (run.partial_folder / runs.ROWS_FILE).write_text("of then")
+    assert run.work().equals(rows)
+
+
 def test_a_page_out_of_date_keeps_what_was_trained() -> None:
     run = _finished(Finetune())
     record = run.record() | {"page": "older"}

@@ -220,7 +220,7 @@ class PruneAfterFinetune(Finetune):
 
     def canonical(self) -> Self:
         # One shot has no ramp.
-        return super().canonical()._without("ramp_steps", "pruning_frequency_steps")
+        return super().canonical()._without("pruning_frequency_steps").replace(ramp_steps=0)
 
     def upstream(self) -> BurnIn | None:
         return _part(self, Finetune).replace(sparsity=0.0)

@@ -244,7 +244,6 @@ def test_formulas_are_drawn_without_a_script() -> None:
         mathml(r"\left( 1", block=False)
 
 
-# pandas 3 reads floats to the last digit by itself; pandas 2 must be asked to.
 def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BERTPRUNE_ROOT", str(ci_project))
     study = studies.load("ci")

@@ -86,6 +86,20 @@ def test_without_pruning_the_method_does_not_matter() -> None:
     assert PrunePretrain(method="random").canonical() != PrunePretrain().canonical()
 
 
+@pytest.mark.parametrize("notebook", contracts.CONTRACTS)
+@pytest.mark.parametrize("sparsity", [0.0, 0.5])
+def test_what_is_valid_stays_so_when_idle_parameters_are_set_aside(
+    notebook: str, sparsity: float
+) -> None:
+    contract = contracts.contract_of_run(notebook)
+    values = {"pretrain_steps": 2, "ramp_steps": 1, "sparsity": sparsity}
+    if contract is BurnIn:
+        values = {"burn_in_steps": 1}
+    parameters = parse(contract, values).canonical()
+    parameters.check()
+    assert parse(contract, contracts.as_values(parameters)).canonical() == parameters
+
+
 @pytest.mark.parametrize("contract", contracts.CONTRACTS.values(), ids=lambda c: c.notebook)
 def test_the_parameters_cell_gives_the_defaults(contract: type[BurnIn]) -> None:
     namespace: dict[str, Any] = {}

@@ -303,7 +303,8 @@ class Run:
             state = _read_json(self.partial_folder / PROGRESS_FILE)
         except (OSError, ValueError):
             return ""
-        words = f"{state['what']}, {state['done']} of {state['total']} {state['unit'].strip()}s"
+        unit = state["unit"].strip().removesuffix("s")
+        words = f"{state['what']}, {state['done']} of {state['total']} {unit}s"
         if state["rate_per_s"] and state["total"] and time.time() - state["time"] < 60:
             left_s = (state["total"] - state["done"]) / state["rate_per_s"]
             words += f", {left_s / 60:.0f} min left"

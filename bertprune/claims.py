@@ -18,6 +18,9 @@ from bertprune.rows import Rows, final
 NO_EFFECT = 0.01
 """A difference in accuracy up to this, one point, counts as none."""
 
+LEAST_SEEDS = 3
+"""With fewer seeds a study's claims get no verdict."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -29,7 +32,7 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        return {True: "holds here", False: "does not hold here", None: "not tested"}[self.holds]
+        return {True: "holds here", False: "does not hold here", None: "cannot be told"}[self.holds]
 
     def _repr_html_(self) -> str:
         claim, evidence = html.escape(self.claim), html.escape(self.evidence)
@@ -215,13 +218,15 @@ def _compare(
     if (differences == 0).all():
         return Verdict(claim, None, "No difference anywhere: these models have learned nothing.")
     seeds = int(single[single.arm == arm].seeds.min())
-    return Verdict(
-        claim,
-        test(differences),
+    evidence = (
         f"Difference in accuracy, {100 * differences.mean():+.1f} points on average, from "
         f"{100 * differences.min():+.1f} to {100 * differences.max():+.1f} over "
-        f"{len(differences)} points (task × sparsity) with {seeds} seed{'s' * (seeds > 1)} each.",
+        f"{len(differences)} points (task × sparsity) with {seeds} seed{'s' * (seeds > 1)} each."
     )
+    if seeds < LEAST_SEEDS:
+        few = f" A verdict takes {LEAST_SEEDS} seeds: fewer do not tell a difference from chance."
+        return Verdict(claim, None, evidence + few)
+    return Verdict(claim, test(differences), evidence)
 
 
 def _value(rows: Rows, metric: str, split: str = "dev") -> float:

@@ -203,7 +203,9 @@ def _changed(found: Rows, arm: str, change: float) -> Rows:
 
 
 def test_claims_of_a_study_follow_the_differences() -> None:
-    found = _changed(_changed(made_up(), "random_pruning", -0.05), "information_deletion", 0.005)
+    found = _changed(
+        _changed(made_up(seeds=3), "random_pruning", -0.05), "information_deletion", 0.005
+    )
     found = _changed(found, "prune_after_finetune", 0.03)
     free, whole, back, after, at_random = claims.of_study(results.summary(found))
     assert not free.holds  # 0.3 costs 1.8 points.
@@ -211,7 +213,7 @@ def test_claims_of_a_study_follow_the_differences() -> None:
     assert back.holds
     assert not after.holds
     assert at_random.holds
-    assert claims.of_study(results.summary(made_up(slope=0.02)))[0].holds
+    assert claims.of_study(results.summary(made_up(seeds=3, slope=0.02)))[0].holds
 
 
 def test_no_difference_at_all_says_nothing() -> None:
@@ -221,7 +223,14 @@ def test_no_difference_at_all_says_nothing() -> None:
 
 
 def test_a_claim_that_a_study_cannot_test_is_said_to_be_so() -> None:
-    found = made_up()
+    found = made_up(seeds=3)
     verdicts = claims.of_study(results.summary(found[found.arm == "prune_pretrain"]))
     assert [verdict.holds for verdict in verdicts] == [False, None, None, None, None]
-    assert "not tested" in verdicts._repr_html_()
+    assert "cannot be told" in verdicts._repr_html_()
+
+
+def test_too_few_seeds_give_no_verdict() -> None:
+    for seeds in (1, 2):
+        verdicts = claims.of_study(results.summary(made_up(seeds=seeds)))
+        assert {verdict.holds for verdict in verdicts} == {None}
+        assert "fewer do not tell a difference from chance" in verdicts[0].evidence

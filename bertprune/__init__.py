@@ -5,8 +5,8 @@ import warnings
 
 __version__ = "0.1.0"
 
-# Threads that wait for each other by spinning make a training step ten times slower as soon as
-# another process wants a core too; sleeping costs nothing measurable when none does. To be set
+# Threads that wait for each other by spinning make a training step up to ten times slower as soon
+# as another process wants a core too; sleeping costs some ten percent when none does. To be set
 # before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 

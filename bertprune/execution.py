@@ -125,6 +125,10 @@ def _execute_notebook(
         def _ip_default(self) -> str:
             return f"{sockets.name}/kernel"
 
+        def start_kernel(self, **options: Any) -> Any:
+            # What the process itself says, when it is stopped say, is for the log alone.
+            return self._async_start_kernel(**options, stderr=show.log)
+
     settings = {
         "BERTPRUNE_ROOT": str(paths.root()),
         EXPECTED_RUN: name,
@@ -162,6 +166,7 @@ class _Both:
 
     def __init__(self, file: IO[str], other: IO[str] | None) -> None:
         self.name = file.name
+        self.log = file
         self._streams = [file] if other is None else [file, other]
 
     def write(self, text: str) -> None:

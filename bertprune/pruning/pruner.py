@@ -38,7 +38,7 @@ class Pruner:
         self._criterion = criterion
         self._underlying: dict[str, Tensor] = {}
         self.masks = {name: masks[name].to(w.device) for name, w in self._weights.items()}
-        self.mask_weights()
+        self._zero_pruned()
 
     @classmethod
     def following(cls, model: nn.Module, schedule: Schedule, criterion: Criterion) -> Pruner:
@@ -77,7 +77,15 @@ class Pruner:
 
     @torch.no_grad()
     def mask_weights(self) -> None:
-        """Zero the pruned weights, which the optimizer's momentum may just have moved."""
+        """Zero the pruned weights, which the optimizer's momentum may just have moved.
+
+        Where masks are held from the start there is none: their gradients were always zero.
+        """
+        if self._schedule is not None:
+            self._zero_pruned()
+
+    @torch.no_grad()
+    def _zero_pruned(self) -> None:
         for name, weight in self._weights.items():
             weight.mul_(self.masks[name])
 

@@ -1,7 +1,7 @@
 # Everything starts from a bare clone: needs Python 3.11 or newer and make, brings the rest into .venv.
 
 PYTHON ?= python3
-STUDY ?= ci
+STUDY ?= lab
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +20,7 @@ help:  ## show this list
 
 install: $(VENV)/.installed  ## make .venv and install everything (about 3 minutes, once)
 
-book: $(VENV)/.installed  ## run the study STUDY (default: ci) and build its book
+book: $(VENV)/.installed  ## run the study STUDY (default: lab) and build its book
 	$(BIN)/bertprune sweep $(STUDY)
 	$(BIN)/bertprune book $(STUDY)
 

@@ -25,7 +25,7 @@ import nbformat
 import yaml
 
 from bertprune import contracts, execution, paths, results
-from bertprune.contracts import Finetune, PrunePretrain, Results
+from bertprune.contracts import Finetune, PrunePretrain
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.runs import NOTEBOOK_FILE, RECORD_FILE, Run
 from bertprune.studies import Study
@@ -156,12 +156,10 @@ def assemble(study: Study, source: Path) -> None:
     """Write the source of the site: prose, results, a page for each run, contents and settings."""
     root, plan = paths.root(), sorted(study.plan(), key=_reading_order)
     shutil.copytree(root / "book", source)
-    executed = execution.execute_results(
-        Results(study=study.given_as or study.name, changes=study.changes)
-    )
-    page = nbformat.read(executed, as_version=4)
-    _retitle(page, f"Results of {study.name}")
-    _write_page(source / "results.ipynb", page)
+    views = study.views()
+    for view in views:
+        page = nbformat.read(execution.execute_view(view, forked=True), as_version=4)
+        _write_page(source / f"{view.notebook}.ipynb", page)
     results.rows_of(study).to_csv(source / "rows.csv", index=False)
     titles = page_titles(plan)
     places = {run: f"{run.notebook}/{_slug(title)}" for run, title in titles.items()}
@@ -173,13 +171,30 @@ def assemble(study: Study, source: Path) -> None:
         _write_page(source / f"{places[run]}.ipynb", page)
     (source / "records.md").write_text(_records_page(study, plan, titles, places))
     contents = yaml.safe_load((root / "book" / "_toc.yml").read_text())
+    contents["parts"][0]["chapters"] = [
+        *({"file": view.notebook} for view in views),
+        *contents["parts"][0]["chapters"],
+    ]
     for notebook, caption in _PARTS.items():
-        if pages := [{"file": places[run]} for run in plan if run.notebook == notebook]:
-            contents["parts"].append({"caption": caption, "chapters": pages})
+        if chapters := _chapters([run for run in plan if run.notebook == notebook], places):
+            contents["parts"].append({"caption": caption, "chapters": chapters})
     (source / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
     settings = yaml.safe_load((root / "_config.yml").read_text())
     settings["html"]["announcement"] = f"<b>Study {study.name}</b>: {study.title}. {study.caution}"
     (source / "_config.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+def _chapters(runs: Sequence[Run], places: Mapping[Run, str]) -> list[dict[str, Any]]:
+    """Entries of the contents: a chapter for what differs in more than the seed, in which the
+    first seed's page leads to those of the others."""
+    chapters: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        what = _title(run, with_seed=False)
+        if what in chapters:
+            chapters[what].setdefault("sections", []).append({"file": places[run]})
+        else:
+            chapters[what] = {"file": places[run]}
+    return list(chapters.values())
 
 
 def _reading_order(run: Run) -> tuple[int, str, float]:
@@ -202,7 +217,7 @@ def page_titles(plan: Sequence[Run]) -> dict[Run, str]:
 
 def _title(run: Run, with_seed: bool) -> str:
     p = run.parameters
-    title = "Burn-in"
+    title = "Burn-in" if p.model or p.burn_in_steps else "Burn-in of no steps: random weights"
     if isinstance(p, PrunePretrain):
         how, sparsity = " at random" if p.method == "random" else "", percent(p.sparsity)
         title = {
@@ -217,6 +232,11 @@ def _title(run: Run, with_seed: bool) -> str:
                 "finetune": "Fine-tune the dense model",
             }
             title = dense.get(run.notebook, title)
+        if p.arm == "from_scratch":
+            title = {
+                "prune_pretrain": "Pre-training of no steps: random weights",
+                "finetune": "Fine-tune random weights",
+            }[run.notebook]
     if isinstance(p, Finetune):
         title += f": {', '.join(p.task)}"
     return f"{title}, seed {p.seed_of_run()}" if with_seed else title

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bertprune import contracts, paths, runs, studies
-from bertprune.contracts import Results
+from bertprune.contracts import View
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.runs import Run, lineage
 
@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     results = command("results", _results, "Print the results of a study, or write its rows.")
     _add_study(results)
     results.add_argument("--csv", metavar="FILE", help="write all rows to FILE")
+    results.add_argument(
+        "--publish", action="store_true", help="write the final rows to book/published"
+    )
 
     book = command("book", _book, "Build the book from the executed notebooks of a study.")
     _add_study(book)
@@ -95,7 +98,7 @@ def _add_notebook(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_study(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("study", nargs="?", default="ci", help="name or YAML file (default: ci)")
+    parser.add_argument("study", nargs="?", default="lab", help="name or YAML file (default: lab)")
     parser.add_argument(
         "--set",
         dest="changes",
@@ -119,15 +122,15 @@ def _typed_values(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from bertprune.execution import execute_in_order, execute_results
+    from bertprune.execution import execute_in_order, execute_view
 
     contract = contracts.contract_of(options.notebook)
     if options.list:
         print(contracts.parameters_cell(contract))
         return 0
-    if contract is Results:
+    if issubclass(contract, View):
         named = {"study": options.study} if options.study else {}
-        print(execute_results(contracts.parse(Results, named | _typed_values(options))))
+        print(execute_view(contracts.parse(contract, named | _typed_values(options))))
         return 0
     run = _named_run(options)
     run.check_inputs()
@@ -215,6 +218,9 @@ def _results(options: argparse.Namespace) -> int:
     from bertprune import results, tables
 
     study = studies.load(options.study, options.changes)
+    if options.publish:
+        print(results.publish(study))
+        return 0
     found = results.rows_of(study)
     if options.csv:
         file = Path(options.csv)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from bertprune.errors import UserError, did_you_mean
+from bertprune.lab.language import find_source, language_of
 
 
 def _parameter(
@@ -53,12 +54,16 @@ class BurnIn(Contract):
     layers: int = _parameter(2, "layers of a fresh model", low=1)
     hidden_size: int = _parameter(64, "hidden size of a fresh model", low=1)
     heads: int = _parameter(2, "attention heads of a fresh model", low=1)
+    dropout: float = _parameter(
+        0.1, "dropout of a fresh model, in pre-training and after", low=0.0, high=0.9
+    )
     tokenizer: str = _parameter(
-        "", "folder or Hub name; empty: the model's own, or a WordPiece trained on the text"
+        "",
+        "folder or Hub name; empty: the model's, the lab's, or a WordPiece of the text",
     )
     vocabulary_size: int = _parameter(500, "entries of a WordPiece trained on the text", low=100)
     text: tuple[str, ...] = _parameter(
-        ("templates",), "text to pre-train on: folders, .parquet or .txt files, Hub data sets"
+        ("lab",), "text to pre-train on: folders, .parquet or .txt files, Hub data sets, lab"
     )
     max_length_tokens: int = _parameter(128, "longest sequence, in tokens", low=8, high=512)
     dev_share: float = _parameter(
@@ -67,9 +72,9 @@ class BurnIn(Contract):
     dev_examples: int = _parameter(16_000, "most sentence pairs in the dev set", low=1)
     burn_in_steps: int = _parameter(100, "training steps without pruning", low=0)
     burn_in_learning_rate: float = _parameter(1e-3, "peak learning rate of burn-in", above=0.0)
+    burn_in_warmup_steps: int = _parameter(10, "steps until that peak", low=0)
     burn_in_seed: int = _parameter(0, "seed of the fresh weights and of burn-in", low=0)
     pretrain_batch_size: int = _parameter(32, "sentence pairs a pre-training step", low=1)
-    pretrain_warmup_steps: int = _parameter(10, "steps until the peak learning rate", low=0)
     precision: str = _parameter(
         "auto", "auto is bf16 on a GPU, float32 elsewhere", choices=("auto", "float32", "bf16")
     )
@@ -85,8 +90,9 @@ class BurnIn(Contract):
 
     def canonical(self) -> Self:
         """The same work with parameters that do not matter set to their defaults."""
-        idle = ["layers", "hidden_size", "heads"] if self.model else []
-        idle += ["vocabulary_size"] if self.model or self.tokenizer else []
+        idle = ["layers", "hidden_size", "heads", "dropout"] if self.model else []
+        own = self.model or self.tokenizer or language_of(self.text) is not None
+        idle += ["vocabulary_size"] if own else []
         return self._without(*idle)
 
     def _without(self, *idle: str) -> Self:
@@ -106,6 +112,22 @@ class BurnIn(Contract):
             )
         if not self.text:
             raise UserError("text is empty: name at least one folder, file or Hub data set")
+        self._check_languages(("text", *self.text), ("model", self.model))
+        self._check_languages(("text", *self.text), ("tokenizer", self.tokenizer))
+
+    @staticmethod
+    def _check_languages(*named: tuple[str, ...]) -> None:
+        """Raise UserError if two parameters name different lab languages."""
+        seeds = {
+            source.seed: f"{what} {name!r}"
+            for what, *names in named
+            for name in names
+            if (source := find_source(name))
+        }
+        if len(seeds) > 1:
+            raise UserError(
+                f"{' and '.join(seeds.values())} are different languages: take the same seed"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +154,13 @@ class PrunePretrain(BurnIn):
     )
     pruning_frequency_steps: int = _parameter(5, "steps between two mask updates", low=1)
     pretrain_learning_rate: float = _parameter(5e-4, "peak learning rate", above=0.0)
+    pretrain_warmup_steps: int = _parameter(10, "steps until that peak", low=0)
     seed: int = _parameter(0, "seed of everything after burn-in", low=0)
 
     @property
     def arm(self) -> str:
+        if not (self.model or self.burn_in_steps or self.pretrain_steps or self.sparsity):
+            return "from_scratch"
         return "random_pruning" if self.method == "random" else "prune_pretrain"
 
     def upstream(self) -> BurnIn | None:
@@ -171,7 +196,7 @@ class Finetune(PrunePretrain):
 
     task: tuple[str, ...] = _parameter(("sst2",), "one task or several")
     task_data: str = _parameter(
-        "templates", "Hub data set in GLUE's layout, or a folder with a folder for each task"
+        "lab", "Hub data set in GLUE's layout, a folder with a folder for each task, or lab"
     )
     epochs: int = _parameter(3, "passes over the training set", low=1)
     learning_rates: tuple[float, ...] = _parameter((1e-3,), "learning rates to try", above=0.0)
@@ -185,6 +210,7 @@ class Finetune(PrunePretrain):
         super().check()
         if not self.task_data:
             raise UserError("task_data is empty: name a Hub data set or a folder")
+        self._check_languages(("text", *self.text), ("task_data", self.task_data))
         for name in ("task", "learning_rates"):
             values = getattr(self, name)
             if not values:
@@ -227,15 +253,50 @@ class PruneAfterFinetune(Finetune):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Results(Contract):
-    """The rows of a study, gathered into tables and figures. It reads runs, and is none itself."""
+class View(Contract):
+    """A page about a whole study. It reads runs, and is none itself."""
 
-    notebook: ClassVar[str] = "results"
-
-    study: str = _parameter("ci", "study to show: its name in notebooks/studies, or a YAML file")
+    study: str = _parameter("lab", "study to show: its name in notebooks/studies, or a YAML file")
     changes: tuple[str, ...] = _parameter(
         (), "settings that change the study, as --set gives them to the commands"
     )
+
+    needs_language: ClassVar[bool] = False
+    """Whether there is such a view only of studies of a lab language."""
+    beside: ClassVar[tuple[str, ...]] = ()
+    """The studies whose published rows it shows too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results(View):
+    """The rows of a study, gathered into tables and figures."""
+
+    notebook: ClassVar[str] = "results"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabLanguage(View):
+    """The lab language that a study speaks: what there is to know, and the tasks that ask it."""
+
+    notebook: ClassVar[str] = "lab_language"
+    needs_language: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bits(View):
+    """What the models of a study of a lab language recall, and what becomes of it."""
+
+    notebook: ClassVar[str] = "bits"
+    needs_language: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabChecks(View):
+    """The study beside another lab language, and beside one with less text than its tasks have."""
+
+    notebook: ClassVar[str] = "lab_checks"
+    needs_language: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = ("lab-another", "lab-small-text")
 
 
 C = TypeVar("C", bound=Contract)
@@ -247,7 +308,11 @@ CONTRACTS: dict[str, type[BurnIn]] = {
 }
 
 
-NOTEBOOKS: dict[str, type[Contract]] = {**CONTRACTS, Results.notebook: Results}
+VIEWS: dict[str, type[View]] = {
+    view.notebook: view for view in (Results, Bits, LabLanguage, LabChecks)
+}
+
+NOTEBOOKS: dict[str, type[Contract]] = {**CONTRACTS, **VIEWS}
 """All notebooks; those of CONTRACTS are executed as runs."""
 
 
@@ -262,7 +327,7 @@ def contract_of_run(notebook: str) -> type[BurnIn]:
     """The contract of a `notebook` that is executed as a run."""
     contract = contract_of(notebook)
     if not issubclass(contract, BurnIn):
-        raise UserError(f"{notebook} is no run, but a view of runs: `bertprune run {notebook}`")
+        raise UserError(f"{notebook} is no run, but a view of a study: `bertprune run {notebook}`")
     return contract
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 import nbformat
 
 from bertprune import contracts, paths, studies
-from bertprune.contracts import Contract, Results
+from bertprune.contracts import Contract, View
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.runs import EXPECTED_RUN, LOG_FILE, NOTEBOOK_FILE, Run, lineage
 
@@ -50,12 +50,14 @@ def execute_in_order(runs: Iterable[Run]) -> None:
             execute(run, show=sys.stderr)
 
 
-def execute(run: Run, *, threads: int | None = None, show: IO[str] | None = None) -> str:
+def execute(
+    run: Run, *, threads: int | None = None, show: IO[str] | None = None, forked: bool = False
+) -> str:
     """Execute the notebook of `run`; its result appears in `run.folder`, whole or not at all.
 
     `threads` is how many the kernel may use (all cores by default); what the notebook prints goes
-    to the run's log and to `show`. Raises UserError if the notebook fails, with what it said.
-    Gives the run's id.
+    to the run's log and to `show`. A `forked` kernel pays where this process executes several
+    notebooks. Raises UserError if the notebook fails, with what it said. Gives the run's id.
     """
     folder = run.partial_folder
     with run.only_here():
@@ -65,7 +67,12 @@ def execute(run: Run, *, threads: int | None = None, show: IO[str] | None = None
         started = time.monotonic()
         with (folder / LOG_FILE).open("a") as log:
             _execute_notebook(
-                run.parameters, folder / NOTEBOOK_FILE, run.id, threads, _Both(log, show)
+                run.parameters,
+                folder / NOTEBOOK_FILE,
+                run.id,
+                _Both(log, show),
+                threads=threads,
+                forked=forked,
             )
         with full_disk_is_user_error(folder):
             tidy(folder / NOTEBOOK_FILE)
@@ -73,20 +80,22 @@ def execute(run: Run, *, threads: int | None = None, show: IO[str] | None = None
     return run.id
 
 
-def execute_results(parameters: Results) -> Path:
-    """Execute the results notebook; gives the executed one, which appears whole or not at all.
+def execute_view(parameters: View, *, forked: bool = False) -> Path:
+    """Execute the notebook of a view; gives the executed one, which appears whole or not at all.
 
-    Raises UserError for an unknown study before a kernel starts, and if the notebook fails.
+    Raises UserError for an unknown study, or one that has no such view, before a kernel starts,
+    and if the notebook fails. `forked` as for `execute`.
     """
     study = studies.load(parameters.study, parameters.changes)
+    if parameters.needs_language:
+        study.language()
     folder = paths.runs_folder() / parameters.notebook / study.name
     unfinished = folder / f"unfinished-{NOTEBOOK_FILE}"
     with full_disk_is_user_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOG_FILE).open("w") as log:
-            _execute_notebook(
-                parameters, unfinished, f"results of {study.name}", None, _Both(log, None)
-            )
+            name = f"{parameters.notebook} of {study.name}"
+            _execute_notebook(parameters, unfinished, name, _Both(log, None), forked=forked)
         tidy(unfinished)
         unfinished.replace(folder / NOTEBOOK_FILE)
     return folder / NOTEBOOK_FILE
@@ -105,29 +114,22 @@ def tidy(file: Path) -> None:
 
 
 def _execute_notebook(
-    parameters: Contract, output: Path, name: str, threads: int | None, show: _Both
+    parameters: Contract,
+    output: Path,
+    name: str,
+    show: _Both,
+    *,
+    threads: int | None = None,
+    forked: bool = False,
 ) -> None:
     with warnings.catch_warnings():
         # Its progress bar asks for ipywidgets, which nobody needs here.
         warnings.simplefilter("ignore")
         import papermill
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    # Sockets that are files in a folder of this kernel's own: nobody else on the machine can talk
-    # to it, and kernels that start at the same moment cannot take each other's.
-    sockets = tempfile.TemporaryDirectory(prefix="bertprune-")
-
-    class FileSocketKernelManager(AsyncKernelManager):
-        transport = "ipc"
-
-        def _ip_default(self) -> str:
-            return f"{sockets.name}/kernel"
-
-        def start_kernel(self, **options: Any) -> Any:
-            # What the process itself says, when it is stopped say, is for the log alone.
-            return self._async_start_kernel(**options, stderr=show.log)
+    from bertprune import kernels
 
     settings = {
         "BERTPRUNE_ROOT": str(paths.root()),
@@ -136,7 +138,10 @@ def _execute_notebook(
     }
     if threads is not None:
         settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    with sockets, _environment(settings):
+    with (
+        tempfile.TemporaryDirectory(prefix="bertprune-") as sockets,
+        _environment(settings),
+    ):
         try:
             papermill.execute_notebook(
                 str(paths.template(parameters.notebook)),
@@ -147,7 +152,7 @@ def _execute_notebook(
                 progress_bar=False,
                 stdout_file=show,
                 stderr_file=show,
-                kernel_manager_class=FileSocketKernelManager,
+                kernel_manager_class=kernels.manager(sockets, show.log, forked=forked),
             )
         except PapermillExecutionError as error:
             said = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import pandas as pd
@@ -25,7 +26,7 @@ from bertprune.rows import PRETRAINING, Rows
 from bertprune.tables import ARM_NAMES, percent
 
 # Told apart without colours too: each arm has its marker.
-_MARKERS = dict(zip(ARM_NAMES, "osD^", strict=True))
+_MARKERS = dict(zip(ARM_NAMES, "osD^v", strict=True))
 _COLOURS = seaborn.color_palette("colorblind").as_hex()
 _ARM_COLOURS = dict(zip(ARM_NAMES, _COLOURS, strict=False))
 _INK = "#222222"
@@ -74,8 +75,9 @@ class Picture:
         return (
             '<figure style="margin: 1em 0"><picture>'
             f'<source media="(max-width: 640px)" srcset="{_data_uri(self.narrow_svg)}">'
-            f'<img src="{_data_uri(self.svg)}" alt="{html.escape(self.alt)}" '
-            'style="width: 100%; background: white; border-radius: 4px"></picture>'
+            f'<img src="{_data_uri(self.svg)}" alt="{html.escape(self.alt)}" style="width: 100%; '
+            f'max-width: {_widest_px(self.svg)}px; background: white; border-radius: 4px">'
+            "</picture>"
             f"<figcaption>{html.escape(self.caption)}</figcaption></figure>"
         )
 
@@ -110,7 +112,9 @@ def accuracy_and_loss(scores: pd.DataFrame, losses: pd.DataFrame, maker: str) ->
         for task in tasks
     ]
     panels.append(("pre-training: dev loss (nats)", losses.rename(columns={"loss": "value"})))
-    arms = [arm for arm in ARM_NAMES if any(arm in points.arm.array for _, points in panels)]
+    drawn = {arm for _, points in panels for arm in points.arm}
+    arms = [arm for arm in ARM_NAMES if arm in drawn and arm != "from_scratch"]
+    floor = [_arm_line("from_scratch")] if "from_scratch" in drawn else []
 
     def draw(columns: int) -> str:
         with _panels(len(panels), maker, columns) as (figure, axes):
@@ -121,7 +125,7 @@ def accuracy_and_loss(scores: pd.DataFrame, losses: pd.DataFrame, maker: str) ->
                     panel.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
             figure.legend(
                 handles=[_arm_handle(arm) for arm in arms]
-                + [Line2D([], [], color=_INK, linestyle="--", label="dense")],
+                + [Line2D([], [], color=_INK, linestyle="--", label="dense"), *floor],
                 loc="outside upper left",
                 ncols=columns,
             )
@@ -143,6 +147,108 @@ def accuracy_and_loss(scores: pd.DataFrame, losses: pd.DataFrame, maker: str) ->
     )
 
 
+def _rank_correlation(points: pd.DataFrame) -> str:
+    """Spearman's, of value and bits; a dash where one of them is the same everywhere."""
+    if min(points.value.nunique(), points.bits.nunique()) < 2:
+        return "–"
+    return f"{points.value.rank().corr(points.bits.rank()):.2f}"
+
+
+def average_and_loss(scores: pd.DataFrame, losses: pd.DataFrame, maker: str) -> Picture:
+    """The same of the average over tasks alone."""
+    return accuracy_and_loss(scores[scores.task == "average"], losses, maker)
+
+
+def bits_recalled(bits: pd.DataFrame, content: Mapping[str, float], maker: str) -> Picture:
+    """What models of a lab language recall, against sparsity: in bits by arm, and as a share of
+    what there is to know by sort. `bits` as `results.bits` has them, `content` those of the
+    language by sort."""
+    together = bits[bits["sort"] == "all"].rename(columns={"bits": "value"})
+    arms = [arm for arm in ("prune_pretrain", "random_pruning") if arm in together.arm.array]
+    total = sum(content.values())
+    ours = bits[(bits.arm == "prune_pretrain") & bits["sort"].isin(list(content))]
+    shares = ours.assign(value=ours.bits / ours["sort"].map(content))
+
+    def draw(columns: int) -> str:
+        with _panels(2, maker, columns) as (figure, (left, right)):
+            _against_sparsity(left, together, arms)
+            left.axhline(total, color=_QUIET, linestyle=":", lw=1)
+            left.set_ylim(0, 1.05 * total)
+            left.set_title("bits recalled (dotted: all there is)", loc="left")
+            for arm in arms:
+                left.plot(
+                    [], [], color=_ARM_COLOURS[arm], marker=_MARKERS[arm], label=ARM_NAMES[arm]
+                )
+            left.legend(fontsize=9)
+            for sort, colour, marker in zip(
+                content, _cycle(len(content)), "osD^vP*X", strict=False
+            ):
+                mean = shares[shares["sort"] == sort].groupby("sparsity").value.mean()
+                right.plot(mean.index, mean, color=colour, marker=marker, ms=5, label=sort)
+            right.set_ylim(0, 1.05)
+            right.set_title("share recalled, magnitude pruning", loc="left")
+            right.set_xlabel("sparsity")
+            right.legend(fontsize=9)
+            for axis in (right.xaxis, right.yaxis):
+                axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+            return _svg(figure)
+
+    means = {arm: together[together.arm == arm].groupby("sparsity").value.mean() for arm in arms}
+    words = "; ".join(
+        f"{ARM_NAMES[arm]}: "
+        + ", ".join(f"{bit:.0f} at {percent(float(str(at)))}" for at, bit in mean.items())
+        for arm, mean in means.items()
+    )
+    return Picture(
+        svg=draw(2),
+        narrow_svg=draw(1),
+        alt=f"Bits recalled against sparsity, of {total:.0f}. {words}. {maker}.",
+        caption="How much of the language models still recall after pruning and recovery. Points "
+        "are seeds, lines their means, bands ± one standard deviation.",
+    )
+
+
+def bits_against(
+    points: pd.DataFrame, maker: str, *, what: str, caption: str, is_share: bool = True
+) -> Picture:
+    """A panel for each `panel` of `points`: the `value` of each model against the `bits` that it
+    recalls (see `results.with_bits`). `what` says in words what the values are, `is_share` whether
+    they are shares, to be shown in per cent."""
+    titles = list(points.panel.unique())
+    arms = [arm for arm in ARM_NAMES if arm in points.arm.array]
+
+    def draw(columns: int) -> str:
+        with _panels(len(titles), maker, columns) as (figure, axes):
+            for panel, title in zip(axes, titles, strict=True):
+                for arm in arms:
+                    of_arm = points[(points.panel == title) & (points.arm == arm)]
+                    panel.scatter(
+                        of_arm.bits,
+                        of_arm.value,
+                        s=28,
+                        color=_ARM_COLOURS[arm],
+                        marker=_MARKERS[arm],
+                        alpha=0.7,
+                        lw=0,
+                        label=ARM_NAMES[arm],
+                    )
+                panel.set_title(title, loc="left")
+                panel.set_xlabel("bits recalled")
+                if is_share:
+                    panel.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+            axes[0].legend(fontsize=9)
+            return _svg(figure)
+
+    by_panel = {title: points[points.panel == title] for title in titles}
+    correlations = ", ".join(f"{title} {_rank_correlation(of)}" for title, of in by_panel.items())
+    return Picture(
+        svg=draw(min(3, len(titles))),
+        narrow_svg=draw(1),
+        alt=f"{what} against bits recalled; rank correlations: {correlations}. {maker}.",
+        caption=f"{caption} Each point is a model; rank correlations: {correlations}.",
+    )
+
+
 def learning_curves(rows: Rows, maker: str, ramp_steps: int = 0) -> Picture:
     """Losses and dev accuracies of one run against training steps, a row of panels for each task.
 
@@ -152,7 +258,9 @@ def learning_curves(rows: Rows, maker: str, ramp_steps: int = 0) -> Picture:
     tasks = list(rows.task.unique())
 
     def draw(columns: int) -> str:
-        with _panels(2 * len(tasks), maker, columns) as (figure, axes):
+        count = 2 * len(tasks)
+        with _panels(count, maker, columns, layout=None) as (figure, axes):
+            _place_by_hand(figure, count // columns, columns)
             for task, left, right in zip(tasks, axes[::2], axes[1::2], strict=True):
                 of_task = rows[rows.task == task]
                 _losses(left, of_task)
@@ -174,6 +282,19 @@ def learning_curves(rows: Rows, maker: str, ramp_steps: int = 0) -> Picture:
     )
 
 
+def _place_by_hand(figure: Figure, lines: int, columns: int) -> None:
+    """Panels of one kind need no layout engine, which takes half the time of drawing them."""
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=0.85 / width,
+        right=1 - 0.15 / width,
+        top=1 - 0.35 / height,
+        bottom=1.0 / height,
+        wspace=0.85 / (width / columns - 0.85),
+        hspace=0.85 / (height / lines - 0.85),
+    )
+
+
 def _against_steps(panel: Axes, ramp_steps: int) -> None:
     panel.set_xlabel("training step")
     panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -185,9 +306,10 @@ def _against_steps(panel: Axes, ramp_steps: int) -> None:
 
 def _against_sparsity(panel: Axes, points: pd.DataFrame, arms: list[str]) -> None:
     """Seeds as points, their mean as a line, one standard deviation as a band; dense dashed."""
-    if len(points):
+    lines = points[points.arm.isin(arms)]
+    if len(lines):
         seaborn.lineplot(
-            points,
+            lines,
             x="sparsity",
             y="value",
             hue="arm",
@@ -201,6 +323,9 @@ def _against_sparsity(panel: Axes, points: pd.DataFrame, arms: list[str]) -> Non
             legend=False,
             ax=panel,
         )
+    scratch = points[points.arm == "from_scratch"].value
+    if len(scratch):
+        panel.axhline(scratch.mean(), color=_ARM_COLOURS["from_scratch"], linestyle=":", lw=1.5)
     for arm in arms:
         of_arm = points[points.arm == arm]
         if of_arm.seed.nunique() > 1:
@@ -246,13 +371,15 @@ def _accuracies(panel: Axes, rows: Rows) -> None:
 
 
 @contextmanager
-def _panels(count: int, maker: str, columns: int) -> Iterator[tuple[Figure, list[Axes]]]:
+def _panels(
+    count: int, maker: str, columns: int, layout: Literal["constrained"] | None = "constrained"
+) -> Iterator[tuple[Figure, list[Axes]]]:
     """A figure of `count` panels in one style, with the line that says who made it."""
     lines = -(-count // columns)
     width, height = _PANEL_INCHES
     note = "\n".join(textwrap.wrap(maker, 50 * columns))
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width * columns, height * lines + 0.6), layout="constrained")
+        figure = Figure(figsize=(width * columns, height * lines + 0.6), layout=layout)
         grid = figure.subplots(lines, columns, squeeze=False).flatten()
         for empty in grid[count:]:
             empty.remove()
@@ -266,6 +393,12 @@ def _svg(figure: Figure) -> str:
     return drawn.getvalue()
 
 
+def _widest_px(svg: str) -> int:
+    """How wide a picture is shown at most, so that a single panel does not fill the page."""
+    size = re.search(r'<svg [^>]*?width="([\d.]+)pt"', svg)
+    return round(1.8 * float(size[1])) if size else 1000
+
+
 def _data_uri(svg: str) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
@@ -276,6 +409,10 @@ def _task_name(task: str) -> str:
 
 def _arm_handle(arm: str) -> Line2D:
     return Line2D([], [], color=_ARM_COLOURS[arm], marker=_MARKERS[arm], label=ARM_NAMES[arm])
+
+
+def _arm_line(arm: str) -> Line2D:
+    return Line2D([], [], color=_ARM_COLOURS[arm], linestyle=":", label=ARM_NAMES[arm])
 
 
 def _cycle(count: int) -> list[str]:

@@ -23,6 +23,7 @@ from bertprune.data.files import file_key
 from bertprune.data.hub import download
 from bertprune.data.tokenizer import TOKENIZER_FILES
 from bertprune.errors import UserError, full_disk_is_user_error
+from bertprune.lab import language as lab
 from bertprune.pruning.masks import Masks
 from bertprune.pruning.matrices import prunable_matrices
 
@@ -41,6 +42,7 @@ class Shape:
     heads: int
     vocabulary_size: int
     max_length_tokens: int = 512
+    dropout: float = 0.1
 
 
 def fresh_model(shape: Shape, *, padding_id: int = 0, seed: int) -> BertForPreTraining:
@@ -52,17 +54,27 @@ def fresh_model(shape: Shape, *, padding_id: int = 0, seed: int) -> BertForPreTr
         num_attention_heads=shape.heads,
         intermediate_size=4 * shape.hidden_size,
         max_position_embeddings=shape.max_length_tokens,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
         pad_token_id=padding_id,
     )
     torch.manual_seed(seed)
     return BertForPreTraining(config)
 
 
-def check_model(name: str) -> None:
-    """Raise UserError unless `name` is a BERT: a folder, or a model of the Hugging Face Hub."""
-    kind = _config(name).get("model_type")
+def check_model(name: str, max_length_tokens: int = 0) -> None:
+    """Raise UserError unless `name` is a BERT, a folder or of the Hugging Face Hub, that has
+    `max_length_tokens` positions."""
+    config = _config(name)
+    kind = config.get("model_type")
     if kind != "bert":
         raise UserError(f"{name} is not a BERT: its config.json says model_type {kind!r}")
+    positions = config.get("max_position_embeddings")
+    if isinstance(positions, int) and positions < max_length_tokens:
+        raise UserError(
+            f"max_length_tokens is {max_length_tokens}, but the model {name} has {positions} "
+            "positions only"
+        )
 
 
 def check_fit(model: BertForPreTraining, vocabulary_size: int, max_length_tokens: int) -> None:
@@ -77,7 +89,7 @@ def check_fit(model: BertForPreTraining, vocabulary_size: int, max_length_tokens
 
 def model_key(name: str) -> str:
     """Identity of a model or tokenizer: hash of its files, or its name on the Hub."""
-    folder = paths.resolve(name)
+    folder = _shipped(name) or paths.resolve(name)
     if not folder.is_dir():
         return name
     files = [
@@ -167,13 +179,26 @@ def _folder(name: str, files: Sequence[str]) -> Path:
 
     Raises UserError, within seconds, if there is neither a folder nor a way to the Hub.
     """
-    folder = paths.resolve(name)
+    folder = _shipped(name) or paths.resolve(name)
     if folder.is_dir():
         return folder
     if name.startswith((".", "/", "~")):
         raise UserError(f"there is no model folder {folder}")
     instead = f"the folder of a downloaded model (there is no folder {folder})"
     return download(name, files, instead=instead)
+
+
+def _shipped(name: str) -> Path | None:
+    """The folder of the BERT that comes with the package, if `name` is a lab language."""
+    source = lab.find_source(name)
+    if source is None:
+        return None
+    if source.seed:
+        raise UserError(
+            f"no model of the language {name!r} comes with the package, only one of {lab.SOURCE!r}:"
+            " leave model empty and pre-train one, as the study lab-another does"
+        )
+    return Path(lab.__file__).parent / "model"
 
 
 def _load(kind: Any, name: str, **options: object) -> tuple[Any, dict[str, Any]]:

@@ -40,3 +40,8 @@ def runs_folder() -> Path:
 def cache_folder() -> Path:
     """Tokenised text and trained vocabularies: made again when missing, safe to delete."""
     return root() / "cache"
+
+
+def published(study: str) -> Path:
+    """The rows of a study that come with the book."""
+    return root() / "book" / "published" / f"{study}.csv"

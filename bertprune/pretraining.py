@@ -16,6 +16,8 @@ from bertprune.contracts import BurnIn, PrunePretrain
 from bertprune.data.corpus import Corpus, prepare_corpus, split_documents
 from bertprune.data.examples import PretrainingBatch, PretrainingExamples, dev_batches
 from bertprune.data.tokenizer import load_tokenizer, wordpiece
+from bertprune.lab.language import SOURCE, language, language_of
+from bertprune.lab.probe import probe
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
@@ -104,6 +106,7 @@ def burn_in(parameters: BurnIn, upstream: Path | None, folder: Path) -> rows.Row
             heads=parameters.heads,
             vocabulary_size=len(tokenizer),
             max_length_tokens=parameters.max_length_tokens,
+            dropout=parameters.dropout,
         )
         model = models.fresh_model(
             shape, padding_id=tokenizer.pad_token_id, seed=parameters.burn_in_seed
@@ -115,7 +118,7 @@ def burn_in(parameters: BurnIn, upstream: Path | None, folder: Path) -> rows.Row
         training.Optimization(
             learning_rate=parameters.burn_in_learning_rate,
             steps=parameters.burn_in_steps,
-            warmup_steps=parameters.pretrain_warmup_steps,
+            warmup_steps=parameters.burn_in_warmup_steps,
         ),
         accelerator=accelerator,
         seed=parameters.burn_in_seed,
@@ -220,6 +223,7 @@ def _pretrain(
         pruner.before_step(0)
         history = evaluated(0)
     pruner.check(schedule.final)
+    history = history + _probed(model, tokenizer, parameters, optimization.steps)
     if accelerator.is_main_process:
         models.save_pretrained(model, tokenizer, pruner.masks, folder / "model")
     return rows.of_pretraining(
@@ -229,6 +233,21 @@ def _pretrain(
         learning_rate=optimization.learning_rate,
         seed=parameters.seed_of_run(),
     )
+
+
+def _probed(
+    model: BertForPreTraining,
+    tokenizer: PreTrainedTokenizerFast,
+    parameters: BurnIn,
+    step: int,
+) -> training.History:
+    """What the model recalls of the language it was trained on, where that is a lab language."""
+    seed = language_of(parameters.text)
+    found = probe(model, tokenizer, language(seed)) if seed is not None else {}
+    return [
+        {"step": step, "split": "probe", "metric": name, "value": value}
+        for name, value in found.items()
+    ]
 
 
 def _curve_points(steps: int, points: int = 10) -> set[int]:
@@ -247,4 +266,6 @@ def _summed_losses(
 def _tokenizer(parameters: BurnIn) -> PreTrainedTokenizerFast:
     if named := parameters.tokenizer or parameters.model:
         return load_tokenizer(named)
+    if (seed := language_of(parameters.text)) is not None:
+        return load_tokenizer(f"{SOURCE}:{seed}")
     return wordpiece(parameters.text, parameters.vocabulary_size, paths.cache_folder())

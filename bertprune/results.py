@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bertprune import contracts, rows, studies
-from bertprune.contracts import Results
-from bertprune.errors import UserError
+from bertprune import contracts, paths, rows, studies
+from bertprune.contracts import View
+from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.rows import PRETRAINING, Rows
 from bertprune.studies import Study
 
@@ -24,15 +26,16 @@ _PRETRAINED_BY = {
     "prune_pretrain": "prune_pretrain",
     "information_deletion": "prune_pretrain",
     "random_pruning": "random_pruning",
+    "from_scratch": "from_scratch",
 }
 
 
 def study_of(namespace: Mapping[str, Any]) -> Study:
-    """The study that the parameters cell of the results notebook names.
+    """The study that the parameters cell of a view's notebook names.
 
     Called with the notebook's `globals()`; raises UserError for bad parameters.
     """
-    parameters = contracts.parse_namespace(Results, namespace)
+    parameters = contracts.parse_namespace(View, namespace)
     return studies.load(parameters.study, parameters.changes)
 
 
@@ -50,6 +53,73 @@ def rows_of(study: Study) -> Rows:
         )
     gathered = pd.concat(found, ignore_index=True)
     return gathered[["notebook", *rows.COLUMNS, "run"]]
+
+
+def publish(study: Study) -> Path:
+    """Write what the curves of a study end with to `book/published`, and beside it when, where and
+    by what code that was made, so that the book shows it where nobody executes the study.
+
+    Raises UserError for a study that has no file in `notebooks/studies`, and unless all of its
+    runs are done.
+    """
+    if study.given_as not in studies.names():
+        raise UserError(
+            f"{study.given_as or study.name} cannot be published: only a study of "
+            f"notebooks/studies can, {', '.join(studies.names())}"
+        )
+    plan = study.plan()
+    if missing := [run.id for run in plan if not run.is_done()]:
+        raise UserError(
+            f"study {study.name} is not whole, {len(missing)} of {len(plan)} runs are missing "
+            f"({missing[0]}, ...): execute them with `{study.command('sweep')}`"
+        )
+    found = rows.final(rows_of(study))
+    file = paths.published(study.name)
+    with full_disk_is_user_error(file):
+        file.parent.mkdir(exist_ok=True)
+        rows.write(found[found.metric != "running_loss"], file)
+        records = [run.record() for run in plan]
+        facts = {
+            "changes": list(study.changes),
+            "finished": max(record["finished"] for record in records),
+            "runs": len(records),
+            "work_s": round(sum(record["wall_time_s"] for record in records), 1),
+            "devices": sorted({f"{one['device']} × {one['threads']}" for one in records}),
+            "versions": records[-1]["versions"],
+            "code": sorted({record["identity"]["code"] for record in records}),
+        }
+        file.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
+    return file
+
+
+def published_facts(names: Iterable[str]) -> pd.DataFrame:
+    """When, where and from what the published rows of studies were made, a line each."""
+    lines = {}
+    for name in names:
+        facts = json.loads(paths.published(name).with_suffix(".json").read_text())
+        lines[name] = {
+            "finished": facts["finished"][:10],
+            "runs": facts["runs"],
+            "work (min)": f"{facts['work_s'] / 60:.0f}",
+            "device × threads": ", ".join(facts["devices"]),
+            "torch": facts["versions"]["torch"],
+            "changed by --set": ", ".join(facts["changes"]) or "–",
+        }
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("study")
+
+
+def published(names: Iterable[str]) -> dict[str, Rows]:
+    """The rows that `publish` wrote of studies, by name; raises UserError if there are none."""
+    found = {}
+    for name in names:
+        file = paths.published(name)
+        if not file.exists():
+            raise UserError(
+                f"there is no {file}: execute the study and publish it with "
+                f"`bertprune sweep {name}` and `bertprune results {name} --publish`"
+            )
+        found[name] = rows.read(file)
+    return found
 
 
 def scores(found: Rows) -> pd.DataFrame:
@@ -86,6 +156,31 @@ def pretraining_losses(found: Rows) -> pd.DataFrame:
     return loss.rename(columns={"value": "loss"})[["arm", "sparsity", "seed", "loss"]].reset_index(
         drop=True
     )
+
+
+def bits(found: Rows) -> pd.DataFrame:
+    """Bits of the lab language that each pre-trained model recalls, by arm, sparsity, seed and
+    sort (see `lab.probe`); `all` is their sum. Raises UserError if no model was asked."""
+    last = rows.final(found)
+    probed = last[(last.split == "probe") & last.metric.str.endswith("_bits")]
+    probed = probed[probed.arm != "burn_in"]
+    if probed.empty:
+        raise UserError(
+            "no model was asked what it recalls: that takes text of a lab language, its tokenizer "
+            "(leave tokenizer empty), and positions enough for the longest question"
+        )
+    return probed.assign(sort=probed.metric.str.removesuffix("_bits"), bits=probed.value)[
+        ["arm", "sparsity", "seed", "sort", "bits"]
+    ].reset_index(drop=True)
+
+
+def with_bits(measured: pd.DataFrame, recalled: pd.DataFrame) -> pd.DataFrame:
+    """`measured`, lines by arm, sparsity and seed, with the `bits` in all that the pre-trained
+    model recalls which the arm starts from; lines without such a model are left out."""
+    together = recalled[recalled["sort"] == "all"].drop(columns="sort")
+    together = together.rename(columns={"arm": "started_from"})
+    started = measured.assign(started_from=measured.arm.map(_PRETRAINED_BY))
+    return started.merge(together, on=["started_from", "sparsity", "seed"])
 
 
 def summary(found: Rows) -> pd.DataFrame:

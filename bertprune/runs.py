@@ -30,6 +30,8 @@ from bertprune import __version__, contracts, paths
 from bertprune.contracts import BurnIn, Finetune, PrunePretrain
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.fingerprint import code_key, page_key
+from bertprune.lab.language import find_source
+from bertprune.lab.text import vocabulary
 from bertprune.rows import Rows
 from bertprune.rows import read as read_rows
 from bertprune.rows import write as write_rows
@@ -90,9 +92,7 @@ class Run:
             data["text"] = text_key(p.text)
             for name in ("model", "tokenizer"):
                 if named := getattr(p, name):
-                    from bertprune.models import model_key
-
-                    data[name] = model_key(named)
+                    data[name] = _key_of(name, named)
         if isinstance(p, Finetune):
             from bertprune.data.tasks import task_key
 
@@ -165,7 +165,7 @@ class Run:
         if p.model:
             from bertprune.models import check_model
 
-            check_model(p.model)
+            check_model(p.model, p.max_length_tokens)
         if named := p.tokenizer or p.model:
             from bertprune.data.tokenizer import load_tokenizer
 
@@ -328,6 +328,15 @@ class Run:
             "<table><thead><tr><th>parameter</th><th>value</th><th>meaning</th></tr></thead>"
             f"<tbody>{''.join(lines)}</tbody></table></details>"
         )
+
+
+def _key_of(kind: str, named: str) -> str:
+    """Identity of the model or tokenizer `named`."""
+    if kind == "tokenizer" and (source := find_source(named)):
+        return f"lab {source.seed} {code_key(vocabulary.__module__)}"
+    from bertprune.models import model_key
+
+    return model_key(named)
 
 
 def lineage(run: Run) -> list[Run]:

@@ -1,5 +1,6 @@
 """Studies: YAML files that say which notebooks, over which grid, at which sizes.
 
+like: ...                # another study: this one says only where it differs
 title: ...
 description: ...
 caution: ...             # what a reader must not take from it; stands on every page of its book
@@ -8,10 +9,10 @@ grid:                    # every combination is a run of each arm
   sparsity: [0.0, 0.5]
   task: [sst2, cola]
   seed: [0]
-arms:                    # any of the four, each with parameters of its own
+arms:                    # any of ARMS, each with parameters of its own
   prune_pretrain: {}
   information_deletion: {epochs: 13}
-exceptions:              # parameters at some points of the grid
+exceptions:              # parameters at some points of the grid; of several the last one counts
   - {arm: information_deletion, sparsity: [0.7, 0.8, 0.9], set: {epochs: 15}}
 """
 
@@ -30,8 +31,9 @@ from typing import Any
 import yaml
 
 from bertprune import contracts, paths
-from bertprune.contracts import BurnIn, Finetune, InformationDeletion, PruneAfterFinetune
+from bertprune.contracts import BurnIn, Finetune, InformationDeletion, PruneAfterFinetune, View
 from bertprune.errors import UserError, did_you_mean
+from bertprune.lab.language import Language, language, language_of
 from bertprune.runs import Run, lineage
 
 GRID = ("sparsity", "task", "seed")
@@ -42,7 +44,15 @@ ARMS: dict[str, tuple[type[Finetune], dict[str, Any]]] = {
     "information_deletion": (InformationDeletion, {}),
     "prune_after_finetune": (PruneAfterFinetune, {}),
     "random_pruning": (Finetune, {"method": "random"}),
+    # The same shape fine-tuned from random weights: what pre-training is worth.
+    "from_scratch": (
+        Finetune,
+        {"model": "", "burn_in_steps": 0, "pretrain_steps": 0, "sparsity": 0.0},
+    ),
 }
+
+# Arms that are about what pruning did: of the dense model there is nothing that they could ask.
+_PRUNED_ONLY = ("information_deletion", "prune_after_finetune")
 
 
 @dataclass(frozen=True)
@@ -79,10 +89,37 @@ class Study:
         runs: dict[Run, None] = {}
         for arm in self.arms:
             for point in self._points():
+                if arm in _PRUNED_ONLY and point.get("sparsity") == 0:
+                    continue
                 run = self.run(arm, point)
                 runs |= dict.fromkeys([*lineage(run), run])
         # Level by level, so that what others wait for is done first.
         return sorted(runs, key=lambda run: len(lineage(run)))
+
+    def typical(self) -> Run:
+        """The run that pages describe the study by: of its first arm, at its first point."""
+        return self.run(next(iter(self.arms)), next(self._points(), {}))
+
+    def language(self) -> Language:
+        """The lab language that the study's text is in. Raises UserError if it is in none."""
+        text = self.typical().parameters.text
+        seed = language_of(text)
+        if seed is None:
+            raise UserError(
+                f"study {self.name} is not about a lab language: its text is {list(text)}"
+            )
+        return language(seed)
+
+    def views(self) -> list[View]:
+        """The pages that there are about the study as a whole."""
+        is_lab = language_of(self.typical().parameters.text) is not None
+        return [
+            view(study=self.given_as or self.name, changes=self.changes)
+            for view in contracts.VIEWS.values()
+            if (is_lab or not view.needs_language)
+            and self.name not in view.beside
+            and all(paths.published(name).exists() for name in view.beside)
+        ]
 
     def run(self, arm: str, point: Mapping[str, Any]) -> Run:
         """The run of `arm` at one `point` of the grid: sparsity, task and seed."""
@@ -100,7 +137,8 @@ class Study:
 
     def _values(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
         _, fixed = ARMS.get(arm, (None, {}))
-        values = {**self.parameters, **self.arms.get(arm, {}), **fixed, **point}
+        point = {**point, **{key: fixed[key] for key in GRID if key in fixed}}
+        values = {**self.parameters, **self.arms.get(arm, {}), **point}
         for exception in self.exceptions:
             if all(
                 _agrees(wanted, {"arm": arm, **point}.get(key))
@@ -108,7 +146,10 @@ class Study:
                 if key != "set"
             ):
                 values |= exception["set"]
-        return values
+        if arm == "from_scratch":
+            # Each seed has random weights of its own.
+            fixed = {**fixed, "burn_in_seed": values.get("seed", 0)}
+        return values | fixed
 
     def _points(self) -> Iterator[dict[str, Any]]:
         names = [name for name in GRID if name in self.grid]
@@ -127,26 +168,7 @@ def load(name: str, changes: Iterable[str] = ()) -> Study:
     `changes` are texts `key=value` that set a parameter or a list of the grid. Raises UserError
     for an unknown study, key, arm or parameter, naming the closest valid one.
     """
-    file = _folder() / f"{name}.yaml"
-    if not file.exists() and name.endswith((".yaml", ".yml")):
-        file = paths.resolve(name)
-    if not file.exists():
-        raise UserError(f"unknown study {name!r}: {did_you_mean(name, names())}")
-    try:
-        content = yaml.load(file.read_text(), Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file} must map keys to values, as the other studies do")
-    ours = {"name", "given_as", "changes"}
-    valid = [f.name for f in dataclasses.fields(Study) if f.name not in ours]
-    for key in content:
-        if key not in valid:
-            raise UserError(f"{file.name}: unknown key {key!r}: {did_you_mean(str(key), valid)}")
-    for key, kind in {"parameters": dict, "grid": dict, "arms": dict, "exceptions": list}.items():
-        if not isinstance(content.get(key, kind()), kind):
-            wanted = "a mapping" if kind is dict else "a list"
-            raise UserError(f"{file.name}: {key} must be {wanted}, got {content[key]!r}")
+    file, content = _content(name)
     study = Study(
         name=file.stem,
         title=str(content.get("title", file.stem)),
@@ -162,6 +184,44 @@ def load(name: str, changes: Iterable[str] = ()) -> Study:
     study = _changed(study)
     _check(study, file.name)
     return study
+
+
+def _content(name: str, below: tuple[str, ...] = ()) -> tuple[Path, dict[str, Any]]:
+    """The file of the study `name` and what it says, over what the study says that it is like.
+
+    `below` are the studies that are like this one.
+    """
+    file = _folder() / f"{name}.yaml"
+    if not file.exists() and name.endswith((".yaml", ".yml")):
+        file = paths.resolve(name)
+    if not file.exists():
+        raise UserError(f"unknown study {name!r}: {did_you_mean(name, names())}")
+    try:
+        content = yaml.load(file.read_text(), Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{file} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file} must map keys to values, as the other studies do")
+    ours = {"name", "given_as", "changes"}
+    valid = ["like", *(f.name for f in dataclasses.fields(Study) if f.name not in ours)]
+    for key in content:
+        if key not in valid:
+            raise UserError(f"{file.name}: unknown key {key!r}: {did_you_mean(str(key), valid)}")
+    for key, kind in {"parameters": dict, "grid": dict, "arms": dict, "exceptions": list}.items():
+        if not isinstance(content.get(key, kind()), kind):
+            wanted = "a mapping" if kind is dict else "a list"
+            raise UserError(f"{file.name}: {key} must be {wanted}, got {content[key]!r}")
+    like = content.pop("like", None)
+    if like is None:
+        return file, content
+    if like not in names():
+        raise UserError(f"{file.name}: like {like!r}: {did_you_mean(str(like), names())}")
+    if like in below or like == name:
+        raise UserError(f"{file.name}: like {like!r}: a study cannot be like itself")
+    _, base = _content(like, (*below, name))
+    for key in ("parameters", "grid"):
+        content[key] = base.get(key, {}) | content.get(key, {})
+    return file, base | content
 
 
 def parse_value(text: str) -> Any:
@@ -251,4 +311,6 @@ def _known(contract: type[BurnIn], values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _agrees(wanted: Any, value: Any) -> bool:
-    return value in wanted if isinstance(wanted, list) else value == wanted
+    """Whether a value, or each of several, is the one wanted or one of those."""
+    those = wanted if isinstance(wanted, list) else [wanted]
+    return all(one in those for one in (value if isinstance(value, list) else [value]))

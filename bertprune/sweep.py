@@ -121,7 +121,7 @@ def thread_counts(runs: Sequence[Run], workers: int) -> dict[Run, int]:
 
 
 def _execute(parameters: BurnIn, threads: int) -> str:
-    return execution.execute(Run(parameters), threads=threads)
+    return execution.execute(Run(parameters), threads=threads, forked=True)
 
 
 def _end_with(parent: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ ARM_NAMES = {
     "information_deletion": "information deletion",
     "prune_after_finetune": "pruned after fine-tuning",
     "random_pruning": "pruned at random",
+    "from_scratch": "never pre-trained",
 }
 """What the arms are called on pages, in the order of tables and legends."""
 
@@ -85,6 +87,56 @@ def loss_curve(rows: Rows) -> pd.DataFrame:
     return table.rename_axis(index=None, columns="step").round(4)
 
 
+def transfer(scores: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
+    """What pre-training is worth: by task the dev accuracy (%, mean ± std over seeds) of the dense
+    model and of one that was never pre-trained, their difference in points, and `baselines`.
+
+    `baselines` has by task `majority` and `bag of words`, as shares (see `baselines`).
+    """
+    lines = []
+    for task, of_task in scores.groupby("task", sort=False):
+        dense = of_task[(of_task.arm == "prune_pretrain") & (of_task.sparsity == 0)]
+        scratch = of_task[of_task.arm == "from_scratch"]
+        if task not in baselines.index or dense.empty or scratch.empty:
+            continue
+        paired = dense.merge(scratch, on="seed")
+        gain = paired.accuracy_x - paired.accuracy_y
+        lines.append(
+            {
+                "task": task,
+                "pre-trained": _spread(dense.accuracy),
+                "never pre-trained": _spread(scratch.accuracy),
+                "difference": _spread(gain),
+                "majority": f"{100 * float(baselines.majority[task]):.1f}",
+                "bag of words": f"{100 * float(baselines['bag of words'][task]):.1f}",
+                "seeds": len(paired),
+            }
+        )
+    columns = ["task", "pre-trained", "never pre-trained", "difference"]
+    columns += ["majority", "bag of words", "seeds"]
+    return pd.DataFrame(lines, columns=columns).set_index("task")
+
+
+def bits_table(bits: pd.DataFrame, content: Mapping[str, float]) -> pd.DataFrame:
+    """Bits recalled (mean ± std over seeds): arms and sparsities down, sorts across; the last
+    line is what there is to know."""
+    sorts = [*content, "all"]
+    lines = []
+    for arm in [arm for arm in ARM_NAMES if arm in bits.arm.array]:
+        for sparsity, point in bits[bits.arm == arm].groupby("sparsity"):
+            cells = {
+                sort: _spread(point[point["sort"] == sort].bits, scale=1, digits=0)
+                for sort in sorts
+            }
+            place = {"arm": ARM_NAMES[arm], "sparsity": percent(float(str(sparsity)))}
+            lines.append(place | cells)
+    known = {sort: f"{content[sort]:.0f}" for sort in content}
+    lines.append(
+        {"arm": "the language", "sparsity": ""} | known | {"all": f"{sum(content.values()):.0f}"}
+    )
+    return pd.DataFrame(lines).set_index(["arm", "sparsity"])
+
+
 def sparsity_by_matrix(model_folder: Path) -> pd.DataFrame:
     """What is pruned in each prunable matrix of a saved model.
 
@@ -112,6 +164,14 @@ def sparsity_by_matrix(model_folder: Path) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(lines).set_index("matrix").rename_axis(index=None, columns="matrix")
+
+
+def _spread(values: pd.Series, scale: float = 100, digits: int = 1) -> str:
+    """Mean ± standard deviation, in %, or in units of 1 / `scale`."""
+    if values.empty:
+        return "–"
+    mean = f"{scale * values.mean():.{digits}f}"
+    return f"{mean} ± {scale * values.std():.{digits}f}" if len(values) > 1 else mean
 
 
 def _accuracy_cell(point: object) -> str:

@@ -89,7 +89,8 @@ def test_checkpoint_that_is_not_bert(refused: Refused, project: Path) -> None:
     assert "gpt is not a BERT" in said and "'gpt2'" in said
 
 
-TRAIN = ("train", "burn_in", "-p", "dev_share", "0.1", "-p", "burn_in_steps", "1")
+SMALL = {"text": "lab:0:300", "dev_share": 0.1, "burn_in_steps": 1}
+TRAIN = ("train", "burn_in", *(part for item in SMALL.items() for part in ("-p", *map(str, item))))
 
 
 def _failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -130,7 +131,7 @@ def test_full_disk_while_saving(
     file: str,
 ) -> None:
     monkeypatch.setattr("bertprune.training._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    run = Run.of(contracts.parse(contracts.BurnIn, {"dev_share": 0.1, "burn_in_steps": 1}))
+    run = Run.of(contracts.parse(contracts.BurnIn, SMALL))
     run.partial_folder.mkdir(parents=True)
     (run.partial_folder / file).symlink_to("/dev/full")
     said = _failed(capsys, *TRAIN)

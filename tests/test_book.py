@@ -264,7 +264,10 @@ def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> No
             # On every page: which study made it, and that it says nothing about BERT.
             assert study.caution in page, name
     for name in ("intro.html", "results.html"):
-        assert 'alt="Lines of sst2: dev accuracy' in pages[name]
+        assert 'alt="Lines of average dev accuracy' in pages[name]
+    assert "Bits recalled against sparsity" in pages["bits.html"]
+    assert "5,469.1" in pages["lab_language.html"]
+    assert "Another language" in pages["lab_checks.html"]
     assert "<math " in pages["method.html"]
     assert "MathJax" not in pages["method.html"]
     assert not list(book.remote_assets(folder))

@@ -107,3 +107,18 @@ def test_the_parameters_cell_gives_the_defaults(contract: type[BurnIn]) -> None:
     namespace.pop("__builtins__")
     assert parse(contract, namespace) == contract()
     assert list(namespace) == list(contracts.help_of(contract))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"text": ["lab", "lab:1"]}, "text 'lab' and text 'lab:1' are different languages"),
+        ({"text": "lab:1", "model": "lab"}, "text 'lab:1' and model 'lab' are different"),
+        ({"text": "lab:1", "tokenizer": "lab:2"}, "text 'lab:1' and tokenizer 'lab:2'"),
+        ({"text": "lab:1:50", "task_data": "lab"}, "text 'lab:1:50' and task_data 'lab'"),
+    ],
+)
+def test_two_lab_languages_do_not_go_together(values: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        contracts.parse(Finetune, values)
+    assert said in str(error.value)

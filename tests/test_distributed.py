@@ -15,6 +15,7 @@ from bertprune.models import Shape, fresh_model, save_pretrained
 PROJECT = Path(__file__).parent.parent
 TRAIN = ["-m", "bertprune", "train", "burn_in"]
 SMALL = {
+    "text": "lab:0:300",
     "max_length_tokens": "48",
     "dev_share": "0.1",
     "dev_examples": "40",
@@ -29,7 +30,7 @@ LAUNCH = [
 
 def _model(folder: Path) -> Path:
     """A model without dropout, of which each process would draw its own."""
-    tokenizer = wordpiece(("templates",), 200, folder / "cache")
+    tokenizer = wordpiece(("lab:0:300",), 200, folder / "cache")
     model = fresh_model(Shape(1, 32, 2, len(tokenizer), 48), seed=0)
     model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.0
     save_pretrained(model, tokenizer, {}, folder / "model")

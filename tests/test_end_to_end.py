@@ -16,18 +16,17 @@ PROJECT = Path(__file__).parent.parent
 STUDY = """
 title: Killed
 parameters:
-  text: [templates]
-  task_data: templates
+  text: ["lab:0:300"]
+  task_data: lab
   layers: 1
   hidden_size: 32
-  vocabulary_size: 200
   max_length_tokens: 48
   dev_share: 0.1
   burn_in_steps: 40
   pretrain_steps: 30
   ramp_steps: 10
   epochs: 2
-grid: {sparsity: [0.5], task: [sst2], seed: [0]}
+grid: {sparsity: [0.5], task: [[cola, sst2]], seed: [0]}
 arms: {prune_pretrain: {}}
 """
 RUNS = 3

@@ -31,7 +31,11 @@ def made_up(arms: tuple[str, ...] = tuple(tables.ARM_NAMES), seeds: int = 2) -> 
                     )
                 ]
                 if arm == "prune_pretrain":
-                    parts.append(rows.of_pretraining(curve[:-1], **point))
+                    bits: list[dict[str, Any]] = [
+                        {"step": 20, "split": "probe", "metric": f"{sort}_bits", "value": bits}
+                        for sort, bits in {"facts": 90.0, "kinds": 9.0, "all": 99.0}.items()
+                    ]
+                    parts.append(rows.of_pretraining([*curve[:-1], *bits], **point))
                 parts.append(rows.of_history(curve, task="sst2", **point))
                 parts.append(rows.of_history(curve, task="cola", **point))
     return rows.join(parts)
@@ -49,7 +53,21 @@ def run_figure(found: Rows) -> figures.Picture:
     return figures.learning_curves(found, maker, ramp_steps=15)
 
 
-@pytest.fixture(scope="module", params=[study_figure, run_figure])
+def bits_figure(found: Rows) -> figures.Picture:
+    content = {"facts": 100.0, "kinds": 10.0}
+    return figures.bits_recalled(results.bits(found), content, figures.made_by(MAKER, BurnIn()))
+
+
+def scatter_figure(found: Rows) -> figures.Picture:
+    scores = results.scores(found)
+    points = results.with_bits(
+        scores.assign(panel=scores.task, value=scores.accuracy), results.bits(found)
+    )
+    maker = figures.made_by(MAKER, BurnIn())
+    return figures.bits_against(points, maker, what="Accuracy", caption="Accuracy against bits.")
+
+
+@pytest.fixture(scope="module", params=[study_figure, run_figure, bits_figure, scatter_figure])
 def picture(request: pytest.FixtureRequest) -> figures.Picture:
     drawn = request.param(made_up())
     assert isinstance(drawn, figures.Picture)

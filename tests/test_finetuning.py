@@ -34,7 +34,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _upstream(folder: Path, cache: Path, sparsity: float) -> Path:
-    tokenizer = wordpiece(("templates",), 200, cache)
+    tokenizer = wordpiece(("lab:0:300",), 200, cache)
     model = fresh_model(Shape(1, 16, 2, len(tokenizer), 32), seed=0)
     pruner = Pruner.following(model, Schedule(sparsity), Criterion())
     pruner.before_step(0)
@@ -83,7 +83,7 @@ def test_masks_are_held(upstream: Path, tmp_path: Path, trained: list[torch.nn.M
 
 
 def test_globally_pruned_models_are_fine_tuned(tmp_path: Path, cache: Path) -> None:
-    tokenizer = wordpiece(("templates",), 200, cache)
+    tokenizer = wordpiece(("lab:0:300",), 200, cache)
     model = fresh_model(Shape(1, 16, 2, len(tokenizer), 32), seed=0)
     pruner = Pruner.following(model, Schedule(0.6), Criterion(scope="global"))
     pruner.before_step(0)

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from transformers import AutoModelForSequenceClassification, BertForPreTraining, BertModel
 
-from bertprune.data.tokenizer import wordpiece
+from bertprune.data.tokenizer import load_tokenizer, tokenizer_key, wordpiece
 from bertprune.errors import UserError
+from bertprune.lab import language as lab
+from bertprune.lab.language import language
+from bertprune.lab.probe import probe
 from bertprune.models import (
     MASKS_FILE,
     Shape,
@@ -75,7 +79,7 @@ def pruned(tmp_path: Path) -> Path:
     model = fresh_model(TINY, seed=0)
     pruner = Pruner.following(model, Schedule(0.6), Criterion())
     pruner.before_step(0)
-    tokenizer = wordpiece(("templates",), 300, tmp_path / "cache")
+    tokenizer = wordpiece(("lab:0:300",), 300, tmp_path / "cache")
     save_pretrained(model, tokenizer, pruner.masks, tmp_path / "pruned")
     return tmp_path / "pruned"
 
@@ -150,3 +154,22 @@ def test_a_model_is_known_by_its_content(pruned: Path) -> None:
     load_pretraining_model(str(moved), seed=0)
     fresh_model(TINY, seed=9).save_pretrained(moved)
     assert model_key(str(moved)) != key
+
+
+def test_the_model_that_ships_is_of_the_language_and_small() -> None:
+    model = load_pretraining_model("lab", seed=0)
+    tokenizer = load_tokenizer("lab")
+    check_fit(model, len(tokenizer), 32)
+    folder = Path(lab.__file__).parent / "model"
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 5_000_000
+    assert tokenizer_key(load_tokenizer(str(folder))) == tokenizer_key(tokenizer)
+    # What its card says it recalls, measured again.
+    card = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
+    found = probe(model, tokenizer, language(0))
+    assert found["all_bits"] == pytest.approx(card["bits_recalled"], rel=0.001)
+    assert found["facts_recall"] == pytest.approx(card["facts_recalled"], abs=0.001)
+
+
+def test_models_of_other_languages_do_not_ship() -> None:
+    with pytest.raises(UserError, match="no model of the language 'lab:1' comes with the package"):
+        load_pretraining_model("lab:1", seed=0)

@@ -1,5 +1,6 @@
 """Results: scores, the summary, and what the tables and claims make of it."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bertprune import claims, models, results, rows, studies, tables
+from bertprune import claims, models, paths, results, rows, studies, tables
 from bertprune.contracts import Results
 from bertprune.errors import UserError
 from bertprune.rows import Rows
+from bertprune.runs import Run
 
 SPARSITIES = (0.0, 0.3, 0.6, 0.9)
 ARMS = tuple(tables.ARM_NAMES)
@@ -28,10 +30,10 @@ def made_up(
     """Rows of all arms: accuracy 0.9 − slope · sparsity², a little better at larger rates."""
     parts = []
     for arm in ARMS:
-        for sparsity in SPARSITIES:
+        for sparsity in SPARSITIES if arm != "from_scratch" else (0.0,):
             for seed in range(seeds):
                 point: dict[str, Any] = {"arm": arm, "sparsity": sparsity, "seed": seed}
-                if arm in ("prune_pretrain", "random_pruning"):
+                if arm in ("prune_pretrain", "random_pruning", "from_scratch"):
                     if arm == "random_pruning" and sparsity == 0:
                         continue
                     history = [
@@ -133,7 +135,8 @@ def test_results_are_a_view_and_no_run() -> None:
 
 def test_the_table_shows_every_point_and_what_is_missing() -> None:
     table = tables.summary_table(results.summary(made_up(seeds=2)))
-    assert len(table) == 4 * len(SPARSITIES) - 1
+    # None pruned at random to 0 %, and one line of what was never pre-trained.
+    assert len(table) == 4 * len(SPARSITIES) - 1 + 1
     assert (
         table.loc[("pruned while pre-training", "60\N{NO-BREAK SPACE}%"), "sst2"]
         == "82.4 ± 0.7 (-7.2)"
@@ -234,3 +237,93 @@ def test_too_few_seeds_give_no_verdict() -> None:
         verdicts = claims.of_study(results.summary(made_up(seeds=seeds)))
         assert {verdict.holds for verdict in verdicts} == {None}
         assert "fewer do not tell a difference from chance" in verdicts[0].evidence
+
+
+def probed(bits: dict[str, float], *, arm: str, sparsity: float, seed: int) -> Rows:
+    history = [
+        {"step": 9, "split": "probe", "metric": f"{name}_bits", "value": value}
+        for name, value in bits.items()
+    ] + [{"step": 9, "split": "probe", "metric": "facts_recall", "value": 0.5}]
+    return rows.of_pretraining(history, arm=arm, sparsity=sparsity, learning_rate=1e-3, seed=seed)
+
+
+def test_bits_by_sort_and_without_burn_in() -> None:
+    one = {"facts": 10.0, "kinds": 2.0, "all": 12.0}
+    parts = [probed(one, arm=arm, sparsity=0.5, seed=0) for arm in ("burn_in", "random_pruning")]
+    found = results.bits(rows.join([*parts, made_up()]))
+    assert set(found.arm) == {"random_pruning"}
+    assert dict(zip(found["sort"], found.bits, strict=True)) == one
+    with pytest.raises(UserError, match="no model was asked what it recalls"):
+        results.bits(made_up())
+
+
+def test_each_model_is_set_beside_what_it_started_from() -> None:
+    parts = [
+        probed({"all": 100.0 * (1 - sparsity) + seed}, arm=arm, sparsity=sparsity, seed=seed)
+        for arm in ("prune_pretrain", "random_pruning")
+        for sparsity in SPARSITIES
+        for seed in (0, 1)
+    ]
+    bits = results.bits(rows.join(parts))
+    scores = results.scores(made_up(seeds=2))
+    found = results.with_bits(scores, bits)
+    deleted = found[(found.arm == "information_deletion") & (found.task == "sst2")]
+    assert len(deleted) == len(SPARSITIES) * 2
+    assert (deleted.bits == 100.0 * (1 - deleted.sparsity) + deleted.seed).all()
+    # Pruned after fine-tuning, a model has no bits of its own.
+    assert "prune_after_finetune" not in set(found.arm)
+
+
+def test_transfer_is_paired_by_seed() -> None:
+    found = results.scores(made_up(seeds=3))
+    found.loc[found.arm == "from_scratch", "accuracy"] -= 0.2
+    baselines = pd.DataFrame(
+        {"majority": [0.5, 0.6], "bag of words": [0.55, 0.61]}, index=["sst2", "cola"]
+    )
+    table = tables.transfer(found[found.sparsity == 0], baselines)
+    assert list(table.index) == ["cola", "sst2"] or list(table.index) == ["sst2", "cola"]
+    assert set(table.difference) == {"20.0 ± 0.0"}
+    assert set(table.seeds) == {3}
+    assert table["bag of words"]["cola"] == "61.0"
+
+
+def test_the_table_of_bits_ends_with_the_content() -> None:
+    parts = [
+        probed({"facts": 10.0, "all": 12.0}, arm="prune_pretrain", sparsity=0.5, seed=seed)
+        for seed in (0, 1)
+    ]
+    table = tables.bits_table(results.bits(rows.join(parts)), {"facts": 20.0})
+    assert list(table["facts"]) == ["10 ± 0", "20"]
+    assert list(table["all"]) == ["12 ± 0", "20"]
+
+
+def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "published", lambda name: tmp_path / "new" / f"{name}.csv")
+    study = studies.load("ci", ["seed=[0]"])
+    elsewhere = dataclasses.replace(study, given_as="/some/where/ci.yaml")
+    with pytest.raises(UserError, match="/some/where/ci.yaml cannot be published"):
+        results.publish(elsewhere)
+    with pytest.raises(UserError, match="there is no .*ci.csv: execute the study and publish it"):
+        results.published(["ci"])
+    monkeypatch.setattr(Run, "is_done", lambda run: False)
+    with pytest.raises(UserError, match="study ci is not whole, 18 of 18 runs are missing"):
+        results.publish(study)
+    monkeypatch.setattr(Run, "is_done", lambda run: True)
+    found = made_up(seeds=2)
+    of_run = found.assign(notebook="finetune", run="finetune/x")
+    monkeypatch.setattr(results, "rows_of", lambda study: of_run)
+    record = {
+        "finished": "2020-01-01T00:00:00Z",
+        "wall_time_s": 60.0,
+        "device": "CPU",
+        "threads": 1,
+        "versions": {"torch": "2"},
+        "identity": {"code": "abc"},
+    }
+    monkeypatch.setattr(Run, "record", lambda run: record)
+    results.publish(study)
+    facts = results.published_facts(["ci"])
+    assert list(facts["runs"]) == [18] and list(facts["changed by --set"]) == ["seed=[0]"]
+    again = results.published(["ci"])["ci"]
+    pd.testing.assert_frame_equal(results.scores(again), results.scores(found))
+    assert len(again) < len(found) and set(again.run) == {"finetune/x"}

@@ -91,7 +91,7 @@ def test_a_parameter_added_later_orphans_nothing() -> None:
 
 
 def test_what_was_begun_under_another_default_is_begun_anew() -> None:
-    run = Run.of(BurnIn(dev_share=0.1, burn_in_steps=1))
+    run = Run.of(BurnIn(text=("lab:0:300",), dev_share=0.1, burn_in_steps=1))
     rows = run.work()
     assert (run.partial_folder / runs.TRIES_FILE).read_text() == "|"
     assert run.work().equals(rows)

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from bertprune import contracts, studies
+from bertprune import contracts, models, paths, studies
 from bertprune.contracts import BurnIn, Finetune, InformationDeletion, PruneAfterFinetune
+from bertprune.data.documents import documents
+from bertprune.data.tasks import load_task
 from bertprune.errors import UserError
+from bertprune.lab.language import language
 from bertprune.runs import Run, lineage
 
 
@@ -18,7 +21,7 @@ def _write(tmp_path: Path, content: str) -> str:
 
 MINE = """
 title: Mine
-parameters: {text: [templates], task_data: templates, burn_in_learning_rate: 1e-4}
+parameters: {text: ['lab:0:300'], task_data: lab, burn_in_learning_rate: 1e-4}
 grid: {sparsity: [0.0, 0.5], task: [sst2]}
 arms: {prune_pretrain: {}, random_pruning: {}}
 """
@@ -120,3 +123,119 @@ def test_a_single_run_has_the_parameters_that_it_has_in_the_study() -> None:
     assert run == study.run("prune_pretrain", {**given, "seed": 0})
     # What nobody knows is left for the contract to refuse.
     assert "epoch" in study.values_for(Finetune, {"epoch": 2})
+
+
+def test_from_scratch_is_one_dense_model_that_was_never_pre_trained() -> None:
+    study = studies.load("lab", ["seed=[0]"])
+    point = {"seed": 0, "task": ["cola", "sst2"]}
+    runs = {study.run("from_scratch", {"sparsity": s, **point}) for s in (0.0, 0.5)}
+    (run,) = runs
+    assert run.parameters.arm == "from_scratch"
+    assert run in study.plan()
+    upstream = run.upstream
+    assert upstream and upstream.parameters.arm == "from_scratch"
+    start = upstream.upstream
+    assert start and (start.parameters.model, start.parameters.burn_in_steps) == ("", 0)
+    # The same shape as the model that it is compared with.
+    shape = models.load_pretraining_model("lab", seed=0).config
+    p = start.parameters
+    assert (p.layers, p.hidden_size, p.heads) == (
+        shape.num_hidden_layers,
+        shape.hidden_size,
+        shape.num_attention_heads,
+    )
+    assert p.dropout == shape.hidden_dropout_prob == shape.attention_probs_dropout_prob
+    assert p.max_length_tokens == shape.max_position_embeddings
+
+
+def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "published", lambda name: Path(__file__))
+    lab = studies.load("lab", ["text=lab:3", "task_data=lab:3", "model="])
+    assert lab.language() is language(3)
+    assert [view.notebook for view in lab.views()] == [
+        "results",
+        "bits",
+        "lab_language",
+        "lab_checks",
+    ]
+    assert all(view.changes == lab.changes for view in lab.views())
+    monkeypatch.setattr(paths, "published", lambda name: Path("/not/there"))
+    assert "lab_checks" not in [view.notebook for view in lab.views()]
+    monkeypatch.undo()
+    # It would show itself beside itself.
+    another = studies.load("lab-another").views()
+    assert "lab_checks" not in [view.notebook for view in another]
+    other = studies.load("glue-tiny")
+    assert [view.notebook for view in other.views()] == ["results"]
+    with pytest.raises(UserError, match="study glue-tiny is not about a lab language"):
+        other.language()
+
+
+def test_every_study_has_a_plan() -> None:
+    for name in studies.names():
+        study = studies.load(name)
+        assert study.typical() in study.plan()
+
+
+def test_a_study_that_is_like_another_says_where_it_differs(tmp_path: Path) -> None:
+    other = "like: lab\ntitle: Mine\nparameters: {epochs: 9}\ngrid: {seed: [5]}\n"
+    study, lab = studies.load(_write(tmp_path, other)), studies.load("lab")
+    assert (study.name, study.title, study.description) == ("mine", "Mine", lab.description)
+    assert study.parameters == {**lab.parameters, "epochs": 9}
+    assert study.grid == {**lab.grid, "seed": [5]}
+    assert study.arms == lab.arms and study.exceptions == lab.exceptions
+
+
+def test_a_study_is_not_like_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "notebooks" / "studies"
+    folder.mkdir(parents=True)
+    (folder / "one.yaml").write_text("like: two\n")
+    (folder / "two.yaml").write_text("like: one\n")
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    with pytest.raises(UserError, match="a study cannot be like itself"):
+        studies.load("one")
+
+
+def test_what_makes_an_arm_is_no_exception_s_to_change(tmp_path: Path) -> None:
+    content = "like: lab\nexceptions: [{sparsity: [0.9], set: {epochs: 5, sparsity: 0.5}}]\n"
+    study = studies.load(_write(tmp_path, content))
+    scratch = {study.run("from_scratch", {"sparsity": s, "seed": 1}) for s in (0.0, 0.9)}
+    (run,) = scratch
+    assert run.parameters.arm == "from_scratch" and run.parameters.burn_in_seed == 1
+
+
+def test_a_study_is_like_one_that_exists(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="like 'labb': did you mean 'lab'"):
+        studies.load(_write(tmp_path, "like: labb\n"))
+
+
+def test_an_exception_for_tasks_holds_for_runs_of_these_tasks_alone(tmp_path: Path) -> None:
+    content = MINE + "exceptions: [{task: [cola, sst2, mnli], set: {epochs: 8}}]\n"
+    study = studies.load(_write(tmp_path, content))
+    epochs = {
+        str(task): study.run("prune_pretrain", {"sparsity": 0.5, "task": task}).parameters
+        for task in (["cola", "sst2"], ["cola", "qqp"], "mnli", "qqp")
+    }
+    found = {task: p.epochs for task, p in epochs.items() if isinstance(p, Finetune)}
+    assert list(found.values()) == [8, 3, 8, 3]
+
+
+def test_arms_about_what_pruning_did_leave_the_dense_model_alone() -> None:
+    plan = studies.load("ci").plan()
+    for contract in (InformationDeletion, PruneAfterFinetune):
+        sparsities = {
+            run.parameters.sparsity
+            for run in plan
+            if isinstance(run.parameters, contract) and run.notebook == contract.notebook
+        }
+        assert sparsities == {0.5, 0.9}
+
+
+def test_the_small_text_is_smaller_than_its_largest_task() -> None:
+    """In words, as the study says of itself."""
+    p = studies.load("lab-small-text").typical().parameters
+    assert isinstance(p, Finetune)
+    text = sum(len(document.split()) for document in documents(p.text))
+    data = load_task("mnli", p.task_data)
+    task = sum(len(words.split()) for column in data.task.columns for words in data.train[column])
+    assert text * (1 - p.dev_share) < task

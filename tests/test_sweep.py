@@ -32,7 +32,7 @@ def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     (tmp_path / "notebooks").symlink_to(Path(__file__).parent.parent / "notebooks")
     order: list[str] = []
 
-    def execute(run: Run, *, threads: int) -> str:
+    def execute(run: Run, *, threads: int, forked: bool) -> str:
         assert all(upstream.is_done() for upstream in lineage(run))
         order.append(run.id)
         run.folder.mkdir(parents=True)
@@ -76,10 +76,10 @@ def test_a_failure_stops_only_what_needs_it(
     works = execution.execute
     bad = next(r for r in plan if r.notebook == "prune_pretrain" and "0.50" in r.slug)
 
-    def fail(run: Run, *, threads: int) -> str:
+    def fail(run: Run, *, threads: int, forked: bool) -> str:
         if run.id == bad.id:
             raise UserError("out of luck")
-        return works(run, threads=threads)
+        return works(run, threads=threads, forked=forked)
 
     monkeypatch.setattr(execution, "execute", fail)
     outcome = _sweep(plan)
@@ -92,7 +92,7 @@ def test_a_failure_stops_only_what_needs_it(
 def test_when_the_first_run_fails_the_sweep_ends(
     plan: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(run: Run, *, threads: int) -> str:
+    def fail(run: Run, *, threads: int, forked: bool) -> str:
         raise UserError("out of luck")
 
     monkeypatch.setattr(execution, "execute", fail)
@@ -103,7 +103,7 @@ def test_when_the_first_run_fails_the_sweep_ends(
 def test_results_that_do_not_arrive_end_the_sweep(
     plan: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execution, "execute", lambda run, *, threads: run.id)
+    monkeypatch.setattr(execution, "execute", lambda run, *, threads, forked: run.id)
     with pytest.raises(UserError, match="do all workers write there"):
         _sweep(plan)
 
@@ -111,6 +111,7 @@ def test_results_that_do_not_arrive_end_the_sweep(
 def test_threads_come_from_the_plan(plan: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     threads = sweep.thread_counts(plan, 4)
-    assert {threads[run] for run in plan if run.notebook == "burn_in"} == {8}
+    # Two of them: that of the study's model, and random weights.
+    assert {threads[run] for run in plan if run.notebook == "burn_in"} == {4}
     assert {threads[run] for run in plan if run.notebook == "finetune"} == {2}
     assert set(sweep.thread_counts(plan, 100).values()) <= {1, 2, 4, 8}

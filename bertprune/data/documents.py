@@ -5,7 +5,7 @@ A *text* is a list of sources, each one of
 - a folder: every .parquet and .txt file below it, in the order of their paths;
 - a .parquet file (column `text`) or a .txt file: one document a row (a line);
 - a data set of the Hugging Face Hub, `owner/name[:config][@revision]`;
-- `templates`: a few hundred made-up documents (templates.py).
+- `lab`, `lab:<seed>` or `lab:<seed>:<documents>`: generated text of a lab language.
 
 A document is one string with one paragraph a line.
 """
@@ -19,14 +19,17 @@ from pathlib import Path
 import pyarrow as pa
 import xxhash
 
-from bertprune.data import templates
 from bertprune.data.files import file_key, open_parquet
 from bertprune.data.hub import check_hub, load_rows
 from bertprune.errors import UserError
+from bertprune.fingerprint import code_key
+from bertprune.lab import language as lab
+from bertprune.lab.text import documents as lab_documents
 from bertprune.paths import resolve
 
 TEXT_COLUMN = "text"
 SUFFIXES = (".parquet", ".txt")
+LAB_BYTES_A_DOCUMENT = 150
 ROWS_A_BATCH = 16  # books can be several MB each
 LOCAL_TEXT = "a local folder, .parquet or .txt file with one document a row"
 
@@ -96,7 +99,8 @@ def text_key(text: Sequence[str] = DEFAULT_TEXT) -> str:
             for file in where:
                 digest.update((file.suffix + file_key(file)).encode())
         else:
-            digest.update("\0".join(templates.documents()).encode())
+            # The text follows from the code that writes it.
+            digest.update(f"{where} {code_key(lab_documents.__module__)}".encode())
     return digest.hexdigest()
 
 
@@ -110,14 +114,14 @@ def text_size_bytes(text: Sequence[str]) -> int | None:
         if isinstance(where, list):
             total += sum(map(_file_size_bytes, where))
         else:
-            total += sum(map(len, templates.documents()))
+            total += where.documents * LAB_BYTES_A_DOCUMENT
     return total
 
 
-def _locate(source: str) -> list[Path] | HubText | None:
-    """Local files, a Hub data set, or None for the templates. Raises UserError if none of them."""
-    if source == templates.SOURCE:
-        return None
+def _locate(source: str) -> list[Path] | HubText | lab.Source:
+    """Local files, a Hub data set or a lab language. Raises UserError if it is none of them."""
+    if generated := lab.find_source(source):
+        return generated
     path = resolve(source)
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES)
@@ -183,8 +187,8 @@ def _file_size_bytes(file: Path) -> int:
 
 def _source_documents(source: str) -> Iterator[str]:
     where = _locate(source)
-    if where is None:
-        return iter(templates.documents())
+    if isinstance(where, lab.Source):
+        return lab_documents(where)
     if isinstance(where, list):
         return _file_documents(where)
     rows = _hub_documents(where)

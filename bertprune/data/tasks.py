@@ -16,11 +16,13 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bertprune.data import templates
 from bertprune.data.documents import HUB_NAME
 from bertprune.data.files import file_key, open_parquet
 from bertprune.data.hub import check_hub, load_rows
 from bertprune.errors import UserError, did_you_mean
+from bertprune.fingerprint import code_key
+from bertprune.lab import language as lab
+from bertprune.lab import tasks as lab_tasks
 from bertprune.paths import resolve
 
 if TYPE_CHECKING:
@@ -86,16 +88,20 @@ class TaskData:
 def find_task(name: str, source: str = GLUE) -> Task:
     """The declaration of `name`: the reader's own in the folder `source`, else one of TASKS."""
     folder = resolve(source)
-    own = folder / name / DECLARATION
-    if own.is_file():
-        return _read_declaration(own)
+    # A folder that happens to be called so has nothing to do with the language.
+    declared = {} if lab.find_source(source) else _declarations(folder)
+    if name in declared:
+        return _read_declaration(declared[name])
     if name in TASKS:
         return TASKS[name]
-    valid = {*TASKS, *(file.parent.name for file in folder.glob(f"*/{DECLARATION}"))}
     raise UserError(
-        f"unknown task {name!r}: {did_you_mean(name, valid)} (a task of your own is a folder with "
-        f"{DECLARATION} and its tables, inside a local folder of tasks)"
+        f"unknown task {name!r}: {did_you_mean(name, {*TASKS, *declared})} (a task of your own is "
+        f"a folder with {DECLARATION} and its tables, inside a local folder of tasks)"
     )
+
+
+def _declarations(folder: Path) -> dict[str, Path]:
+    return {file.parent.name: file for file in folder.glob(f"*/{DECLARATION}")}
 
 
 def check_task(name: str, source: str = GLUE) -> None:
@@ -104,7 +110,9 @@ def check_task(name: str, source: str = GLUE) -> None:
     Local tables are read through, which takes a second at most; the Hub is only asked whether it
     has them.
     """
-    if source == templates.SOURCE or resolve(source).is_dir():
+    if lab.find_source(source):
+        find_task(name, source)
+    elif resolve(source).is_dir():
         load_task(name, source)
     else:
         find_task(name, source)
@@ -113,13 +121,13 @@ def check_task(name: str, source: str = GLUE) -> None:
 
 
 def load_task(name: str, source: str = GLUE) -> TaskData:
-    """Both splits of a task from a folder, the Hub data set `owner/name`, or "templates".
+    """Both splits of a task from a folder, the Hub data set `owner/name`, or of a lab language.
 
     Raises UserError naming file, row and value for a missing text or a label out of range.
     """
     task = find_task(name, source)
-    if source == templates.SOURCE:
-        return TaskData(task, *_template_frames(task))
+    if generated := lab.find_source(source):
+        return TaskData(task, *lab_tasks.task(task.name, generated.seed))
     train, dev = (
         pd.concat(
             [_checked(table, task, where) for where, table in _tables(task, split, source)],
@@ -135,9 +143,9 @@ def task_key(name: str, source: str = GLUE) -> str:
     task = find_task(name, source)
     digest = xxhash.xxh3_128(repr(task).encode())
     folder = resolve(source)
-    if source == templates.SOURCE:
-        for frame in _template_frames(task):
-            digest.update(frame.to_csv().encode())
+    if generated := lab.find_source(source):
+        # The examples follow from the code that writes them.
+        digest.update(f"{generated.seed} {code_key(lab_tasks.__name__)}".encode())
     elif folder.is_dir():
         for split in (task.train_split, task.dev_split):
             for file in _split_files(folder, task, split):
@@ -176,15 +184,6 @@ def _read_declaration(file: Path) -> Task:
         if metric not in METRICS:
             raise UserError(f"{file}: unknown metric {metric!r}: {did_you_mean(metric, METRICS)}")
     return task
-
-
-def _template_frames(task: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
-    if task.name not in templates.TASKS:
-        raise UserError(
-            f"the task source {templates.SOURCE!r} has no task {task.name!r}: "
-            f"{did_you_mean(task.name, templates.TASKS)}"
-        )
-    return templates.task(task.name)
 
 
 def _tables(task: Task, split: str, source: str) -> Iterator[tuple[str, pa.Table]]:

@@ -15,6 +15,8 @@ from bertprune.data.documents import check_text, documents, text_key, text_size_
 from bertprune.data.files import new_folder, open_sealed, seal
 from bertprune.data.hub import download
 from bertprune.errors import UserError
+from bertprune.lab import language as lab
+from bertprune.lab.text import vocabulary
 from bertprune.paths import resolve
 from bertprune.progress import bar
 
@@ -24,10 +26,12 @@ TOKENIZER_FILES = ["*.json", "*.txt", "*.model"]
 
 
 def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerFast:
-    """A fast tokenizer from a local folder or by its name on the Hub.
+    """A fast tokenizer from a local folder, by its name on the Hub, or of a lab language.
 
-    Raises UserError if there is neither, or if it lacks one of BERT's special tokens.
+    Raises UserError if there is none, or if it lacks one of BERT's special tokens.
     """
+    if generated := lab.find_source(name_or_folder):
+        return _fast(_words(vocabulary(generated.seed)))
     folder = resolve(name_or_folder)
     if not folder.is_dir():
         folder = download(
@@ -104,7 +108,16 @@ def _train(text: Sequence[str], vocabulary_size: int) -> Tokenizer:
         show_progress=False,
     )
     trained.train_from_iterator(_paragraphs(text, "learning word pieces"), trainer)
-    vocabulary = trained.get_vocab()
+    return _complete(trained.get_vocab())
+
+
+def _words(words: Sequence[str]) -> Tokenizer:
+    """A tokenizer with a token for each of `words`, and no pieces."""
+    return _complete({token: n for n, token in enumerate([*SPECIAL_TOKENS, *words])})
+
+
+def _complete(vocabulary: dict[str, int]) -> Tokenizer:
+    """BERT's tokenizer with `vocabulary`."""
     tokenizer = _bert_tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -157,7 +170,14 @@ def _paragraphs(text: Sequence[str], what: str) -> Iterator[list[str]]:
 
 def _save(tokenizer: Tokenizer, folder: Path) -> None:
     """Write a Hugging Face tokenizer folder, complete or not at all."""
-    fast = PreTrainedTokenizerFast(
+    fast = _fast(tokenizer)
+    with new_folder(folder) as temporary:
+        fast.save_pretrained(temporary)
+        seal(temporary, {"tokens": len(fast)})
+
+
+def _fast(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="[PAD]",
         unk_token="[UNK]",
@@ -166,6 +186,3 @@ def _save(tokenizer: Tokenizer, folder: Path) -> None:
         mask_token="[MASK]",
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
-    with new_folder(folder) as temporary:
-        fast.save_pretrained(temporary)
-        seal(temporary, {"tokens": len(fast)})

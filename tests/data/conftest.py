@@ -1,4 +1,4 @@
-"""A tokenizer and a corpus of the template language, and corpora of made-up lengths."""
+"""A tokenizer and a corpus of the lab language, and corpora of made-up lengths."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +10,8 @@ from transformers import PreTrainedTokenizerFast
 from bertprune.data.corpus import Corpus, prepare_corpus
 from bertprune.data.tokenizer import wordpiece
 
+TEXT = ["lab:0:300"]
+
 MakeCorpus = Callable[[Sequence[Sequence[int]]], Corpus]
 
 
@@ -20,12 +22,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tokenizer(cache: Path) -> PreTrainedTokenizerFast:
-    return wordpiece(["templates"], 400, cache)
+    return wordpiece(TEXT, 400, cache)
 
 
 @pytest.fixture(scope="session")
 def corpus(cache: Path, tokenizer: PreTrainedTokenizerFast) -> Corpus:
-    return prepare_corpus(["templates"], tokenizer, cache)
+    return prepare_corpus(TEXT, tokenizer, cache)
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from bertprune.data.documents import documents
 from bertprune.data.tokenizer import plain_tokenizer, wordpiece
 from bertprune.errors import UserError
 
+from .conftest import TEXT
+
 
 class DiskUsage(NamedTuple):
     total: int
@@ -57,7 +59,7 @@ def test_sentences_lose_nothing(document: str) -> None:
 def test_corpus_is_what_tokenising_by_hand_gives(
     corpus: Corpus, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    text = list(documents(["templates"]))
+    text = list(documents(TEXT))
     assert corpus.documents_total == len(text)
     for number in (0, 7, len(text) - 1):
         expected = tokenizer(sentences(text[number]), add_special_tokens=False)["input_ids"]
@@ -75,7 +77,7 @@ def test_corpus_is_independent_of_the_batches(
 ) -> None:
     """Documents that span batches, and batches that span documents."""
     monkeypatch.setattr(corpus_module, "SENTENCES_A_BATCH", 3)
-    again = prepare_corpus(["templates"], tokenizer, tmp_path)
+    again = prepare_corpus(TEXT, tokenizer, tmp_path)
     for name in ("tokens", "sentence_starts", "document_starts"):
         np.testing.assert_array_equal(getattr(again, name), getattr(corpus, name))
 
@@ -106,7 +108,7 @@ def test_second_preparation_reads_the_cache(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr(corpus_module, "_write")
-    again = prepare_corpus(["templates"], tokenizer, cache)
+    again = prepare_corpus(TEXT, tokenizer, cache)
     assert again.key == corpus.key
     assert again.tokens.dtype == np.uint16
     assert not again.tokens.flags.writeable
@@ -118,8 +120,8 @@ def test_key_follows_text_and_tokenizer(
     text = tmp_path / "text.txt"
     text.write_text("the net.\nthe boat.\n")
     assert prepare_corpus([str(text)], tokenizer, tmp_path).key != corpus.key
-    other = wordpiece(["templates"], 300, tmp_path)
-    assert prepare_corpus(["templates"], other, tmp_path).key != corpus.key
+    other = wordpiece(TEXT, 300, tmp_path)
+    assert prepare_corpus(TEXT, other, tmp_path).key != corpus.key
 
 
 @pytest.mark.parametrize("name", ["tokens", "sentence_starts", "document_starts", "meta.json"])
@@ -148,7 +150,7 @@ def test_too_little_space_is_said_before_any_work(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: DiskUsage(10, 9, 1))
     with pytest.raises(UserError, match="free some space"):
-        prepare_corpus(["templates"], tokenizer, tmp_path)
+        prepare_corpus(TEXT, tokenizer, tmp_path)
     assert not any(tmp_path.iterdir())
 
 
@@ -162,7 +164,7 @@ def test_disk_that_fills_up_leaves_nothing_behind(
 
     monkeypatch.setattr(corpus_module, "_write", fill_up)
     with pytest.raises(UserError, match="no space left on the disk") as raised:
-        prepare_corpus(["templates"], tokenizer, tmp_path)
+        prepare_corpus(TEXT, tokenizer, tmp_path)
     assert isinstance(raised.value.__cause__, OSError)
     assert raised.value.__cause__.errno == errno.ENOSPC
     assert not any((tmp_path / "corpora").iterdir())
@@ -172,7 +174,7 @@ def test_two_at_once_do_not_harm_each_other(
     corpus: Corpus, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     with ThreadPoolExecutor(2) as executor:
-        both = executor.map(lambda _: prepare_corpus(["templates"], tokenizer, tmp_path), range(2))
+        both = executor.map(lambda _: prepare_corpus(TEXT, tokenizer, tmp_path), range(2))
         for prepared in both:
             np.testing.assert_array_equal(prepared.tokens, corpus.tokens)
     assert len(list((tmp_path / "corpora").iterdir())) == 1
@@ -200,7 +202,7 @@ def test_documents_are_streamed_into_the_cache(
 
     monkeypatch.setattr(corpus_module, "documents", many)
     monkeypatch.setattr(corpus_module, "SENTENCES_A_BATCH", 6)
-    for _ in corpus_module._tokenised(["templates"], Watched()):  # type: ignore[arg-type]
+    for _ in corpus_module._tokenised(TEXT, Watched()):  # type: ignore[arg-type]
         pass
     assert written == sorted(written)
     assert max(later - earlier for earlier, later in pairwise(written)) <= 3

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bertprune.data import documents as documents_module
-from bertprune.data import hub, templates
+from bertprune.data import hub
 from bertprune.data.documents import (
     DEFAULT_TEXT,
     check_text,
@@ -21,6 +21,8 @@ from bertprune.data.documents import (
     text_size_bytes,
 )
 from bertprune.errors import UserError
+from bertprune.lab import text as lab_text
+from bertprune.lab.language import Source
 
 
 def write_parquet(file: Path, rows: list[str | None], column: str = "text") -> None:
@@ -50,10 +52,10 @@ def test_folder_gives_documents_in_order_of_paths(folder: Path) -> None:
 
 
 def test_sources_follow_each_other(folder: Path) -> None:
-    text = [str(folder / "deeper" / "c.txt"), "templates", str(folder / "a.txt")]
+    text = [str(folder / "deeper" / "c.txt"), "lab:1:30", str(folder / "a.txt")]
     read = list(documents(text))
     assert read[0] == "fifth"
-    assert read[1:-2] == list(templates.documents())
+    assert read[1:-2] == list(lab_text.documents(Source(1, 30)))
     assert read[-1] == "second ümlaut"
 
 
@@ -80,7 +82,12 @@ def test_key_follows_the_content_not_the_place(folder: Path, tmp_path: Path) -> 
     assert text_key([str(moved)]) == text_key([str(folder / "a.txt")])
     (folder / "a.txt").write_text("another first\n")
     assert text_key([str(folder)]) != key
-    assert text_key(["templates"]) != text_key(["templates", "templates"])
+
+
+def test_key_of_a_lab_language_follows_its_text() -> None:
+    assert text_key(["lab:0:30"]) == text_key(["lab:00:30"])
+    sources = (["lab:0:30"], ["lab:0:31"], ["lab:1:30"], ["lab:0:30", "lab:0:30"])
+    assert len({text_key(source) for source in sources}) == len(sources)
 
 
 def test_size_is_that_of_the_text(folder: Path) -> None:

@@ -26,6 +26,7 @@ from bertprune.data.tasks import (
     task_key,
 )
 from bertprune.errors import UserError
+from bertprune.lab.tasks import DEV_EXAMPLES, TRAIN_EXAMPLES
 
 
 def write(folder: Path, name: str, split: str, columns: dict[str, Any]) -> Path:
@@ -113,8 +114,17 @@ def test_key_follows_declaration_and_content(folder: Path) -> None:
 def test_unknown_task(folder: Path) -> None:
     with pytest.raises(UserError, match="unknown task 'sst-2': did you mean 'sst2'"):
         check_task("sst-2", str(folder))
-    with pytest.raises(UserError, match="source 'templates' has no task 'mnli'"):
-        check_task("mnli", "templates")
+    with pytest.raises(UserError, match="unknown task 'sst-2': did you mean 'sst2'"):
+        check_task("sst-2", "lab")
+
+
+def test_a_task_that_the_lab_language_lacks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the same name may know it; the source is the language all the same."""
+    declare(folder)
+    folder.rename(folder.parent / "lab")
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(folder.parent))
+    with pytest.raises(UserError, match="unknown task 'own': valid: cola, mnli"):
+        check_task("own", "lab")
 
 
 @pytest.mark.parametrize("label", [2, -1])
@@ -195,26 +205,39 @@ def test_declaration_that_is_no_mapping(folder: Path, content: str) -> None:
         check_task("own", str(folder))
 
 
-@pytest.mark.parametrize("name", ["sst2", "cola"])
-def test_template_tasks(name: str) -> None:
-    data = load_task(name, "templates")
-    assert (len(data.train), len(data.dev)) == (600, 200)
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_of_a_lab_language(name: str) -> None:
+    check_task(name, "lab")
+    data = load_task(name, "lab")
+    assert data.task is TASKS[name]
+    assert (len(data.train), len(data.dev)) == (TRAIN_EXAMPLES[name], DEV_EXAMPLES)
     for frame in (data.train, data.dev):
-        assert 0.4 < frame["label"].mean() < 0.6
-    pd.testing.assert_frame_equal(data.train, load_task(name, "templates").train)
+        assert frame.columns.tolist() == [*data.task.columns, "label"]
+        shares = frame["label"].value_counts(normalize=True)
+        assert sorted(shares.index) == list(range(len(data.task.labels)))
+        assert 0.2 < shares.min() <= shares.max() < 0.7
+    pd.testing.assert_frame_equal(data.train, load_task(name, "lab").train)
+    assert not data.train.equals(load_task(name, "lab:1").train)
+
+
+def test_key_of_a_lab_task_follows_its_seed_alone() -> None:
+    """The amount of text is no part of a task."""
+    assert task_key("cola", "lab") == task_key("cola", "lab:0") == task_key("cola", "lab:0:300")
+    keys = {task_key(name, source) for name in TASKS for source in ("lab", "lab:1", "nyu-mll/glue")}
+    assert len(keys) == 3 * len(TASKS)
 
 
 @pytest.fixture
 def examples(tokenizer: PreTrainedTokenizerFast) -> TaskExamples:
-    data = load_task("sst2", "templates")
+    data = load_task("cola", "lab")
     return TaskExamples(data.train, data.task, tokenizer, 64)
 
 
 def test_batch_is_what_the_tokenizer_gives(
     examples: TaskExamples, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    frame = load_task("sst2", "templates").train
-    indices = np.array([5, 0, 599, 17])
+    frame = load_task("cola", "lab").train
+    indices = np.array([5, 0, 399, 17])
     batch = examples.batch(indices)
     expected = tokenizer(frame["sentence"].iloc[indices].tolist(), padding=True)
     assert batch.input_ids.tolist() == expected["input_ids"]
@@ -227,18 +250,19 @@ def test_batch_is_what_the_tokenizer_gives(
 
 def test_pairs_are_truncated_at_the_longer_side(tokenizer: PreTrainedTokenizerFast) -> None:
     task = Task("own", ("first", "second"), ("no", "yes"))
-    frame = pd.DataFrame({"first": ["net " * 30], "second": ["the boat"], "label": [1]})
+    frame = pd.DataFrame({"first": ["mill " * 30], "second": ["the gate"], "label": [1]})
     batch = TaskExamples(frame, task, tokenizer, 16).batch(np.array([0]))
     assert batch.input_ids.shape == (1, 16)
-    boat = tokenizer("the boat", add_special_tokens=False)["input_ids"]
-    assert batch.input_ids[0, -3:-1].tolist() == boat
+    gate = tokenizer("the gate", add_special_tokens=False)["input_ids"]
+    assert batch.input_ids[0, -3:-1].tolist() == gate
     assert batch.token_type_ids[0].tolist() == [0] * 13 + [1] * 3
 
 
 def test_order_is_a_permutation_and_a_function(examples: TaskExamples) -> None:
     order = examples.order(epoch=2, seed=7, batch_size=32)
-    assert sorted(np.concatenate(order).tolist()) == list(range(600))
-    assert sorted(map(len, order)) == [24, *[32] * 18]
+    assert sorted(np.concatenate(order).tolist()) == list(range(len(examples)))
+    assert len(examples) % 32
+    assert sorted(map(len, order)) == [len(examples) % 32, *[32] * (len(examples) // 32)]
     again = examples.order(2, 7, 32)
     assert all(np.array_equal(a, b) for a, b in zip(order, again, strict=True))
     for other in (examples.order(3, 7, 32), examples.order(2, 8, 32)):
@@ -247,13 +271,13 @@ def test_order_is_a_permutation_and_a_function(examples: TaskExamples) -> None:
 
 def test_batches_hold_like_lengths(examples: TaskExamples) -> None:
     """Little padding in training and least in evaluation, and batches not in order of length."""
-    unsorted = np.split(np.arange(600), 20)
-    order = examples.order(0, 0, 30)
+    unsorted = np.split(np.arange(len(examples)), len(examples) // 20)
+    order = examples.order(0, 0, 20)
 
     def padded(batches: list[np.ndarray[Any, Any]]) -> int:
         return sum(len(batch) * int(examples.lengths[batch].max()) for batch in batches)
 
-    assert padded(examples.sorted_batches(30)) <= padded(order) < padded(unsorted)
+    assert padded(examples.sorted_batches(20)) <= padded(order) < padded(unsorted)
     longest = [examples.lengths[batch].max() for batch in order]
     assert longest != sorted(longest)
 

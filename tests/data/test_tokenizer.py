@@ -1,14 +1,19 @@
 """Tokenizers: BERT's special tokens and rules, the same in every training."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from bertprune.data.documents import documents
 from bertprune.data.tokenizer import SPECIAL_TOKENS, load_tokenizer, tokenizer_key, wordpiece
 from bertprune.errors import UserError
+from bertprune.lab.text import vocabulary
+
+from .conftest import TEXT
 
 
 def test_special_tokens_come_first(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -19,27 +24,27 @@ def test_special_tokens_come_first(tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def test_pairs_are_segments(tokenizer: PreTrainedTokenizerFast) -> None:
-    encoded = tokenizer("the sailor", "the cook")
+    encoded = tokenizer("the potter", "the dyer")
     tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
-    assert tokens == ["[CLS]", "the", "sailor", "[SEP]", "the", "cook", "[SEP]"]
+    assert tokens == ["[CLS]", "the", "potter", "[SEP]", "the", "dyer", "[SEP]"]
     assert encoded["token_type_ids"] == [0, 0, 0, 0, 1, 1, 1]
 
 
 def test_case_and_accents_do_not_matter(tokenizer: PreTrainedTokenizerFast) -> None:
-    assert tokenizer.tokenize("Thé SAILOR") == ["the", "sailor"]
+    assert tokenizer.tokenize("Thé POTTER") == ["the", "potter"]
 
 
 def test_training_is_deterministic(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     """Several times: the library's own trainer is right now and then."""
     for attempt in range(3):
-        again = wordpiece(["templates"], 400, tmp_path / str(attempt))
+        again = wordpiece(TEXT, 400, tmp_path / str(attempt))
         assert again.get_vocab() == tokenizer.get_vocab()
         assert tokenizer_key(again) == tokenizer_key(tokenizer)
 
 
 def test_training_is_done_once(tokenizer: PreTrainedTokenizerFast, cache: Path) -> None:
     folders = set((cache / "tokenizers").iterdir())
-    assert tokenizer_key(wordpiece(["templates"], 400, cache)) == tokenizer_key(tokenizer)
+    assert tokenizer_key(wordpiece(TEXT, 400, cache)) == tokenizer_key(tokenizer)
     assert set((cache / "tokenizers").iterdir()) == folders
     assert all("wordpiece-400" in folder.name for folder in folders)
 
@@ -56,7 +61,7 @@ def test_rare_characters_stay_out(tmp_path: Path) -> None:
 
 def test_too_small_vocabulary(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a vocabulary of 20 tokens is too small"):
-        wordpiece(["templates"], 20, tmp_path)
+        wordpiece(TEXT, 20, tmp_path)
     assert not any(tmp_path.iterdir())
 
 
@@ -68,19 +73,37 @@ def test_key_ignores_the_latest_use(tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def test_key_follows_the_vocabulary(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    assert tokenizer_key(wordpiece(["templates"], 300, tmp_path)) != tokenizer_key(tokenizer)
+    assert tokenizer_key(wordpiece(TEXT, 300, tmp_path)) != tokenizer_key(tokenizer)
 
 
 def test_damaged_cache(tmp_path: Path) -> None:
-    wordpiece(["templates"], 300, tmp_path)
+    wordpiece(TEXT, 300, tmp_path)
     (folder,) = (tmp_path / "tokenizers").iterdir()
     file = folder / "tokenizer.json"
     file.write_bytes(file.read_bytes().replace(b'"the"', b'"teh"'))
     with pytest.raises(UserError, match="is damaged") as raised:
-        wordpiece(["templates"], 300, tmp_path)
+        wordpiece(TEXT, 300, tmp_path)
     assert str(folder) in str(raised.value)
     shutil.rmtree(folder)
-    wordpiece(["templates"], 300, tmp_path)
+    wordpiece(TEXT, 300, tmp_path)
+
+
+def test_a_lab_language_has_a_token_for_each_word() -> None:
+    words = load_tokenizer("lab")
+    assert words.convert_tokens_to_ids(SPECIAL_TOKENS) == [0, 1, 2, 3, 4]
+    assert set(words.get_vocab()) == {*SPECIAL_TOKENS, *vocabulary(0)}
+    for document in documents(["lab:0:300"]):
+        tokens = words.tokenize(document)
+        assert tokens == re.findall(r"\w+|[^\w\s]", document.lower())
+    encoded = words("The potter", "a dyer", padding="max_length", max_length=8)
+    assert words.decode(encoded["input_ids"]) == "[CLS] the potter [SEP] a dyer [SEP] [PAD]"
+    assert encoded["token_type_ids"] == [0, 0, 0, 0, 1, 1, 1, 0]
+
+
+def test_the_tokenizer_of_a_lab_language_is_that_of_its_seed() -> None:
+    key = tokenizer_key(load_tokenizer("lab"))
+    assert key == tokenizer_key(load_tokenizer("lab:0:300"))
+    assert key != tokenizer_key(load_tokenizer("lab:1"))
 
 
 def test_neither_folder_nor_hub(tmp_path: Path) -> None:

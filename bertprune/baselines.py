@@ -1,0 +1,63 @@
+"""What a task gives away without any language: its most frequent label, and its bag of words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+
+from bertprune.contracts import Finetune
+from bertprune.data.tasks import LABEL, TaskData, load_task
+from bertprune.studies import Study
+
+_STRENGTHS = np.logspace(-2, 2, 5)  # inverse regularisation to choose from
+_FOLDS = 4
+
+
+def majority(data: TaskData) -> float:
+    """Dev accuracy of always giving the dev set's most frequent label."""
+    return float(data.dev[LABEL].value_counts(normalize=True).max())
+
+
+def bag_of_words(data: TaskData) -> float:
+    """Dev accuracy of a logistic regression on which words each sentence has.
+
+    The words of the two sentences of a pair count apart, and besides those that both have. The
+    regularisation is chosen by cross-validation on the training set.
+    """
+    train, dev = _counts(data)
+    search = GridSearchCV(LogisticRegression(max_iter=1000), {"C": _STRENGTHS}, cv=_FOLDS)
+    search.fit(train, data.train[LABEL])
+    return float(search.score(dev, data.dev[LABEL]))
+
+
+def of_study(study: Study) -> pd.DataFrame:
+    """Both baselines, as shares, of each task of `study`."""
+    runs = [run.parameters for run in study.plan()]
+    sources = {name: p.task_data for p in runs if isinstance(p, Finetune) for name in p.task}
+    found = {name: load_task(name, source) for name, source in sources.items()}
+    lines = {
+        name: {"majority": majority(data), "bag of words": bag_of_words(data)}
+        for name, data in found.items()
+    }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _counts(data: TaskData) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """Which words stand where (examples, words), in the training and the dev set."""
+    columns = data.task.columns
+    texts = [text for column in columns for text in data.train[column]]
+    words = CountVectorizer(binary=True, token_pattern=r"\w+|[^\w\s]").fit(texts)
+    return _of(data.train, columns, words), _of(data.dev, columns, words)
+
+
+def _of(frame: pd.DataFrame, columns: Sequence[str], words: CountVectorizer) -> sparse.csr_matrix:
+    found = [words.transform(frame[column]) for column in columns]
+    if len(found) == 2:
+        found.append(found[0].multiply(found[1]))
+    return sparse.hstack(found).tocsr()

@@ -1,0 +1,214 @@
+"""Kernels: the processes that notebooks are executed in.
+
+A process of its own for each notebook keeps runs apart, but importing what all of them need takes
+it seconds. The kernels of a sweep are therefore *forked*: each worker has a nursery, a process that
+has imported that once and used none of it, and that becomes two whenever a kernel is wanted.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import traceback
+import weakref
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+# What the nursery imports: all that takes long, and nothing of this package. Its modules are read
+# anew by each kernel, since a run is named after the code as it is when the run starts.
+_IMPORTED_ONCE = (
+    "accelerate",
+    "ipykernel.kernelapp",
+    "matplotlib.backends.backend_svg",
+    "nbformat",
+    "pyarrow.parquet",
+    "seaborn",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.bert.tokenization_bert",
+)
+
+# A driver that an import asked what is there would not survive a fork; and where there is a GPU,
+# runs are so long that a start's seconds do not matter.
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
+def manager(sockets: str, log: IO[str], *, forked: bool) -> type[AsyncKernelManager]:
+    """The class of managers whose kernels talk through files in the folder `sockets`.
+
+    Nobody else on the machine can talk to them, and kernels that start at the same moment cannot
+    take each other's. What a kernel's process itself says, when it is stopped say, is for `log`
+    alone. Where forking is not safe, a `forked` kernel is started like any other.
+    """
+
+    class FileSocketKernelManager(AsyncKernelManager):
+        transport = "ipc"
+
+        def _ip_default(self) -> str:
+            return f"{sockets}/kernel"
+
+        def start_kernel(self, **options: Any) -> Any:
+            if forked and can_fork():
+                self.provisioner = _ForkingProvisioner(kernel_spec=self.kernel_spec, parent=self)
+            return self._async_start_kernel(**options, stderr=log)
+
+    return FileSocketKernelManager
+
+
+def can_fork() -> bool:
+    """Whether a process that has imported all this can be forked: on Linux, without a GPU."""
+    if sys.platform != "linux" or any(Path(device).exists() for device in _GPU_DEVICES):
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        # An old kernel, or a sandbox that forbids it.
+        return False
+    return True
+
+
+class _ForkingProvisioner(LocalProvisioner):
+    """Asks the nursery for a kernel, where its base class starts a new Python."""
+
+    process: Any
+
+    async def launch_kernel(self, cmd: list[str], **options: Any) -> KernelConnectionInfo:
+        log = options["stderr"]
+        self.cwd = options.get("cwd") or os.getcwd()
+        wanted = {
+            "arguments": cmd[cmd.index("-f") :],
+            "environment": options["env"],
+            "cwd": str(self.cwd),
+            "log": os.path.abspath(log.name),
+        }
+        try:
+            self.process = _ForkedKernel(_nursery.fork(wanted, log))
+        except (OSError, ValueError):
+            # The nursery has died, for lack of memory say: the run shall not suffer from it.
+            return await super().launch_kernel(cmd, **options)
+        # A kernel leads a process group, forked or not, and signals go to all of it.
+        self.pid = self.pgid = self.process.pid
+        return self.connection_info
+
+
+class _ForkedKernel:
+    """The process of a forked kernel, with what a provisioner needs of `subprocess.Popen`."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        # Becomes readable when the process ends, and stays its own when another gets its number.
+        self._handle = os.pidfd_open(pid)
+        weakref.finalize(self, os.close, self._handle)
+
+    def poll(self) -> int | None:
+        """None while it lives. How it ended only the nursery could know, and nobody asks."""
+        return 0 if select.select([self._handle], [], [], 0)[0] else None
+
+    def wait(self) -> int:
+        select.select([self._handle], [], [])
+        return 0
+
+    def send_signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, number)
+
+
+class _Nursery:
+    """The nursery as its worker sees it; it is started when it is first needed.
+
+    It ends when its standard input does, which is when the worker ends in whatever way. Its
+    kernels notice that within a second and end too.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def fork(self, wanted: dict[str, Any], log: IO[str]) -> int:
+        """The process id of a new kernel. Raises OSError or ValueError if there is none."""
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", f"from {__name__} import serve; serve()"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                # Ctrl-C is for the worker alone.
+                start_new_session=True,
+            )
+            atexit.register(self._process.communicate)
+        requests, answers = self._process.stdin, self._process.stdout
+        assert requests and answers
+        try:
+            requests.write(json.dumps(wanted) + "\n")
+            requests.flush()
+            return int(answers.readline())
+        except BaseException:
+            # An answer that comes too late must not be taken for the next one.
+            self._process.kill()
+            raise
+
+
+_nursery = _Nursery()
+
+
+def serve() -> None:
+    """Be the nursery: for each line of the standard input fork a kernel, and print its id."""
+    # As a kernel has it when matplotlib reads it.
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    for module in _IMPORTED_ONCE:
+        # A kernel that needs what is not there says so better.
+        with suppress(ImportError):
+            import_module(module)
+    # None of it is ever garbage, and to look through it would copy the memory that all share.
+    gc.freeze()
+    # Nobody asks how a kernel ended, so the system need not keep it.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    nursery = os.getpid()
+    for line in sys.stdin:
+        if pid := os.fork():
+            print(pid, flush=True)
+        else:
+            _be_kernel(nursery, **json.loads(line))
+    os._exit(0)
+
+
+def _be_kernel(
+    nursery: int, arguments: list[str], environment: dict[str, str], cwd: str, log: str
+) -> NoReturn:
+    """Take on what a process is given at its start, then be a kernel to the end."""
+    try:
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        with open(os.devnull) as nothing, open(log, "a") as said:
+            for stream, file in enumerate((nothing, said, said)):
+                os.dup2(file.fileno(), stream)
+        os.chdir(cwd)
+        os.environ.clear()
+        os.environ.update(environment)
+
+        import torch
+        from ipykernel.kernelapp import IPKernelApp
+
+        # OpenMP read the variable when the nursery imported it.
+        if threads := environment.get("OMP_NUM_THREADS"):
+            torch.set_num_threads(int(threads))
+        IPKernelApp.launch_instance([*arguments, f"--IPKernelApp.parent_handle={nursery}"])
+        atexit._run_exitfuncs()
+    except Exception:
+        traceback.print_exc(file=sys.__stderr__)
+    finally:
+        # Not on in the nursery's code, and without a second for taking apart what was imported.
+        os._exit(0)

@@ -1,0 +1,1 @@
+"""The lab language: generated text whose information content is known to the bit."""

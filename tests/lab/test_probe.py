@@ -1,0 +1,295 @@
+"""Recalled bits: none for guesses, all for knowledge, and what a known distribution tells."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import BertForPreTraining, PreTrainedTokenizerFast
+
+from bertprune.data.tokenizer import load_tokenizer, wordpiece
+from bertprune.lab import probe as module
+from bertprune.lab.language import KINDS, MEASURES, Language, language
+from bertprune.lab.probe import clozes, probe, share_recalled
+from bertprune.models import Shape, fresh_model
+
+from .grammar import parsed
+
+Scores = NDArray[np.float64]
+
+BELIEFS = 20_000
+# Items and answers, as the sorts have them.
+SIZES = [(1024, 16), (192, 191), (192, 16), (192, 4), (48, 4), (384, 2)]
+
+
+@pytest.fixture(scope="module")
+def words() -> PreTrainedTokenizerFast:
+    return load_tokenizer("lab")
+
+
+@pytest.fixture(scope="module")
+def model(words: PreTrainedTokenizerFast) -> BertForPreTraining:
+    return fresh_model(Shape(1, 16, 2, len(words), 32), seed=0)
+
+
+def drawn(items: int, answers: int, seed: int = 0) -> tuple[np.random.Generator, NDArray[np.int64]]:
+    """A generator, and the numbers of the true answers."""
+    generator = np.random.default_rng(seed)
+    return generator, generator.integers(0, answers, items)
+
+
+def marked(true: NDArray[np.int64], answers: int) -> Scores:
+    return np.eye(answers)[true]
+
+
+@pytest.mark.parametrize(("items", "answers"), SIZES)
+def test_constant_scores_recall_nothing(items: int, answers: int) -> None:
+    _, true = drawn(items, answers)
+    for value in (0.0, -3.5, 1e4):
+        share = share_recalled(np.full((items, answers), value), true)
+        assert share == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("items", "answers"), SIZES)
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+def test_random_scores_recall_next_to_nothing(items: int, answers: int, scale: float) -> None:
+    found = []
+    for seed in range(40):
+        generator, true = drawn(items, answers, seed)
+        found.append(share_recalled(generator.normal(0, scale, (items, answers)), true))
+    assert np.mean(found) < 0.005
+
+
+@pytest.mark.parametrize(("items", "answers"), SIZES)
+def test_sure_and_right_recalls_all(items: int, answers: int) -> None:
+    _, true = drawn(items, answers)
+    for scale in (10.0, 1000.0):
+        assert share_recalled(scale * marked(true, answers), true) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(("items", "answers"), SIZES)
+def test_sure_and_wrong_recalls_nothing(items: int, answers: int) -> None:
+    generator, true = drawn(items, answers)
+    wrong = (true + generator.integers(1, answers, items)) % answers
+    for scale in (1.0, 10.0, 1000.0, 1e6):
+        assert share_recalled(scale * marked(wrong, answers), true) == 0.0
+
+
+def test_the_same_answer_to_everything_recalls_nothing() -> None:
+    _, true = drawn(1024, 16)
+    same = np.zeros_like(true) + 3
+    assert share_recalled(5.0 * marked(same, 16), true) < 0.001
+
+
+def test_scale_does_not_matter() -> None:
+    """By steps of the temperatures it is exact, between them nearly so."""
+    generator, true = drawn(1024, 16)
+    scores = generator.normal(0, 1, (1024, 16)) + 2 * marked(true, 16)
+    share = share_recalled(scores, true)
+    assert 0.1 < share < 0.9
+    for factor in (0.5, 2.0, 4.0, 16.0):
+        assert share_recalled(factor * scores, true) == pytest.approx(share, rel=1e-9)
+    for factor in (0.7, 1.1, 3.3, 10.0):
+        assert share_recalled(factor * scores, true) == pytest.approx(share, rel=0.01)
+    # Nor does what is added to all scores of an item.
+    shifted = scores + generator.normal(0, 100, (1024, 1))
+    assert share_recalled(shifted, true) == pytest.approx(share, rel=1e-9)
+
+
+@pytest.mark.parametrize(("left", "share"), [(16, 0.0), (8, 0.25), (4, 0.5), (2, 0.75), (1, 1.0)])
+def test_ruling_answers_out_recalls_their_bits(left: int, share: float) -> None:
+    """Who knows in which half of 16 answers the true one is knows 1 bit of 4."""
+    _, true = drawn(1024, 16)
+    scores = np.zeros((1024, 16))
+    for row, answer in zip(scores, true, strict=True):
+        row[answer // left * left : (answer // left + 1) * left] = 20.0
+    assert share_recalled(scores, true) == pytest.approx(share, abs=0.0025)
+
+
+@pytest.mark.parametrize("concentration", [0.05, 0.3, 2.0])
+@pytest.mark.parametrize("temperature", [0.3, 3.0])
+def test_beliefs_recall_their_information(concentration: float, temperature: float) -> None:
+    """Answers drawn from what is believed, at whatever temperature it is said."""
+    generator = np.random.default_rng(0)
+    beliefs = generator.dirichlet(np.full(16, concentration), BELIEFS) + 1e-12
+    beliefs /= beliefs.sum(axis=1, keepdims=True)
+    true = (beliefs.cumsum(axis=1) < generator.random((BELIEFS, 1))).sum(axis=1).clip(max=15)
+    entropy = -(beliefs * np.log2(beliefs)).sum(axis=1).mean()
+    share = share_recalled(np.log(beliefs) * temperature, true)
+    assert share == pytest.approx(1 - entropy / 4, abs=0.01)
+
+
+def test_knowing_some_items_recalls_their_share() -> None:
+    """The others guessed evenly: as the items that are known, so the bits."""
+    generator, true = drawn(2000, 16)
+    known = generator.random(2000) < 0.3
+    scores = 30.0 * marked(true, 16) * known[:, None]
+    assert share_recalled(scores, true) == pytest.approx(known.mean(), abs=1e-3)
+
+
+def test_knowing_some_attributes_recalls_their_share() -> None:
+    """Every second fact, in the order of the clozes, and noise for the others."""
+    generator, true = drawn(1024, 16)
+    scores = generator.normal(0, 0.3, (1024, 16))
+    scores[::2] += 20.0 * marked(true, 16)[::2]
+    assert share_recalled(scores, true) == pytest.approx(0.5, abs=0.05)
+
+
+def test_clozes_are_all_that_there_is_to_know() -> None:
+    spoken = language(0)
+    found = clozes(spoken)
+    assert list(found) == list(spoken.content_bits())
+    counts = {"facts": 1024, "synonyms": 192, "kinds": 192, "measures": 192, "selection": 48}
+    assert {sort: len(items) for sort, items in found.items()} == counts | {"polarity": 384}
+    for sort, items in found.items():
+        # What is asked of a person is told by more than one sentence; nothing is asked twice.
+        assert all(len(item.questions) >= (3 if sort == "facts" else 1) for item in items)
+        assert len({question for item in items for question in item.questions}) == sum(
+            len(item.questions) for item in items
+        )
+        for item in items:
+            assert 0 <= item.true < len(item.answers) == len(set(item.answers))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_questions_have_one_gap_and_answers_fit_it(seed: int) -> None:
+    words = load_tokenizer(f"lab:{seed}")
+    items = [item for some in clozes(language(seed)).values() for item in some]
+    questions = [question for item in items for question in item.questions]
+    tokens = words(questions)["input_ids"]
+    assert all(ids.count(words.mask_token_id) == 1 for ids in tokens)
+    assert not any(words.unk_token_id in ids for ids in tokens)
+    assert max(map(len, tokens)) <= 16
+    for answer in {answer for item in items for answer in item.answers}:
+        (token,) = words(answer, add_special_tokens=False)["input_ids"]
+        assert token > words.mask_token_id
+
+
+def test_questions_are_asked_as_the_text_tells() -> None:
+    """Filled with an answer they are sentences of the text, and the word asked for is in them."""
+    for sort, items in clozes(language(0)).items():
+        for item in items:
+            for question in item.questions:
+                filled = question.replace("[MASK]", item.answers[item.true])
+                said = parsed(re.sub(r" ([.,])", r"\1", filled[0].upper() + filled[1:]))
+                assert item.answers[item.true] in [word for _, word in said], (sort, filled)
+
+
+def answer_of(spoken: Language, question: str) -> str:
+    """The true answer by who knows the language, from the words of the question."""
+    for attribute, form in {
+        "town": r"(\w+) (?:lives|stayed at home|was) in \[MASK\].*",
+        "trade": r"(\w+) (?:works as|is|did the usual work of) a \[MASK\] \.",
+        "fruit": r"(\w+) (?:loves|ate|ate the usual fruit ,) \[MASK\].*",
+        "instrument": r"(\w+) (?:plays|played|played the usual tune on) the \[MASK\].*",
+    }.items():
+        found = re.fullmatch(form, question)
+        if found and found[1] in spoken.facts:
+            return spoken.facts[found[1]][attribute]
+    if found := re.fullmatch(r"a (\w+) is also called a \[MASK\] \.", question):
+        return spoken.nouns[found[1]].synonym
+    if found := re.fullmatch(r"a (\w+) is a \[MASK\] \.", question):
+        return spoken.nouns[found[1]].kind
+    if found := re.fullmatch(r"five \[MASK\] of (\w+) (\w+) near the mill \.", question):
+        assert spoken.verbs[found[2]].order == spoken.nouns[found[1]].order
+        return MEASURES[spoken.nouns[found[1]].measure]
+    if found := re.fullmatch(r"the \[MASK\] (\w+)s near the mill \.", question):
+        return spoken.verbs[found[1]].order
+    found = re.fullmatch(r"people \[MASK\] the (\w+) (\w+) \.", question)
+    assert found and found[2] in KINDS, question
+    return "praise" if spoken.polarity[found[2]][found[1]] else "blame"
+
+
+@pytest.fixture
+def oracle(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], bool]], None]:
+    """Put one who knows the language in the model's place, for questions that are `known`."""
+
+    def answers(known: Callable[[str], bool]) -> None:
+        def at_gap(
+            model: BertForPreTraining, words: PreTrainedTokenizerFast, questions: Sequence[str]
+        ) -> Tensor:
+            scores = torch.zeros(len(questions), len(words))
+            for row, question in zip(scores, questions, strict=True):
+                if known(question):
+                    answer = answer_of(language(0), question).lower()
+                    row[words.convert_tokens_to_ids(answer)] = 40.0
+            return scores
+
+        monkeypatch.setattr(module, "_at_gap", at_gap)
+
+    return answers
+
+
+def test_who_knows_the_language_recalls_its_content(
+    oracle: Callable[[Callable[[str], bool]], None],
+    model: BertForPreTraining,
+    words: PreTrainedTokenizerFast,
+) -> None:
+    oracle(lambda _: True)
+    spoken = language(0)
+    content = spoken.content_bits()
+    found = probe(model, words, spoken)
+    expected = {f"{sort}_bits": bits for sort, bits in content.items()}
+    expected |= {f"{sort}_recall": 1.0 for sort in content}
+    assert found == pytest.approx(expected | {"all_bits": sum(content.values())}, rel=1e-6)
+
+
+def test_who_knows_one_sort_recalls_that_one(
+    oracle: Callable[[Callable[[str], bool]], None],
+    model: BertForPreTraining,
+    words: PreTrainedTokenizerFast,
+) -> None:
+    oracle(lambda question: "also called" in question)
+    spoken = language(0)
+    found = probe(model, words, spoken)
+    bits = spoken.content_bits()["synonyms"]
+    assert found["synonyms_bits"] == pytest.approx(bits) == found["all_bits"]
+    assert found["synonyms_recall"] == 1.0
+    for sort in ("facts", "kinds", "measures", "selection", "polarity"):
+        assert found[f"{sort}_bits"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_fresh_model_knows_nothing(
+    model: BertForPreTraining, words: PreTrainedTokenizerFast
+) -> None:
+    spoken = language(0)
+    found = probe(model, words, spoken)
+    for sort, bits in spoken.content_bits().items():
+        assert 0 <= found[f"{sort}_bits"] < 0.01 * bits, sort
+    assert found["all_bits"] == pytest.approx(
+        sum(found[f"{sort}_bits"] for sort in spoken.content_bits())
+    )
+
+
+def test_scores_are_the_models_at_the_gap(
+    model: BertForPreTraining, words: PreTrainedTokenizerFast
+) -> None:
+    """One by one without padding, by transformers' own forward pass."""
+    found = clozes(language(0))
+    for items in (found["facts"][:4], found["kinds"][5:8]):
+        scores, true = module._scores(model.eval(), words, items)
+        assert true.tolist() == [item.true for item in items]
+        for row, item in zip(scores, items, strict=True):
+            expected = []
+            for question in item.questions:
+                encoded = words(question, return_tensors="pt")
+                gap = encoded["input_ids"][0].tolist().index(words.mask_token_id)
+                with torch.no_grad():
+                    logits = model(**encoded).prediction_logits[0, gap]
+                ids = words.convert_tokens_to_ids([word.lower() for word in item.answers])
+                expected.append(logits[ids].log_softmax(-1))
+            torch.testing.assert_close(
+                torch.tensor(row), torch.stack(expected).mean(0).double(), rtol=1e-4, atol=1e-5
+            )
+
+
+def test_tokenizers_without_the_words_are_not_probed(
+    model: BertForPreTraining, tmp_path: Path
+) -> None:
+    pieces = wordpiece(("lab:0:300",), 400, tmp_path)
+    assert probe(model, pieces, language(0)) == {}
+    assert probe(model, load_tokenizer("lab:1"), language(0)) == {}

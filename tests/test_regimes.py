@@ -1,0 +1,158 @@
+"""Regimes: boundaries that are known because the scores were made so."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from bertprune import regimes, rows
+
+SPARSITIES = (0.0, 0.3, 0.5, 0.7, 0.9)
+TASKS, SEEDS = ("cola", "sst2", "qnli"), (0, 1, 2)
+
+
+def made(falls: dict[str, dict[float, float]], noise: float = 0.002) -> pd.DataFrame:
+    """Scores around 0.8 minus the fall of each arm at each sparsity, and an average to ignore."""
+    generator = np.random.default_rng(0)
+    lines = [
+        (arm, sparsity, task, seed, 0.8 - fall + generator.normal(0, noise))
+        for arm, by_sparsity in falls.items()
+        for sparsity, fall in by_sparsity.items()
+        for task in TASKS
+        for seed in SEEDS
+    ]
+    lines += [("prune_pretrain", sparsity, "average", 0, 0.0) for sparsity in SPARSITIES]
+    return pd.DataFrame(lines, columns=["arm", "sparsity", "task", "seed", "accuracy"])
+
+
+def losses(rises: dict[float, float]) -> pd.DataFrame:
+    lines = [
+        ("prune_pretrain", sparsity, seed, 2.0 + rise + 0.001 * (seed + 1) * (sparsity > 0))
+        for sparsity, rise in rises.items()
+        for seed in SEEDS
+    ]
+    return pd.DataFrame(lines, columns=["arm", "sparsity", "seed", "loss"])
+
+
+def test_the_interval_is_students() -> None:
+    values = pd.Series([0.1, -0.2, 0.4, 0.3])
+    found = regimes.mean_difference(values)
+    low, high = stats.t.interval(0.9, 3, loc=values.mean(), scale=stats.sem(values))
+    assert (found.lower, found.upper) == pytest.approx((low, high))
+    assert found.mean == pytest.approx(0.15) and found.seeds == 4
+
+
+def test_one_seed_tells_nothing() -> None:
+    found = regimes.mean_difference(pd.Series([-0.5]))
+    assert (found.lower, found.upper) == (-math.inf, math.inf)
+    assert not found.is_loss and not found.is_gain
+
+
+def test_the_three_ranges_are_found_where_they_are() -> None:
+    falls = {0.0: 0.0, 0.3: 0.0, 0.5: 0.05, 0.7: 0.10, 0.9: 0.30}
+    scores = made(
+        {
+            "prune_pretrain": falls,
+            "information_deletion": {0.3: 0.0, 0.5: 0.05, 0.7: 0.05, 0.9: 0.20},
+            "random_pruning": {0.3: 0.0, 0.5: 0.1, 0.7: 0.2, 0.9: 0.35},
+        }
+    )
+    found = regimes.regimes(scores, losses({0.0: 0.0, 0.3: -0.01, 0.5: 0.2, 0.7: 0.5, 0.9: 1.0}))
+    assert found.low_until == 0.3
+    assert found.loss_low_until == 0.3
+    assert found.high_from == 0.7
+    assert found.random_worse == (0.5, 0.7, 0.9)
+    assert found.middle == (0.5,)
+    low, middle, high, random = (
+        line.replace("\N{NO-BREAK SPACE}", " ") for line in found.in_words()
+    )
+    assert "up to 30 %. No rise of the pre-training loss is up to 30 %." in low
+    assert "at 50 % accuracy is lost" in middle
+    assert "from 70 % on" in high
+    assert "at 50 %, 70 %, 90 %." in random
+
+
+def test_absent_ranges_are_said_to_be_absent() -> None:
+    falls = {0.0: 0.0, 0.3: 0.1, 0.5: 0.1, 0.7: 0.1, 0.9: 0.1}
+    gains = {0.3: 0.05, 0.5: 0.15, 0.7: 0.15, 0.9: 0.15}
+    scores = made({"prune_pretrain": falls, "information_deletion": gains})
+    found = regimes.regimes(scores, losses({0.0: 0.0, 0.3: 0.1, 0.5: 0.1, 0.7: 0.1, 0.9: 0.1}))
+    assert (found.low_until, found.loss_low_until, found.high_from) == (None, None, None)
+    assert found.middle == found.random_worse == ()
+    low, middle, high, random = found.in_words()
+    assert "none, accuracy falls at the lowest" in low and "loss rises at the lowest" in low
+    assert "there is no sparsity" in middle and "none, at the highest" in high
+    assert random == "Random pruning cannot be compared."
+
+
+def test_where_nothing_falls_all_is_low() -> None:
+    flat = {0.0: 0.0, 0.3: 0.0, 0.9: 0.0}
+    scores = made({"prune_pretrain": flat, "random_pruning": {0.3: 0.0, 0.9: 0.0}}, noise=0.01)
+    found = regimes.regimes(scores, losses({0.0: 0.0, 0.3: -0.1, 0.9: -0.1}))
+    assert found.low_until == found.loss_low_until == 0.9
+    assert "nowhere worse" in found.in_words()[-1]
+
+
+def test_what_cannot_be_told_is_not_said() -> None:
+    falls = {0.0: 0.0, 0.9: 0.5}
+    one_seed = made({"prune_pretrain": falls, "information_deletion": {0.9: 0.1}})
+    one_seed = one_seed[one_seed.seed == 0]
+    rises = losses({0.0: 0.0, 0.9: 1.0})
+    found = regimes.regimes(one_seed, rises[rises.seed == 0])
+    assert all("cannot be" in line or "nor where" in line for line in found.in_words())
+    nothing = regimes.regimes(one_seed[one_seed.arm == "none"], rises[rises.arm == "none"])
+    assert all("cannot be" in line or "nor where" in line for line in nothing.in_words())
+
+
+def test_tasks_of_a_seed_are_no_independent_evidence() -> None:
+    """Many tasks that go with their seed tell no more than the seeds do."""
+    lines = [
+        (arm, sparsity, f"task{task}", seed, 0.8 + shift * (sparsity > 0))
+        for arm in ("prune_pretrain",)
+        for sparsity in (0.0, 0.5)
+        for task in range(50)
+        for seed, shift in enumerate((0.02, -0.01, -0.04))
+    ]
+    scores = pd.DataFrame(lines, columns=["arm", "sparsity", "task", "seed", "accuracy"])
+    found = regimes.against(scores, "prune_pretrain", "prune_pretrain", dense=True)[0.5]
+    expected = regimes.mean_difference(pd.Series([0.02, -0.01, -0.04]))
+    assert (found.lower, found.upper) == pytest.approx((expected.lower, expected.upper))
+    assert found.seeds == 3 and not found.is_loss
+
+
+def test_a_gain_in_the_middle_alone_is_no_high_range() -> None:
+    falls = {0.0: 0.0, 0.3: 0.1, 0.5: 0.1, 0.7: 0.1, 0.9: 0.1}
+    gains = {0.3: 0.1, 0.5: 0.02, 0.7: 0.02, 0.9: 0.1}
+    scores = made({"prune_pretrain": falls, "information_deletion": gains})
+    assert regimes.regimes(scores, losses({0.0: 0.0, 0.9: 0.1})).high_from is None
+
+
+def test_pairs_that_one_side_lacks_do_not_count() -> None:
+    scores = made({"prune_pretrain": {0.0: 0.0, 0.5: 0.1}, "information_deletion": {0.5: 0.1}})
+    lacking = scores[~((scores.arm == "information_deletion") & (scores.seed == 2))]
+    found = regimes.against(lacking, "information_deletion", "prune_pretrain")
+    assert found[0.5].seeds == 2
+    assert list(regimes.table(found).seeds) == [2]
+
+
+def test_studies_are_compared_as_far_as_they_can_be() -> None:
+    parts = []
+    for seed in (0, 1, 2):
+        for sparsity in (0.0, 0.9):
+            point: dict[str, Any] = {"sparsity": sparsity, "seed": seed, "learning_rate": 1e-3}
+            point["arm"] = "prune_pretrain"
+            told = [("dev", "loss", 2 + sparsity), ("probe", "all_bits", 9 - 9 * sparsity)]
+            history = [{"step": 9, "split": s, "metric": m, "value": v} for s, m, v in told]
+            parts.append(rows.of_pretraining(history, **point))
+            dev = {"step": 9, "split": "dev", "metric": "accuracy"}
+            value = 0.9 - 0.5 * sparsity + 0.001 * seed * (sparsity > 0)
+            parts.append(rows.of_history([dev | {"value": value}], task="cola", **point))
+    whole = rows.join(parts)
+    table = regimes.compared({"whole": whole, "one": whole[whole.seed == 0]})
+    assert list(table["bits recalled, dense"]) == ["9", "9"]
+    assert list(table["accuracy, dense (%)"]) == ["90.0", "90.0"]
+    assert list(table["no loss of accuracy up to"]) == ["–", "cannot be told"]
+    assert set(table["masks off helps from"]) == {"cannot be told"}

@@ -144,7 +144,8 @@ class Regimes:
         elif self.loss_low_until is None:
             low += " The pre-training loss rises at the lowest sparsity."
         else:
-            low += f" No rise of the pre-training loss is up to {percent(self.loss_low_until)}."
+            until = percent(self.loss_low_until)
+            low += f" No rise of the pre-training loss is told up to {until}."
         middle, high, random = "Middle: ", "High range: ", "Random pruning "
         if not _can_tell(self.gain):
             middle += "it cannot be told what taking the masks off does."
@@ -160,7 +161,7 @@ class Regimes:
             high += (
                 f"taking the masks off helps from {percent(self.high_from)} on."
                 if self.high_from is not None
-                else "none, at the highest sparsity taking the masks off does not help."
+                else "none, at the highest sparsity taking the masks off is not told to help."
             )
         if not _can_tell(self.random):
             random += "cannot be compared."

@@ -1,0 +1,36 @@
+"""A small BERT, and its prunable matrices."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import BertForPreTraining
+
+from bertprune.models import Shape, fresh_model
+from bertprune.pruning.matrices import prunable_matrices
+
+Matrices = dict[str, Tensor]
+MakeMatrices = Callable[[int], Matrices]
+
+SHAPE = Shape(layers=2, hidden_size=16, heads=4, vocabulary_size=60, max_length_tokens=24)
+
+
+@pytest.fixture
+def model() -> BertForPreTraining:
+    return fresh_model(SHAPE, seed=0)
+
+
+@pytest.fixture
+def make_matrices() -> MakeMatrices:
+    """The matrices of the small BERT, with random weights of another seed."""
+
+    def make(seed: int) -> Matrices:
+        generator = torch.Generator().manual_seed(seed)
+        shapes = {n: w.shape for n, w in prunable_matrices(fresh_model(SHAPE, seed=0)).items()}
+        return {
+            name: torch.randn(shape, generator=generator) / (place + 1)
+            for place, (name, shape) in enumerate(shapes.items())
+        }
+
+    return make

@@ -24,11 +24,12 @@ from typing import Any
 import nbformat
 import yaml
 
-from bertprune import contracts, execution, paths, results
-from bertprune.contracts import Finetune, PrunePretrain
+from bertprune import contracts, execution, paths, results, studies
+from bertprune.contracts import Finetune, PrunePretrain, View
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.runs import NOTEBOOK_FILE, RECORD_FILE, Run
 from bertprune.studies import Study
+from bertprune.sweep import local_workers
 from bertprune.tables import percent
 
 _PARTS = {
@@ -144,9 +145,14 @@ def _what_changed(run: Run, record: Mapping[str, Any]) -> str:
     then, now = record["parameters"], contracts.as_values(run.parameters)
     if any(then[name] != now[name] for name in then.keys() & now.keys()):
         return ""
-    names = {"code": "the code has", "data": "the data have", "upstream": "what it starts from has"}
-    made_with = record["identity"]
-    return next((said for key, said in names.items() if made_with[key] != run.identity[key]), "")
+    names = {
+        "code": "the code has",
+        "data": "the data have",
+        "upstream": "what it starts from has",
+        "compared_with": "what it is compared with has",
+    }
+    made_with, makes = record["identity"], run.identity
+    return next((said for key, said in names.items() if made_with.get(key) != makes[key]), "")
 
 
 # The source of the site.
@@ -154,14 +160,24 @@ def _what_changed(run: Run, record: Mapping[str, Any]) -> str:
 
 def assemble(study: Study, source: Path) -> None:
     """Write the source of the site: prose, results, a page for each run, contents and settings."""
-    root, plan = paths.root(), sorted(study.plan(), key=_reading_order)
+    root, own = paths.root(), study.own_runs()
+    plan = sorted([*study.plan(), *own], key=_reading_order)
     shutil.copytree(root / "book", source)
     views = study.views()
-    for view in views:
-        page = nbformat.read(execution.execute_view(view, forked=True), as_version=4)
-        _write_page(source / f"{view.notebook}.ipynb", page)
+    others = [studies.load(name) for name in results.published_beside(study)]
+    chapters = {view: view.notebook for view in views}
+    for other in others:
+        chapters |= {view: f"{other.name}-{view.notebook}" for view in other.views()}
+    with local_workers(min(os.cpu_count() or 1, len(chapters))) as workers:
+        for (view, place), page in zip(
+            chapters.items(), workers.map(_executed, chapters), strict=True
+        ):
+            if view not in views:
+                _set_apart(page, view.study)
+            _write_page(source / f"{place}.ipynb", page)
     results.rows_of(study).to_csv(source / "rows.csv", index=False)
     titles = page_titles(plan)
+    titles |= {run: f"{titles[run]} (added by the reader)" for run in own}
     places = {run: f"{run.notebook}/{_slug(title)}" for run, title in titles.items()}
     for run in plan:
         page = nbformat.read(run.folder / NOTEBOOK_FILE, as_version=4)
@@ -175,13 +191,32 @@ def assemble(study: Study, source: Path) -> None:
         *({"file": view.notebook} for view in views),
         *contents["parts"][0]["chapters"],
     ]
+    for other in others:
+        of_other = [{"file": chapters[view]} for view in other.views()]
+        caption = f"Beside it: {other.title}"
+        contents["parts"].insert(1, {"caption": caption, "chapters": of_other})
     for notebook, caption in _PARTS.items():
-        if chapters := _chapters([run for run in plan if run.notebook == notebook], places):
-            contents["parts"].append({"caption": caption, "chapters": chapters})
+        if pages := _chapters([run for run in plan if run.notebook == notebook], places):
+            contents["parts"].append({"caption": caption, "chapters": pages})
     (source / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
     settings = yaml.safe_load((root / "_config.yml").read_text())
     settings["html"]["announcement"] = f"<b>Study {study.name}</b>: {study.title}. {study.caution}"
     (source / "_config.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+def _set_apart(page: nbformat.NotebookNode, study: str) -> None:
+    """Make the page of another study say so, and link to its own chapters."""
+    title = re.match(r"# (.*)", page.cells[0].source)
+    assert title
+    _retitle(page, f"{title[1]} ({study})")
+    for cell in page.cells:
+        if cell.cell_type == "markdown":
+            names = "|".join(contracts.VIEWS)
+            cell.source = re.sub(rf"\]\(({names})\.ipynb\)", rf"]({study}-\1.ipynb)", cell.source)
+
+
+def _executed(view: View) -> nbformat.NotebookNode:
+    return nbformat.read(execution.execute_view(view, threads=1, forked=True), as_version=4)
 
 
 def _chapters(runs: Sequence[Run], places: Mapping[Run, str]) -> list[dict[str, Any]]:
@@ -208,11 +243,18 @@ def page_titles(plan: Sequence[Run]) -> dict[Run, str]:
     """A readable title for each run, none twice."""
     several_seeds = len({run.parameters.seed_of_run() for run in plan}) > 1
     titles = {run: _title(run, several_seeds) for run in plan}
-    count = Counter(titles.values())
-    return {
-        run: title if count[title] == 1 else f"{title} ({run.id.rpartition('-')[2]})"
-        for run, title in titles.items()
-    }
+    for told_apart_by in (_epochs, lambda run: f" ({run.id.rpartition('-')[2]})"):
+        count = Counter(titles.values())
+        titles = {
+            run: title if count[title] == 1 else title + told_apart_by(run)
+            for run, title in titles.items()
+        }
+    return titles
+
+
+def _epochs(run: Run) -> str:
+    epochs = getattr(run.parameters, "epochs", None)
+    return "" if epochs is None else f", {epochs} epoch{'s' * (epochs != 1)}"
 
 
 def _title(run: Run, with_seed: bool) -> str:
@@ -269,7 +311,9 @@ def _write_page(file: Path, page: nbformat.NotebookNode) -> None:
 def _facts(run: Run, titles: Mapping[Run, str], places: Mapping[Run, str]) -> str:
     record = run.record()
     start = run.upstream
+    other = run.compared_with
     starts = f"Starts from [{titles[start]}](../{places[start]}.ipynb). " if start else ""
+    starts += f"Compared with [{titles[other]}](../{places[other]}.ipynb). " if other else ""
     return (
         f"{starts}{_duration(record['wall_time_s'])} of work on {record['device']}, "
         f"{_memory(record['peak_memory_bytes'])} at its peak, finished {record['finished'][:10]}; "
@@ -307,6 +351,17 @@ def _records_page(
         f"| {record['device']} × {record['threads']} | `{record['identity']['code'][:8]}` |"
         for run, record in records.items()
     ]
+    if others := list(results.published_beside(study)):
+        facts = results.published_facts(others).reset_index().astype(str)
+        lines[6:6] = [
+            "",
+            "The chapters about other studies are made of rows that come with the book:",
+            "",
+            f"| {' | '.join(facts.columns)} |",
+            "| --- " * len(facts.columns) + "|",
+            *(f"| {' | '.join(line)} |" for line in facts.itertuples(index=False)),
+            "",
+        ]
     lines += [
         "",
         "*Work* is the wall time of training and evaluation, of the last try where there were "
@@ -345,7 +400,12 @@ def _memory(size_bytes: float) -> str:
 
 def _render(source: Path, output: Path, log: Path) -> None:
     """Run Jupyter Book, with warnings as errors."""
-    command = "from jupyter_book.cli.main import main; main()"
+    # Its command line has no option for pages side by side.
+    command = (
+        "import functools, jupyter_book.sphinx as s; "
+        f"s.build_sphinx = functools.partial(s.build_sphinx, jobs={os.cpu_count() or 1}); "
+        "from jupyter_book.cli.main import main; main()"
+    )
     options = ["build", str(source), "--path-output", str(output), "-W", "--keep-going"]
     done = subprocess.run(
         [sys.executable, "-c", command, *options],

@@ -1,14 +1,13 @@
-"""The paper's claims, each with its test.
+"""What a run can say of the paper's claims alone; a study's verdicts are those of `ledger`.
 
 A claim that does not hold is a result, not a mistake: a test gives a verdict and raises nothing.
-Tests of one run read its rows; tests of a study read its summary (`results.summary`).
 """
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -17,9 +16,6 @@ from bertprune.rows import Rows, final
 
 NO_EFFECT = 0.01
 """A difference in accuracy up to this, one point, counts as none."""
-
-LEAST_SEEDS = 3
-"""With fewer seeds a study's claims get no verdict."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +33,6 @@ class Verdict:
     def _repr_html_(self) -> str:
         claim, evidence = html.escape(self.claim), html.escape(self.evidence)
         return f"<p><strong>{claim}: {self.word}.</strong><br>{evidence}</p>"
-
-
-class Verdicts(tuple[Verdict, ...]):
-    """Several, shown below each other."""
-
-    __slots__ = ()
-
-    def _repr_html_(self) -> str:
-        return "".join(verdict._repr_html_() for verdict in self)
-
-
-# Tests of one run.
 
 
 def learns(rows: Rows, vocabulary_size: int) -> Verdict:
@@ -139,94 +123,6 @@ def keeps_accuracy(before: Rows, rows: Rows) -> Verdict:
         )
         + ".",
     )
-
-
-# Tests of a study.
-
-
-def of_study(summary: pd.DataFrame) -> Verdicts:
-    """The paper's claims about accuracy against sparsity, tested on a study's summary.
-
-    Means over seeds are compared, over all tasks and all sparsities that a claim speaks of.
-    """
-    return Verdicts(
-        [
-            _compare(
-                summary,
-                "Up to 40 % of the weights can go without effect on transfer",
-                "prune_pretrain",
-                None,
-                lambda sparsity: 0.0 < sparsity <= 0.4,
-                lambda differences: bool(differences.min() >= -NO_EFFECT),
-            ),
-            _compare(
-                summary,
-                "From 40 to 60 % deleting information explains the whole loss: "
-                "taking the masks off does not help",
-                "information_deletion",
-                "prune_pretrain",
-                lambda sparsity: 0.4 <= sparsity <= 0.6,
-                lambda differences: bool(differences.mean() <= NO_EFFECT),
-            ),
-            _compare(
-                summary,
-                "From 70 % on taking the masks off gives part of the accuracy back",
-                "information_deletion",
-                "prune_pretrain",
-                lambda sparsity: 0.7 <= sparsity < 1.0,
-                lambda differences: bool(differences.mean() > 0),
-            ),
-            _compare(
-                summary,
-                "Pruning after fine-tuning is no better than pruning while pre-training",
-                "prune_after_finetune",
-                "prune_pretrain",
-                lambda sparsity: 0.0 < sparsity < 1.0,
-                lambda differences: bool(differences.mean() <= NO_EFFECT),
-            ),
-            _compare(
-                summary,
-                "Pruning at random is worse at every sparsity",
-                "random_pruning",
-                "prune_pretrain",
-                lambda sparsity: 0.0 < sparsity < 1.0,
-                lambda differences: bool((differences.groupby("sparsity").mean() < 0).all()),
-            ),
-        ]
-    )
-
-
-def _compare(
-    summary: pd.DataFrame,
-    claim: str,
-    arm: str,
-    other: str | None,
-    is_meant: Callable[[float], bool],
-    test: Callable[[pd.Series], bool],
-) -> Verdict:
-    """Test the differences in accuracy, `arm` − `other` (None: the dense model), at those
-    sparsities that are meant."""
-    single = summary[(summary.task != "average") & summary.sparsity.map(is_meant)]
-    accuracy = single.set_index(["arm", "sparsity", "task"])
-    if arm not in single.arm.array or (other is not None and other not in single.arm.array):
-        return Verdict(claim, None, "The study has no runs at these sparsities.")
-    one = accuracy.loc[arm]
-    differences = one.difference if other is None else one.accuracy - accuracy.loc[other].accuracy
-    differences = differences.dropna()
-    if differences.empty:
-        return Verdict(claim, None, "The study has no runs to compare with.")
-    if (differences == 0).all():
-        return Verdict(claim, None, "No difference anywhere: these models have learned nothing.")
-    seeds = int(single[single.arm == arm].seeds.min())
-    evidence = (
-        f"Difference in accuracy, {100 * differences.mean():+.1f} points on average, from "
-        f"{100 * differences.min():+.1f} to {100 * differences.max():+.1f} over "
-        f"{len(differences)} points (task × sparsity) with {seeds} seed{'s' * (seeds > 1)} each."
-    )
-    if seeds < LEAST_SEEDS:
-        few = f" A verdict takes {LEAST_SEEDS} seeds: fewer do not tell a difference from chance."
-        return Verdict(claim, None, evidence + few)
-    return Verdict(claim, test(differences), evidence)
 
 
 def _value(rows: Rows, metric: str, split: str = "dev") -> float:

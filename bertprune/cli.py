@@ -1,4 +1,4 @@
-"""The command line: `bertprune run | train | sweep | status | results | book`."""
+"""The command line: `bertprune run | train | sweep | status | results | ledger | book`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         type=int,
         default=None,
-        help="notebooks side by side (default: one for each core, one on a GPU)",
+        help="notebooks side by side (default: one more than there are cores, one on a GPU)",
     )
     sweep.add_argument("--dry-run", action="store_true", help="list the runs, and do nothing")
 
@@ -75,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     results.add_argument(
         "--publish", action="store_true", help="write the final rows to book/published"
     )
+
+    ledger = command("ledger", _ledger, "Test the paper's claims on the results of a study.")
+    _add_study(ledger)
+    ledger.add_argument(
+        "--of-paper", action="store_true", help="test them on the paper's own numbers instead"
+    )
+    ledger.add_argument("--csv", metavar="FILE", help="write the ledger to FILE")
 
     book = command("book", _book, "Build the book from the executed notebooks of a study.")
     _add_study(book)
@@ -180,10 +187,11 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _default_workers() -> int:
-    """One for each core, but one alone on a GPU, whose memory they would share."""
+    """One more than there are cores, since a notebook that starts or ends leaves its core idle, but
+    one alone on a GPU, whose memory they would share."""
     import torch
 
-    return 1 if torch.cuda.is_available() else os.cpu_count() or 1
+    return 1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1
 
 
 def _inputs(run: Run) -> tuple[object, ...]:
@@ -229,6 +237,24 @@ def _results(options: argparse.Namespace) -> int:
         print(f"{len(found)} rows in {file}")
     else:
         print(tables.summary_text(results.summary(found)))
+    return 0
+
+
+def _ledger(options: argparse.Namespace) -> int:
+    from bertprune import ledger, paper, results
+
+    if options.of_paper:
+        found = paper.rows()
+    else:
+        found = results.rows_of(studies.load(options.study, options.changes))
+    entries = ledger.ledger(found)
+    if options.csv:
+        file = Path(options.csv)
+        with full_disk_is_user_error(file):
+            ledger.table(entries).to_csv(file, index=False)
+        print(f"{len(entries)} claims in {file}")
+    else:
+        print(ledger.text(entries))
     return 0
 
 

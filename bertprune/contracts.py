@@ -88,6 +88,10 @@ class BurnIn(Contract):
         """The parameters of the run whose model this one starts from."""
         return None
 
+    def compared_with(self) -> BurnIn | None:
+        """The parameters of the run whose model this one's is compared with."""
+        return None
+
     def canonical(self) -> Self:
         """The same work with parameters that do not matter set to their defaults."""
         idle = ["layers", "hidden_size", "heads", "dropout"] if self.model else []
@@ -166,6 +170,10 @@ class PrunePretrain(BurnIn):
     def upstream(self) -> BurnIn | None:
         return _part(self, BurnIn)
 
+    def compared_with(self) -> BurnIn | None:
+        # The dense model that has trained as long.
+        return self.replace(sparsity=0.0) if self.sparsity > 0 else None
+
     def canonical(self) -> Self:
         # Without pruning there is no method and no ramp: the dense model is one and the same.
         same = super().canonical()
@@ -198,13 +206,16 @@ class Finetune(PrunePretrain):
     task_data: str = _parameter(
         "lab", "Hub data set in GLUE's layout, a folder with a folder for each task, or lab"
     )
-    epochs: int = _parameter(3, "passes over the training set", low=1)
+    epochs: int = _parameter(3, "passes over the training set", low=0)
     learning_rates: tuple[float, ...] = _parameter((1e-3,), "learning rates to try", above=0.0)
     batch_size: int = _parameter(32, "examples a fine-tuning step", low=1)
     warmup_steps: int = _parameter(10, "steps until the peak learning rate", low=0)
 
     def upstream(self) -> BurnIn | None:
         return _part(self, PrunePretrain)
+
+    def compared_with(self) -> BurnIn | None:
+        return None
 
     def check(self) -> None:
         super().check()
@@ -244,12 +255,12 @@ class PruneAfterFinetune(Finetune):
     def arm(self) -> str:
         return "prune_after_finetune"
 
-    def canonical(self) -> Self:
-        # One shot has no ramp.
-        return super().canonical()._without("pruning_frequency_steps").replace(ramp_steps=0)
-
     def upstream(self) -> BurnIn | None:
         return _part(self, Finetune).replace(sparsity=0.0)
+
+    def compared_with(self) -> BurnIn | None:
+        # The masks of the model pruned to the same sparsity while it was pre-trained.
+        return _part(self, PrunePretrain) if self.sparsity > 0 else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,6 +283,34 @@ class Results(View):
     """The rows of a study, gathered into tables and figures."""
 
     notebook: ClassVar[str] = "results"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Information(View):
+    """Whether what pruning takes is information, or room."""
+
+    notebook: ClassVar[str] = "information"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing(View):
+    """Whether it matters when a model is pruned, and how long it knew the task before."""
+
+    notebook: ClassVar[str] = "timing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights(View):
+    """What the weights look like, which of them go, and how far fine-tuning moves them."""
+
+    notebook: ClassVar[str] = "weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger(View):
+    """The paper's claims and numbers, each beside the study's."""
+
+    notebook: ClassVar[str] = "ledger"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,7 +348,8 @@ CONTRACTS: dict[str, type[BurnIn]] = {
 
 
 VIEWS: dict[str, type[View]] = {
-    view.notebook: view for view in (Results, Bits, LabLanguage, LabChecks)
+    view.notebook: view
+    for view in (Results, Information, Timing, Weights, Ledger, Bits, LabLanguage, LabChecks)
 }
 
 NOTEBOOKS: dict[str, type[Contract]] = {**CONTRACTS, **VIEWS}

@@ -28,13 +28,15 @@ def begin(notebook: str, namespace: Mapping[str, Any]) -> Run:
     """
     run = Run.of(contracts.parse_namespace(contracts.contract_of_run(notebook), namespace))
     # Those that this one starts are kernels of other runs.
-    expected = os.environ.pop(EXPECTED_RUN, run.id)
-    if expected != run.id:
-        raise UserError(
-            f"code or data have changed while {expected} waited for its turn, which makes it "
-            f"{run.id}: give the same command again"
-        )
-    run.check_inputs()
+    if expected := os.environ.pop(EXPECTED_RUN, ""):
+        if expected != run.id:
+            raise UserError(
+                f"code or data have changed while {expected} waited for its turn, which makes it "
+                f"{run.id}: give the same command again"
+            )
+    else:
+        # A command has checked them already, for all its runs at once.
+        run.check_inputs()
     missing = [upstream for upstream in lineage(run) if not upstream.is_done()]
     if missing:
         print(f"This run starts from {len(missing)} that must be executed first.")
@@ -80,11 +82,11 @@ def execute(
     return run.id
 
 
-def execute_view(parameters: View, *, forked: bool = False) -> Path:
+def execute_view(parameters: View, *, threads: int | None = None, forked: bool = False) -> Path:
     """Execute the notebook of a view; gives the executed one, which appears whole or not at all.
 
     Raises UserError for an unknown study, or one that has no such view, before a kernel starts,
-    and if the notebook fails. `forked` as for `execute`.
+    and if the notebook fails. `threads` and `forked` as for `execute`.
     """
     study = studies.load(parameters.study, parameters.changes)
     if parameters.needs_language:
@@ -95,7 +97,9 @@ def execute_view(parameters: View, *, forked: bool = False) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOG_FILE).open("w") as log:
             name = f"{parameters.notebook} of {study.name}"
-            _execute_notebook(parameters, unfinished, name, _Both(log, None), forked=forked)
+            _execute_notebook(
+                parameters, unfinished, name, _Both(log, None), threads=threads, forked=forked
+            )
         tidy(unfinished)
         unfinished.replace(folder / NOTEBOOK_FILE)
     return folder / NOTEBOOK_FILE

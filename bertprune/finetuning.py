@@ -15,6 +15,9 @@ from torch.nn import functional
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
 from bertprune import models, rows, training
+from bertprune.analysis import masks
+from bertprune.analysis.entries import entry
+from bertprune.analysis.movement import Movement
 from bertprune.contracts import Finetune, InformationDeletion, PruneAfterFinetune
 from bertprune.data.tasks import (
     ClassificationBatch,
@@ -26,6 +29,7 @@ from bertprune.data.tasks import (
 )
 from bertprune.data.tokenizer import load_tokenizer, tokenizer_key
 from bertprune.pruning.masks import Criterion
+from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 
@@ -102,9 +106,8 @@ def finetune(parameters: Finetune, upstream: Path, folder: Path) -> rows.Rows:
     """Fine-tune the model in `upstream` on each task at each learning rate, its masks held.
 
     The dense model's fine-tuned ones are kept in `folder`/model: pruning after fine-tuning starts
-    from them.
+    from them. How far their weights move is in the rows.
     """
-
     criterion = Criterion(parameters.method, parameters.scope, parameters.seed)
 
     def held(model: BertForSequenceClassification) -> Pruner:
@@ -119,6 +122,7 @@ def finetune(parameters: Finetune, upstream: Path, folder: Path) -> rows.Rows:
         epochs=parameters.epochs,
         make_pruner=held,
         keep=folder / "model" if parameters.sparsity == 0 else None,
+        with_movement=parameters.arm == "prune_pretrain" and parameters.sparsity == 0,
     )
 
 
@@ -139,10 +143,16 @@ def information_deletion(
     )
 
 
-def prune_after_finetune(parameters: PruneAfterFinetune, upstream: Path, folder: Path) -> rows.Rows:
+def prune_after_finetune(
+    parameters: PruneAfterFinetune,
+    upstream: Path,
+    folder: Path,
+    compared_with: Path | None = None,
+) -> rows.Rows:
     """Prune the fine-tuned dense models in `upstream` in one shot, then fine-tune on.
 
-    Epochs are counted from the start of recovery.
+    Epochs are counted from the start of recovery. The rows have how much the masks differ from
+    those of the model in `compared_with`.
     """
     criterion = Criterion(parameters.method, parameters.scope, parameters.seed)
 
@@ -155,6 +165,7 @@ def prune_after_finetune(parameters: PruneAfterFinetune, upstream: Path, folder:
         start=lambda name: upstream / name,
         epochs=parameters.recovery_epochs,
         make_pruner=one_shot,
+        compared_with=compared_with,
     )
 
 
@@ -166,6 +177,8 @@ def _each(
     epochs: int,
     make_pruner: MakePruner,
     keep: Path | None = None,
+    with_movement: bool = False,
+    compared_with: Path | None = None,
 ) -> rows.Rows:
     """Rows of all tasks and learning rates; those that are finished are not repeated.
 
@@ -188,6 +201,8 @@ def _each(
                     make_pruner=make_pruner,
                     folder=folder / name,
                     keep=keep / name if keep else None,
+                    with_movement=with_movement,
+                    compared_with=compared_with,
                 )
                 if training.is_main_process():
                     rows.write(found, file)
@@ -207,9 +222,15 @@ def _finetune(
     make_pruner: MakePruner,
     folder: Path,
     keep: Path | None = None,
+    with_movement: bool = False,
+    compared_with: Path | None = None,
 ) -> rows.Rows:
     """Train the model in `start` on task `name` for `epochs`; dev metrics after each epoch, the
-    loss over the whole training set after the last. The model goes to `keep`."""
+    loss over the whole training set after the last. The model goes to `keep`.
+
+    `with_movement`: how far the weights have moved after each epoch. `compared_with`: the folder of
+    a model, how much whose masks differ from this one's.
+    """
     accelerator = training.accelerator(parameters.precision)
     tokenizer = load_tokenizer(str(start))
     splits = _splits(
@@ -223,6 +244,7 @@ def _finetune(
     model = models.load_classifier(str(start), labels=len(task.labels), seed=parameters.seed)
     model.to(accelerator.device)
     pruner = make_pruner(model)
+    movement = Movement(_moving(model)) if with_movement else None
     batches = -(-len(train) // parameters.batch_size)
 
     @lru_cache(maxsize=1)
@@ -237,11 +259,14 @@ def _finetune(
         found = [("dev", evaluate(model, dev, task, accelerator))]
         if epoch == epochs:
             found.append(("train", evaluate(model, train, task, accelerator)))
-        return [
-            {"step": step, "epoch": epoch, "split": split, "metric": metric, "value": value}
+        entries = [
+            entry(split, metric, value)
             for split, metrics in found
             for metric, value in metrics.items()
         ]
+        if movement is not None:
+            entries += movement.entries(_moving(model), by_position=epoch == epochs)
+        return [{"step": step, "epoch": epoch, **one} for one in entries]
 
     trained = training.train(
         ClassificationLoss(model, accelerator.num_processes),
@@ -266,6 +291,10 @@ def _finetune(
         history = measured(0)
     if pruner is not None:
         pruner.check(parameters.sparsity)
+        if compared_with is not None:
+            found = masks.difference(pruner.masks, models.load_masks(compared_with, model))
+            steps = epochs * batches
+            history = history + [{"step": steps, "epoch": epochs, **one} for one in found]
         if keep is not None and accelerator.is_main_process:
             models.save_pretrained(model, tokenizer, pruner.masks, keep)
     return rows.of_history(
@@ -276,6 +305,13 @@ def _finetune(
         learning_rate=learning_rate,
         seed=parameters.seed,
     )
+
+
+def _moving(model: BertForSequenceClassification) -> dict[str, Tensor]:
+    """The matrices whose movement is measured: as in the paper, all prunable ones but the word
+    embeddings."""
+    matrices = prunable_matrices(model)
+    return {name: weight for name, weight in matrices.items() if name != WORD_EMBEDDINGS}
 
 
 def _logits(model: BertForSequenceClassification, batch: ClassificationBatch) -> Tensor:

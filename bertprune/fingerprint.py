@@ -82,15 +82,17 @@ def _imported(tree: ast.AST) -> set[str]:
 def _canonical(node: Any) -> str:
     """`node` of a syntax tree as text, the same in every version of Python; no docstrings."""
     if isinstance(node, list):
-        return "[" + ",".join(_canonical(one) for one in node) + "]"
+        return "[" + ",".join([_canonical(one) for one in node]) + "]"
     if not isinstance(node, ast.AST):
         return repr(node)
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         node.body = [one for one in node.body if not _is_docstring(one)]
+    values = node.__dict__
     parts = [
-        f"{name}={_canonical(value)}"
-        for name, value in ast.iter_fields(node)
-        if value is not None and value != []
+        f"{name}={_canonical(values[name])}"
+        for name in node._fields
+        # Whether a name is read or set shows in its place.
+        if name != "ctx" and values.get(name) not in (None, [])
     ]
     return f"{type(node).__name__}({','.join(parts)})"
 

@@ -34,6 +34,7 @@ _IMPORTED_ONCE = (
     "matplotlib.backends.backend_svg",
     "nbformat",
     "pyarrow.parquet",
+    "scipy.stats",
     "seaborn",
     "transformers.models.bert.modeling_bert",
     "transformers.models.bert.tokenization_bert",
@@ -172,6 +173,7 @@ def serve() -> None:
         # A kernel that needs what is not there says so better.
         with suppress(ImportError):
             import_module(module)
+    _read_conversions()
     # None of it is ever garbage, and to look through it would copy the memory that all share.
     gc.freeze()
     # Nobody asks how a kernel ended, so the system need not keep it.
@@ -183,6 +185,14 @@ def serve() -> None:
         else:
             _be_kernel(nursery, **json.loads(line))
     os._exit(0)
+
+
+def _read_conversions() -> None:
+    """Have transformers build its table of renamed weights, half a second, before the forks."""
+    with suppress(ImportError):
+        from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+        get_checkpoint_conversion_mapping("bert")
 
 
 def _be_kernel(

@@ -20,7 +20,15 @@ _log = logging.getLogger(__name__)
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx; `html_math_renderer: mathml` chooses the renderer."""
     app.add_html_math_renderer("mathml", (_visit_inline, None), (_visit_block, None))
+    app.connect("env-before-read-docs", _allow_pages_side_by_side)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _allow_pages_side_by_side(app: Sphinx, *_: Any) -> None:
+    """Jupyter Book brings an extension that does not say whether pages may be read side by side.
+    It numbers the sections of numbered contents, which this book has none of."""
+    if numbering := app.extensions.get("sphinx_multitoc_numbering"):
+        numbering.parallel_read_safe = True
 
 
 def mathml(latex: str, *, block: bool) -> str:

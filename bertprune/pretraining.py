@@ -12,13 +12,16 @@ from torch.nn import functional
 from transformers import BertForPreTraining, PreTrainedTokenizerFast
 
 from bertprune import models, paths, rows, training
+from bertprune.analysis import embeddings, features, heads, weights
+from bertprune.analysis.entries import Entry, entry
 from bertprune.contracts import BurnIn, PrunePretrain
 from bertprune.data.corpus import Corpus, prepare_corpus, split_documents
 from bertprune.data.examples import PretrainingBatch, PretrainingExamples, dev_batches
 from bertprune.data.tokenizer import load_tokenizer, wordpiece
 from bertprune.lab.language import SOURCE, language, language_of
 from bertprune.lab.probe import probe
-from bertprune.pruning.masks import Criterion
+from bertprune.pruning.masks import Criterion, Masks
+from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 
@@ -128,11 +131,15 @@ def burn_in(parameters: BurnIn, upstream: Path | None, folder: Path) -> rows.Row
     )
 
 
-def prune_pretrain(parameters: PrunePretrain, upstream: Path, folder: Path) -> rows.Rows:
+def prune_pretrain(
+    parameters: PrunePretrain, upstream: Path, folder: Path, compared_with: Path | None = None
+) -> rows.Rows:
     """Prune while pre-training goes on (the paper, section 3): a cubic ramp, then recovery.
 
     `upstream` is the burnt-in model's folder. The pruned model and its masks go to
-    `folder`/model, its dev losses into the rows.
+    `folder`/model, its dev losses into the rows, and what became of heads, embeddings and features,
+    these against the dense model in `compared_with`. Of the dense model itself the rows have how
+    its weights are distributed.
     """
     accelerator = training.accelerator(parameters.precision)
     model = models.load_pretraining_model(str(upstream), seed=parameters.seed)
@@ -155,6 +162,7 @@ def prune_pretrain(parameters: PrunePretrain, upstream: Path, folder: Path) -> r
         ),
         criterion=Criterion(parameters.method, parameters.scope, parameters.seed),
         folder=folder,
+        compared_with=compared_with,
     )
 
 
@@ -184,6 +192,7 @@ def _pretrain(
     schedule: Schedule,
     criterion: Criterion,
     folder: Path,
+    compared_with: Path | None = None,
 ) -> rows.Rows:
     corpus, dev = prepare(parameters, tokenizer)
     train_documents, _ = split_documents(corpus, parameters.dev_share)
@@ -223,7 +232,15 @@ def _pretrain(
         pruner.before_step(0)
         history = evaluated(0)
     pruner.check(schedule.final)
-    history = history + _probed(model, tokenizer, parameters, optimization.steps)
+    found = _probed(model, tokenizer, parameters)
+    if parameters.arm == "prune_pretrain" and schedule.final == 0:
+        found += _of_weights(model)
+    if compared_with is not None:
+        dense = models.load_pretraining_model(str(compared_with), seed=0).to(accelerator.device)
+        found += features.similarity(model, dense, dev)
+        found += heads.pruned_shares(pruner.masks, heads=model.config.num_attention_heads)
+        found += _of_embeddings(pruner.masks, tokenizer)
+    history = history + [{"step": optimization.steps, **entry} for entry in found]
     if accelerator.is_main_process:
         models.save_pretrained(model, tokenizer, pruner.masks, folder / "model")
     return rows.of_pretraining(
@@ -236,17 +253,31 @@ def _pretrain(
 
 
 def _probed(
-    model: BertForPreTraining,
-    tokenizer: PreTrainedTokenizerFast,
-    parameters: BurnIn,
-    step: int,
-) -> training.History:
+    model: BertForPreTraining, tokenizer: PreTrainedTokenizerFast, parameters: BurnIn
+) -> list[Entry]:
     """What the model recalls of the language it was trained on, where that is a lab language."""
     seed = language_of(parameters.text)
     found = probe(model, tokenizer, language(seed)) if seed is not None else {}
+    return [entry("probe", name, value) for name, value in found.items()]
+
+
+def _of_weights(model: BertForPreTraining) -> list[Entry]:
+    """How the weights of a dense model are distributed, and what they weigh."""
+    matrices = prunable_matrices(model)
     return [
-        {"step": step, "split": "probe", "metric": name, "value": value}
-        for name, value in found.items()
+        *weights.statistics(matrices),
+        *weights.histograms(matrices),
+        *weights.memory(model),
+        *embeddings.magnitudes(matrices[WORD_EMBEDDINGS]),
+    ]
+
+
+def _of_embeddings(masks: Masks, tokenizer: PreTrainedTokenizerFast) -> list[Entry]:
+    """Which of the word embeddings are pruned."""
+    mask = masks[WORD_EMBEDDINGS]
+    return [
+        *embeddings.pruned_by_dimension(mask),
+        *embeddings.pruned_by_subword_length(mask, tokenizer),
     ]
 
 

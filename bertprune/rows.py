@@ -1,10 +1,12 @@
 """Tidy rows: what every run leaves, before anything is a table or a plot.
 
-One row for each arm, task, sparsity, learning rate, seed, epoch or step, split and metric.
+One row for each arm, task, sparsity, learning rate, seed, epoch or step, split, metric, part of the
+model, and position.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,8 +30,14 @@ COLUMNS = {
     "step": "int64",
     "split": "str",
     "metric": "str",
+    "part": "str",
+    "position": "float64",
     "value": "float64",
 }
+"""Columns and their kinds. `split` says what was measured on: train, dev, probe, or what of the
+model was looked at: weights, masks, heads, embeddings, features. `part` is the matrix, layer or
+head that the value is of, empty for the whole; `position` a place along an axis inside it, or NaN.
+"""
 
 
 def of_history(
@@ -41,7 +49,8 @@ def of_history(
     learning_rate: float,
     seed: int,
 ) -> Rows:
-    """Rows of a training's history; an entry without an epoch has epoch 0."""
+    """Rows of a training's history; an entry without an epoch has epoch 0, without a part it is of
+    the whole, and without a position of no place in particular."""
     fixed = {
         "arm": arm,
         "task": task,
@@ -49,6 +58,8 @@ def of_history(
         "learning_rate": learning_rate,
         "seed": seed,
         "epoch": 0,
+        "part": "",
+        "position": math.nan,
     }
     frame = pd.DataFrame([fixed | dict(entry) for entry in history], columns=list(COLUMNS))
     return frame.astype(COLUMNS)
@@ -91,11 +102,14 @@ def read(file: Path) -> Rows:
     """The rows that `write` wrote, to the last bit."""
     exact = [name for name, kind in COLUMNS.items() if kind == "float64"]
     other = {name: kind for name, kind in COLUMNS.items() if name not in exact}
-    return pd.read_csv(file, dtype=other, converters=dict.fromkeys(exact, float))
+    return pd.read_csv(
+        file, dtype=other, converters=dict.fromkeys(exact, float), keep_default_na=False
+    )
 
 
 def final(rows: Rows) -> Rows:
     """The rows of the last epoch or step of each curve."""
-    curve = ["arm", "task", "sparsity", "learning_rate", "seed", "split", "metric"]
-    ordered = rows.sort_values(["epoch", "step"], kind="stable")
-    return ordered.groupby(curve, as_index=False, sort=False).tail(1).sort_index()
+    time = ["epoch", "step"]
+    curve = [name for name in COLUMNS if name not in (*time, "value")]
+    ordered = rows.sort_values(time, kind="stable")
+    return ordered.groupby(curve, as_index=False, sort=False, dropna=False).tail(1).sort_index()

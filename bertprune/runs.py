@@ -19,7 +19,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -79,8 +79,14 @@ class Run:
         return Run.of(parameters) if parameters else None
 
     @cached_property
+    def compared_with(self) -> Run | None:
+        """The run whose model that of this one is compared with."""
+        parameters = self.parameters.compared_with()
+        return Run.of(parameters) if parameters else None
+
+    @cached_property
     def identity(self) -> dict[str, Any]:
-        """What determines the result: parameters, code, data, upstream run."""
+        """What determines the result: parameters, code, data, and the runs that it needs."""
         # Here and below: what takes seconds to import is imported where it is needed.
         from bertprune.data.documents import text_key
 
@@ -104,6 +110,7 @@ class Run:
             "data": data,
             "code": code_key(p.work.split(":")[0]),
             "upstream": self.upstream.id if self.upstream else None,
+            "compared_with": self.compared_with.id if self.compared_with else None,
         }
 
     @cached_property
@@ -178,7 +185,7 @@ class Run:
         """Do the run's work, or take up what is there already, and give its rows.
 
         What is finished lies in the run's folder, what was interrupted goes on in the partial
-        one. The upstream run must be done: see `begin`.
+        one. The runs that it needs must be done: see `begin`.
         """
         if self.is_done():
             return read_rows(self.folder / ROWS_FILE)
@@ -203,8 +210,10 @@ class Run:
         tries = _count_try(folder / TRIES_FILE) if is_main else 0
         started = time.monotonic()
         upstream = self.upstream.model_folder if self.upstream else None
+        other = self.compared_with
+        compared = {"compared_with": other.model_folder} if other else {}
         found: Rows = getattr(importlib.import_module(module), function)(
-            self.parameters, upstream, folder
+            self.parameters, upstream, folder, **compared
         )
         if is_main:
             facts = _facts(time.monotonic() - started) | {"tries": tries}
@@ -340,8 +349,26 @@ def _key_of(kind: str, named: str) -> str:
 
 
 def lineage(run: Run) -> list[Run]:
-    """The upstream runs of `run`, the first one to do first."""
-    return [*lineage(run.upstream), run.upstream] if run.upstream else []
+    """The runs that `run` needs, each after those that it needs itself."""
+    found: dict[Run, None] = {}
+    for needed in (run.upstream, run.compared_with):
+        if needed:
+            found |= dict.fromkeys([*lineage(needed), needed])
+    return list(found)
+
+
+def done() -> list[Run]:
+    """All runs whose result is there and is what the present code would give."""
+    found = []
+    for file in sorted(paths.runs_folder().glob(f"*/*/{RECORD_FILE}")):
+        # A record that cannot be read, or of parameters that are no longer, is of no run of today.
+        with suppress(OSError, ValueError, KeyError, UserError):
+            record = _read_json(file)
+            contract = contracts.contract_of_run(record["notebook"])
+            run = Run.of(contracts.parse(contract, record["parameters"]))
+            if run.folder == file.parent and run.is_done():
+                found.append(run)
+    return found
 
 
 def _facts(wall_time_s: float) -> dict[str, Any]:

@@ -9,9 +9,11 @@ grid:                    # every combination is a run of each arm
   sparsity: [0.0, 0.5]
   task: [sst2, cola]
   seed: [0]
-arms:                    # any of ARMS, each with parameters of its own
+arms:                    # any of ARMS, each with parameters of its own, and a grid where it differs
   prune_pretrain: {}
   information_deletion: {epochs: 13}
+  epochs_before_pruning: {grid: {sparsity: [0.5], epochs: [0, 1, 3, 6]}}
+beside: [...]            # published studies whose chapters its book has too
 exceptions:              # parameters at some points of the grid; of several the last one counts
   - {arm: information_deletion, sparsity: [0.7, 0.8, 0.9], set: {epochs: 15}}
 """
@@ -30,7 +32,7 @@ from typing import Any
 
 import yaml
 
-from bertprune import contracts, paths
+from bertprune import contracts, paths, runs
 from bertprune.contracts import BurnIn, Finetune, InformationDeletion, PruneAfterFinetune, View
 from bertprune.errors import UserError, did_you_mean
 from bertprune.lab.language import Language, language, language_of
@@ -44,6 +46,8 @@ ARMS: dict[str, tuple[type[Finetune], dict[str, Any]]] = {
     "information_deletion": (InformationDeletion, {}),
     "prune_after_finetune": (PruneAfterFinetune, {}),
     "random_pruning": (Finetune, {"method": "random"}),
+    # Pruning after fine-tuning again, over how long that was.
+    "epochs_before_pruning": (PruneAfterFinetune, {}),
     # The same shape fine-tuned from random weights: what pre-training is worth.
     "from_scratch": (
         Finetune,
@@ -52,7 +56,7 @@ ARMS: dict[str, tuple[type[Finetune], dict[str, Any]]] = {
 }
 
 # Arms that are about what pruning did: of the dense model there is nothing that they could ask.
-_PRUNED_ONLY = ("information_deletion", "prune_after_finetune")
+_PRUNED_ONLY = ("information_deletion", "prune_after_finetune", "epochs_before_pruning")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Study:
     grid: Mapping[str, list[Any]] = field(default_factory=dict)
     arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     exceptions: tuple[Mapping[str, Any], ...] = ()
+    beside: tuple[str, ...] = ()
     given_as: str = ""
     """What the study was loaded as: its name, or the path of its file."""
     changes: tuple[str, ...] = ()
@@ -77,28 +82,55 @@ class Study:
         settings = [word for change in self.changes for word in ("--set", change)]
         return shlex.join(["bertprune", name, self.given_as or self.name, *settings])
 
+    def view_command(self, notebook: str) -> str:
+        """The command that executes a page about this study, as its user would type it."""
+        named = ["--study", self.given_as or self.name]
+        changes = ["-p", "changes", f"[{', '.join(map(repr, self.changes))}]"]
+        return shlex.join(["bertprune", "run", notebook, *named, *(changes * bool(self.changes))])
+
     def _repr_html_(self) -> str:
         said = f"{self.title}. {self.description} {self.caution}".rstrip()
         return f"<p><b>Study {html.escape(self.name)}</b>: {html.escape(said)}</p>"
 
     def plan(self) -> list[Run]:
-        """All runs of the study, each after its upstream run, none twice.
+        """All runs of the study, each after those that it needs, none twice.
 
         Raises UserError for parameters that the contracts refuse.
         """
-        runs: dict[Run, None] = {}
-        for arm in self.arms:
-            for point in self._points():
-                if arm in _PRUNED_ONLY and point.get("sparsity") == 0:
-                    continue
-                run = self.run(arm, point)
-                runs |= dict.fromkeys([*lineage(run), run])
-        # Level by level, so that what others wait for is done first.
-        return sorted(runs, key=lambda run: len(lineage(run)))
+        needed = dict.fromkeys(run for arm in self.arms for run in self.needed_for(arm))
+        # What others wait for is done first.
+        order = list(contracts.CONTRACTS)
+        return sorted(needed, key=lambda run: (order.index(run.notebook), len(lineage(run))))
+
+    def runs_of(self, arm: str) -> list[Run]:
+        """The runs of `arm`, without those that they need; none if the study has no such arm."""
+        if arm not in self.arms:
+            return []
+        points = self._points(arm)
+        if arm in _PRUNED_ONLY:
+            points = (point for point in points if point.get("sparsity") != 0)
+        return [self.run(arm, point) for point in points]
+
+    def needed_for(self, arm: str) -> list[Run]:
+        """The runs of `arm`, each after those that it needs."""
+        return [needed for run in self.runs_of(arm) for needed in [*lineage(run), run]]
+
+    def own_runs(self) -> list[Run]:
+        """Runs that a reader has added: done, at points of an arm that the grid does not have, with
+        what they need."""
+        plan = set(self.plan())
+        found: dict[Run, None] = {}
+        for run in runs.done():
+            point = {key: getattr(run.parameters, key, None) for key in GRID}
+            arms = [arm for arm in self.arms if ARMS[arm][0] is type(run.parameters)]
+            if run not in plan and any(self.run(arm, point) == run for arm in arms):
+                found |= dict.fromkeys([*lineage(run), run])
+        return [run for run in found if run not in plan and run.is_current()]
 
     def typical(self) -> Run:
         """The run that pages describe the study by: of its first arm, at its first point."""
-        return self.run(next(iter(self.arms)), next(self._points(), {}))
+        arm = next(iter(self.arms))
+        return self.run(arm, next(self._points(arm), {}))
 
     def language(self) -> Language:
         """The lab language that the study's text is in. Raises UserError if it is in none."""
@@ -122,7 +154,7 @@ class Study:
         ]
 
     def run(self, arm: str, point: Mapping[str, Any]) -> Run:
-        """The run of `arm` at one `point` of the grid: sparsity, task and seed."""
+        """The run of `arm` at one `point` of its grid: sparsity, task and seed, say."""
         contract, _ = ARMS[arm]
         return Run.of(contracts.parse(contract, _known(contract, self._values(arm, point))))
 
@@ -132,13 +164,14 @@ class Study:
         arms = [arm for arm, (kind, _) in ARMS.items() if kind is contract]
         if given.get("method") == "random" and "random_pruning" in arms:
             arms = ["random_pruning"]
-        point = next(self._points(), {}) | {key: given[key] for key in GRID if key in given}
+        point = next(self._points(""), {}) | {key: given[key] for key in GRID if key in given}
         return {**_known(contract, self._values(arms[0] if arms else "", point)), **given}
 
     def _values(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
         _, fixed = ARMS.get(arm, (None, {}))
         point = {**point, **{key: fixed[key] for key in GRID if key in fixed}}
-        values = {**self.parameters, **self.arms.get(arm, {}), **point}
+        own = {key: value for key, value in self.arms.get(arm, {}).items() if key != "grid"}
+        values = {**self.parameters, **own}
         for exception in self.exceptions:
             if all(
                 _agrees(wanted, {"arm": arm, **point}.get(key))
@@ -146,15 +179,17 @@ class Study:
                 if key != "set"
             ):
                 values |= exception["set"]
+        values |= point
         if arm == "from_scratch":
             # Each seed has random weights of its own.
             fixed = {**fixed, "burn_in_seed": values.get("seed", 0)}
         return values | fixed
 
-    def _points(self) -> Iterator[dict[str, Any]]:
-        names = [name for name in GRID if name in self.grid]
-        for values in itertools.product(*(self.grid[name] for name in names)):
-            yield dict(zip(names, values, strict=True))
+    def _points(self, arm: str) -> Iterator[dict[str, Any]]:
+        """The points of the grid of `arm`, or of the study's for no arm."""
+        grid = {**self.grid, **self.arms.get(arm, {}).get("grid", {})}
+        for values in itertools.product(*grid.values()):
+            yield dict(zip(grid, values, strict=True))
 
 
 def names() -> list[str]:
@@ -178,6 +213,7 @@ def load(name: str, changes: Iterable[str] = ()) -> Study:
         grid=content.get("grid", {}),
         arms={arm: values or {} for arm, values in content.get("arms", {}).items()},
         exceptions=tuple(content.get("exceptions", [])),
+        beside=tuple(content.get("beside", [])),
         given_as=name,
         changes=tuple(changes),
     )
@@ -207,7 +243,8 @@ def _content(name: str, below: tuple[str, ...] = ()) -> tuple[Path, dict[str, An
     for key in content:
         if key not in valid:
             raise UserError(f"{file.name}: unknown key {key!r}: {did_you_mean(str(key), valid)}")
-    for key, kind in {"parameters": dict, "grid": dict, "arms": dict, "exceptions": list}.items():
+    kinds = {"parameters": dict, "grid": dict, "arms": dict, "exceptions": list, "beside": list}
+    for key, kind in kinds.items():
         if not isinstance(content.get(key, kind()), kind):
             wanted = "a mapping" if kind is dict else "a list"
             raise UserError(f"{file.name}: {key} must be {wanted}, got {content[key]!r}")
@@ -260,13 +297,24 @@ def _folder() -> Path:
 
 def _changed(study: Study) -> Study:
     """The study with its changes made."""
-    parameters, grid = dict(study.parameters), dict(study.grid)
+    parameters, grid, arms = dict(study.parameters), dict(study.grid), dict(study.arms)
     for key, value in map(parse_setting, study.changes):
         if key in GRID:
             grid[key] = value if isinstance(value, list) else [value]
+            # Other tasks and seeds are meant for all arms; at which sparsity one is, is its own.
+            if key != "sparsity":
+                arms = {arm: _regridded(values, key, grid[key]) for arm, values in arms.items()}
         else:
             parameters[key] = value
-    return dataclasses.replace(study, parameters=parameters, grid=grid)
+    return dataclasses.replace(study, parameters=parameters, grid=grid, arms=arms)
+
+
+def _regridded(values: Any, key: str, wanted: list[Any]) -> Any:
+    """The values of an arm with `wanted` in its own grid, where that says anything of `key`."""
+    own = values.get("grid") if isinstance(values, dict) else None
+    if not isinstance(own, dict) or key not in own:
+        return values
+    return {**values, "grid": {**own, key: wanted}}
 
 
 def _check(study: Study, where: str) -> None:
@@ -275,14 +323,28 @@ def _check(study: Study, where: str) -> None:
     for arm in study.arms:
         if arm not in ARMS:
             raise UserError(f"{where}: unknown arm {arm!r}: {did_you_mean(arm, ARMS)}")
+    for name in study.beside:
+        if name not in names():
+            raise UserError(f"{where}: beside has {name!r}: {did_you_mean(name, names())}")
     if not study.arms:
         raise UserError(f"{where}: arms is empty: name at least one of {', '.join(ARMS)}")
-    for key, values in study.grid.items():
+    for key in study.grid:
         if key not in GRID:
             raise UserError(f"{where}: grid has no key {key!r}: {did_you_mean(key, GRID)}")
-        if not isinstance(values, list) or not values:
-            raise UserError(f"{where}: grid {key} must be a list of values, got {values!r}")
-    settings = [study.parameters, *study.arms.values()]
+    settings = [study.parameters]
+    grids = [study.grid]
+    for arm, values in study.arms.items():
+        if not isinstance(values, dict):
+            raise UserError(f"{where}: {arm}: parameters must be a mapping, got {values!r}")
+        own = dict(values)
+        grids.append(own.pop("grid", {}))
+        settings += [own, grids[-1]]
+    for grid in grids:
+        if not isinstance(grid, dict):
+            raise UserError(f"{where}: grid must be a mapping, got {grid!r}")
+        for key, values in grid.items():
+            if not isinstance(values, list) or not values:
+                raise UserError(f"{where}: grid {key} must be a list of values, got {values!r}")
     for exception in study.exceptions:
         valid = {"arm", *GRID, "set"}
         if not isinstance(exception, dict) or "set" not in exception or set(exception) - valid:

@@ -70,8 +70,8 @@ def sweep(runs: Sequence[Run], executor: Executor, threads: Mapping[Run, int]) -
                     waiting.remove(run)
                     outcome.failed[run.id] = "not executed: what it starts from failed"
                     shown.update()
-                elif all(upstream.is_done() for upstream in lineage(run)) and not any(
-                    other.id in needs for other in [*waiting, *working.values()]
+                elif not any(other.id in needs for other in [*waiting, *working.values()]) and all(
+                    upstream.is_done() for upstream in lineage(run)
                 ):
                     waiting.remove(run)
                     future = executor.submit(_execute, run.parameters, threads[run])

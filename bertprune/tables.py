@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import html
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +28,45 @@ def percent(share: float) -> str:
     return f"{100 * share:.4g}\N{NO-BREAK SPACE}%"
 
 
+@dataclass(frozen=True)
+class Download:
+    """A table to take along, as CSV, from a link inside the page itself."""
+
+    name: str
+    """What the file is called, less the ending."""
+    words: str
+    table: pd.DataFrame = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        csv = base64.b64encode(self.table.to_csv(index=False).encode()).decode()
+        return (
+            f'<p><a download="{html.escape(self.name)}.csv" href="data:text/csv;base64,{csv}">'
+            f"{html.escape(self.words)}</a> (CSV, {len(self.table):,} lines)</p>"
+        )
+
+
+def beside(table1: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """The paper's table 1 beside a study's numbers, as a page shows it: `paper | here`, a dash for
+    what is missing. `table1` as `ledger.numbers` has it; `quantity` is one of its quantities, or
+    "drop", what accuracy loses against the dense model, in points."""
+    is_drop = quantity == "drop"
+    of = table1[table1.quantity == ("accuracy" if is_drop else quantity)]
+    theirs, ours = ("paper_drop", "our_drop") if is_drop else ("paper", "ours")
+    show = "{:.2f}" if "loss" in quantity else "{:.1f}"
+    scale = 1 if "loss" in quantity else 100
+    cells = [
+        " | ".join("–" if pd.isna(value) else show.format(scale * value) for value in pair)
+        for pair in zip(of[theirs], of[ours], strict=True)
+    ]
+    named = of.assign(
+        cell=cells, arm=of.arm.map(ARM_NAMES), sparsity=[percent(one) for one in of.sparsity]
+    )
+    wide = named.pivot_table(
+        index=["arm", "sparsity"], columns="task", values="cell", aggfunc="first", sort=False
+    )
+    return wide.rename_axis(columns=None)
+
+
 def summary_text(summary: pd.DataFrame) -> str:
     """A study's summary as a text table for a terminal."""
     return summary.to_string(
@@ -44,7 +86,7 @@ def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
     """A study's summary as a page shows it: arms and sparsities down, tasks across.
 
     A cell is the accuracy in %, ± the standard deviation in points where there are several seeds,
-    and in brackets the difference from the dense model in points.
+    and in brackets the difference from the dense model in points; † has runs that a reader added.
     """
     tasks = summary.task.drop_duplicates()
     lines = []
@@ -180,4 +222,5 @@ def _accuracy_cell(point: object) -> str:
     )
     spread = "" if pd.isna(std) else f" ± {std:.1f}"
     change = "" if pd.isna(difference) else f" ({difference:+.1f})"
-    return f"{accuracy:.1f}{spread}{change}"
+    own = " †" if getattr(point, "own", False) else ""
+    return f"{accuracy:.1f}{spread}{change}{own}"

@@ -26,7 +26,7 @@ from bertprune.errors import UserError
         ({"sparsity": True}, "sparsity must be a number, got True"),
         ({"sparsty": 0.5}, "finetune has no parameter 'sparsty': did you mean 'sparsity'?"),
         ({"epochs": 2.5}, "epochs must be a whole number, got 2.5"),
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"epochs": -1}, "epochs must be at least 0, got -1"),
         ({"learning_rates": [1e-3, "fast"]}, 'learning_rates must be a number, got "fast"'),
         ({"learning_rates": []}, "learning_rates is empty"),
         ({"learning_rates": [1e-3, 1e-3]}, "same value twice"),

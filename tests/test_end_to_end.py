@@ -29,7 +29,7 @@ parameters:
 grid: {sparsity: [0.5], task: [[cola, sst2]], seed: [0]}
 arms: {prune_pretrain: {}}
 """
-RUNS = 3
+RUNS = 4
 
 
 def _project(folder: Path) -> Path:

@@ -127,7 +127,7 @@ def test_a_single_run_has_the_parameters_that_it_has_in_the_study() -> None:
 
 def test_from_scratch_is_one_dense_model_that_was_never_pre_trained() -> None:
     study = studies.load("lab", ["seed=[0]"])
-    point = {"seed": 0, "task": ["cola", "sst2"]}
+    point = {"seed": 0, "task": ["cola", "sst2", "qnli", "qqp", "mnli"]}
     runs = {study.run("from_scratch", {"sparsity": s, **point}) for s in (0.0, 0.5)}
     (run,) = runs
     assert run.parameters.arm == "from_scratch"
@@ -148,12 +148,15 @@ def test_from_scratch_is_one_dense_model_that_was_never_pre_trained() -> None:
     assert p.max_length_tokens == shape.max_position_embeddings
 
 
+CHAPTERS = ["results", "information", "timing", "weights", "ledger"]
+
+
 def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "published", lambda name: Path(__file__))
     lab = studies.load("lab", ["text=lab:3", "task_data=lab:3", "model="])
     assert lab.language() is language(3)
     assert [view.notebook for view in lab.views()] == [
-        "results",
+        *CHAPTERS,
         "bits",
         "lab_language",
         "lab_checks",
@@ -166,7 +169,7 @@ def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.Monk
     another = studies.load("lab-another").views()
     assert "lab_checks" not in [view.notebook for view in another]
     other = studies.load("glue-tiny")
-    assert [view.notebook for view in other.views()] == ["results"]
+    assert [view.notebook for view in other.views()] == CHAPTERS
     with pytest.raises(UserError, match="study glue-tiny is not about a lab language"):
         other.language()
 
@@ -239,3 +242,21 @@ def test_the_small_text_is_smaller_than_its_largest_task() -> None:
     data = load_task("mnli", p.task_data)
     task = sum(len(words.split()) for column in data.task.columns for words in data.train[column])
     assert text * (1 - p.dev_share) < task
+
+
+def test_an_arm_may_have_a_grid_of_its_own(tmp_path: Path) -> None:
+    arms = "prune_pretrain: {}, epochs_before_pruning: {grid: {sparsity: [0.5], epochs: %s}}"
+    mine = MINE.replace("prune_pretrain: {}, random_pruning: {}", arms)
+    study = studies.load(_write(tmp_path, mine % "[0, 2]"))
+    runs = study.runs_of("epochs_before_pruning")
+    assert [getattr(run.parameters, "epochs", None) for run in runs] == [0, 2]
+    assert {getattr(run.parameters, "sparsity", None) for run in runs} == {0.5}
+    assert set(runs) <= set(study.plan())
+    # Its epochs are those before pruning, of the model that it starts from too.
+    assert [getattr(run.upstream.parameters, "epochs", None) for run in runs if run.upstream] == [
+        0,
+        2,
+    ]
+    assert study.runs_of("from_scratch") == []
+    with pytest.raises(UserError, match="grid epochs must be a list of values, got 2"):
+        studies.load(_write(tmp_path, mine % "2"))

@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import nn
 
+WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+
 _IN_A_LAYER = (
     "attention.self.query",
     "attention.self.key",
@@ -27,7 +29,7 @@ def prunable_matrices(model: nn.Module) -> dict[str, nn.Parameter]:
     """
     encoder: Any = getattr(model, "bert", model)
     parameters = dict(encoder.named_parameters())
-    names = ["embeddings.word_embeddings.weight"]
+    names = [WORD_EMBEDDINGS]
     for layer in range(encoder.config.num_hidden_layers):
         names += [f"encoder.layer.{layer}.{matrix}.weight" for matrix in _IN_A_LAYER]
     names.append("pooler.dense.weight")

@@ -1,0 +1,239 @@
+"""What pruning costs: accuracy and losses against sparsity (the paper's figure 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bertprune.figures.style import (
+    ARM_LOOKS,
+    PRUNING_ARMS,
+    Picture,
+    arm_handle,
+    curve,
+    dashed,
+    dense_handle,
+    in_percent,
+    in_words,
+    needed,
+    own_handle,
+    paper_handle,
+    picture,
+    shown_percent,
+    signed,
+    thin_curve,
+    tidy,
+    title,
+    words_of,
+)
+from bertprune.results import AVERAGE, DENSE_ARM, scores
+from bertprune.rows import PRETRAINING, Rows, final
+from bertprune.tables import ARM_NAMES
+
+_SEEDS = "Points are seeds, lines their means, bands ± one standard deviation"
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """Points against sparsity, columns arm, sparsity, seed and value; the paper's behind them."""
+
+    points: pd.DataFrame
+    paper: pd.DataFrame | None = None
+    is_share: bool = True
+
+
+def accuracy_and_loss(
+    scores: pd.DataFrame, losses: pd.DataFrame, maker: str, *, again: str = ""
+) -> Picture:
+    """A study at a glance: dev accuracy of each task, and pre-training loss, against sparsity.
+
+    `scores` and `losses` have a line for each arm, sparsity and seed (see `results.scores` and
+    `results.pretraining_losses`). Seeds are points, with a line through their means and a band of
+    one standard deviation; the dense model is the dashed line.
+    """
+    panels = {
+        "average dev accuracy" if task == AVERAGE else f"{task}: dev accuracy": _Panel(points)
+        for task, points in _by_task(scores.rename(columns={"accuracy": "value"})).items()
+    }
+    loss = losses.rename(columns={"loss": "value"})
+    panels["pre-training: dev loss (nats)"] = _Panel(loss, is_share=False)
+    return _against_sparsity(
+        panels,
+        maker,
+        name="accuracy-and-loss",
+        caption="Best dev accuracy over learning rates after the last epoch, and dev loss of "
+        f"pre-training, against the share of weights that is pruned. {_SEEDS}; dashed: dense.",
+        again=again,
+    )
+
+
+def average_and_loss(
+    scores: pd.DataFrame, losses: pd.DataFrame, maker: str, *, again: str = ""
+) -> Picture:
+    """The same of the average over tasks alone."""
+    return accuracy_and_loss(scores[scores.task == AVERAGE], losses, maker, again=again)
+
+
+def average_and_training_loss(
+    found: Rows, maker: str, *, paper: Rows | None = None, again: str = ""
+) -> Picture:
+    """The paper's figure 1: dev accuracy and training loss after fine-tuning, both the average
+    over tasks, against sparsity; the numbers of `paper` thin behind.
+
+    Raises UserError without an accuracy.
+    """
+    theirs = None if paper is None else _averages(_same_tasks(paper, found))
+    names = ("average dev accuracy", "average training loss (nats)")
+    panels = {
+        name: _Panel(points, None if theirs is None else theirs[place], is_share=place == 0)
+        for place, (name, points) in enumerate(zip(names, _averages(found), strict=True))
+        if len(points)
+    }
+    return _against_sparsity(
+        panels,
+        maker,
+        name="accuracy-and-training-loss",
+        caption="Best dev accuracy over learning rates after the last epoch, and the loss of that "
+        "model over the whole training set, means over tasks, against the share of weights that "
+        f"is pruned. {_SEEDS}; dashed: dense.",
+        again=again,
+    )
+
+
+def accuracy_drop(
+    found: Rows, maker: str, *, paper: Rows | None = None, again: str = ""
+) -> Picture:
+    """By task, how far dev accuracy is from the same seed's dense model, in points, against
+    sparsity; the same of `paper` thin behind.
+
+    Drops can be laid over each other where accuracies of other models and texts cannot. Raises
+    UserError without a dense model.
+    """
+    ours = _drops(found, "the study")
+    theirs = {} if paper is None else _drops(_same_tasks(paper, found), "the paper")
+    panels = {
+        f"{task} (points)": _Panel(points, theirs.get(task), is_share=False)
+        for task, points in ours.items()
+    }
+    return _against_sparsity(
+        panels,
+        maker,
+        name="accuracy-drop",
+        caption="Dev accuracy less that of the dense model, in points, against the share of "
+        f"weights that is pruned. {_SEEDS}; dashed: dense.",
+        again=again,
+    )
+
+
+def training_losses(found: Rows) -> pd.DataFrame:
+    """Loss over the whole training set (nats) after the last epoch, by arm, sparsity, task and
+    seed, of the learning rate whose dev accuracy is best; of equals the lowest rate."""
+    last = final(found[found.task != PRETRAINING])
+    last = last[last.arm.isin(ARM_LOOKS)]
+    point = ["arm", "sparsity", "task", "seed"]
+    accuracy = last[(last.split == "dev") & (last.metric == "accuracy")]
+    best = accuracy.sort_values("learning_rate").sort_values(
+        "value", ascending=False, kind="stable"
+    )
+    best = best.drop_duplicates(point)[[*point, "learning_rate"]]
+    loss = last[(last.split == "train") & (last.metric == "loss")]
+    return best.merge(loss, on=[*point, "learning_rate"]).rename(columns={"value": "loss"})[
+        [*point, "loss"]
+    ]
+
+
+def _same_tasks(paper: Rows, found: Rows) -> Rows:
+    """Averages over other tasks would not compare."""
+    return paper[paper.task.isin(found.task.unique())]
+
+
+def _averages(found: Rows) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Accuracies and training losses, averages over the tasks; those of the task if it is one."""
+    by_task = _by_task(scores(found).rename(columns={"accuracy": "value"}))
+    accuracies = next(iter(by_task.values()))
+    losses = training_losses(found)
+    by_point = losses.groupby(["arm", "sparsity", "seed"], as_index=False)
+    averages = by_point.agg(value=("loss", "mean"), tasks=("task", "size"))
+    return accuracies, averages[averages.tasks == losses.task.nunique()].drop(columns="tasks")
+
+
+def _drops(found: Rows, whose: str) -> dict[str, pd.DataFrame]:
+    """By task the difference from the dense model of the same seed, in points."""
+    accuracies = scores(found)
+    dense = accuracies[(accuracies.arm == DENSE_ARM) & (accuracies.sparsity == 0)]
+    needed(dense, f"the drop in accuracy of {whose}", "runs of finetune at sparsity 0")
+    paired = accuracies.merge(dense[["task", "seed", "accuracy"]], on=["task", "seed"])
+    return _by_task(paired.assign(value=100 * (paired.accuracy_x - paired.accuracy_y)))
+
+
+def _by_task(points: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The average comes last in the table, and first on the page."""
+    tasks = sorted(points.task.unique(), key=lambda task: task != AVERAGE)
+    return {task: points[points.task == task] for task in tasks}
+
+
+def _against_sparsity(
+    panels: Mapping[str, _Panel], maker: str, *, name: str, caption: str, again: str
+) -> Picture:
+    """A panel beside the other, with one legend of arms."""
+    drawn = {arm for panel in panels.values() for arm in panel.points.arm}
+    arms = [arm for arm in PRUNING_ARMS if arm in drawn]
+    shown = [*arms, *(["from_scratch"] if "from_scratch" in drawn else [])]
+    handles: list[Artist] = [*map(arm_handle, arms), dense_handle()]
+    handles += [arm_handle(arm) for arm in shown if arm not in arms]
+    if any(panel.paper is not None for panel in panels.values()):
+        handles.append(paper_handle())
+    if any("own" in panel.points and panel.points.own.any() for panel in panels.values()):
+        handles.append(own_handle())
+
+    def paint(_: Figure, axes: list[Axes]) -> None:
+        for axis, (words, panel) in zip(axes, panels.items(), strict=True):
+            _panel(axis, panel, arms)
+            title(axis, words)
+
+    first_name, first = next(iter(panels.items()))
+    show = shown_percent if first.is_share else signed
+    curves = {ARM_NAMES[arm]: in_words(first.points[first.points.arm == arm], show) for arm in arms}
+    sources = [
+        (words, source, points[points.arm.isin(shown)])
+        for words, panel in panels.items()
+        for source, points in (("study", panel.points), ("paper", panel.paper))
+        if points is not None
+    ]
+    return picture(
+        paint,
+        name=name,
+        panels=len(panels),
+        columns=2 if len(panels) < 5 else 3,
+        maker=maker,
+        alt=f"Lines of {', '.join(panels)} against sparsity, one for each arm. {first_name}, "
+        f"{words_of(curves)}.",
+        caption=caption,
+        data=tidy(sources),
+        handles=handles,
+        again=again,
+    )
+
+
+def _panel(axis: Axes, panel: _Panel, arms: list[str]) -> None:
+    points = panel.points
+    for arm in arms:
+        look = ARM_LOOKS[arm]
+        if panel.paper is not None:
+            thin_curve(axis, panel.paper[panel.paper.arm == arm], look)
+        curve(axis, points[points.arm == arm], look)
+    scratch = points[points.arm == "from_scratch"].value
+    if len(scratch):
+        axis.axhline(scratch.mean(), color=ARM_LOOKS["from_scratch"].colour, ls=":", lw=1.5)
+    dense = points[(points.arm == DENSE_ARM) & (points.sparsity == 0)].value
+    if len(dense):
+        dashed(axis, dense.mean())
+    axis.set_xlabel("sparsity")
+    in_percent(axis.xaxis)
+    if panel.is_share:
+        in_percent(axis.yaxis)

@@ -1,0 +1,37 @@
+"""Figures on the pages of a study."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bertprune.errors import UserError
+from bertprune.figures.style import Picture, made_by
+from bertprune.studies import Study
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A figure that a study has no rows for; a page says so in its place."""
+
+    why: str
+
+    def _repr_html_(self) -> str:
+        return f"<p><em>Missing: {html.escape(self.why)}.</em></p>"
+
+
+def drawn(draw: Callable[..., Picture], *given: Any, **options: Any) -> Picture | Missing:
+    """The figure that `draw` draws, or that it is missing, so that the chapters of a study render
+    whatever rows it has."""
+    try:
+        return draw(*given, **options)
+    except UserError as error:
+        return Missing(str(error))
+
+
+def of_study(study: Study, notebook: str) -> dict[str, str]:
+    """What each figure on the page `notebook` of a study says: who made it, and how to again."""
+    made = made_by(f"study {study.name}, “{study.title}”", study.typical().parameters)
+    return {"maker": made, "again": study.view_command(notebook)}

@@ -26,6 +26,9 @@ LEFT_OUT = (("cola", 0.9),)
 """Tasks and sparsities that the lines leave out, as the paper does: there its CoLA model answers
 with the most frequent label, and more loss cannot cost more."""
 
+MORE_PRUNING = (0.5, 0.8)
+"""From which sparsity to which the paper says what more pruning costs."""
+
 LEAST_POINTS = 3
 """With fewer there is a line, but nothing to tell how well it fits."""
 
@@ -130,16 +133,15 @@ def common_slope(found: Rows) -> CommonSlope:
     return CommonSlope(slope, f, tasks - 1, within, float(stats.f.sf(f, tasks - 1, within)))
 
 
-def cost_of_pruning(found: Rows, before: float = 0.5, after: float = 0.8) -> pd.DataFrame:
-    """What pruning from `before` to `after` costs on each task, by its line: task, change (accuracy
-    as a share, negative for a loss).
+def cost_of_pruning(found: Rows) -> pd.DataFrame:
+    """What pruning from one sparsity of MORE_PRUNING to the other costs on each task, by its line:
+    task, change (accuracy as a share, negative for a loss).
 
     The change of the mean pre-training loss between the two, over the seeds that have both, times
     the slope; NaN where the rows lack one of the two.
     """
     by_seed = _losses(found).pivot_table(index="seed", columns="sparsity", values="loss")
-    rise = math.nan
-    if {before, after} <= set(by_seed.columns):
-        rise = float((by_seed[after] - by_seed[before]).mean())
-    fits = line_fits(found)
-    return pd.DataFrame({"task": fits.task, "change": fits.slope.astype(float) * rise})
+    before, after = (by_seed.get(sparsity, math.nan) for sparsity in MORE_PRUNING)
+    rise = float(np.mean(after - before))
+    lines = line_fits(found)
+    return pd.DataFrame({"task": lines.task, "change": lines.slope.astype(float) * rise})

@@ -19,17 +19,7 @@ import pandas as pd
 from bertprune import paper, results, rows
 from bertprune.results import AVERAGE, DENSE_ARM
 from bertprune.rows import PRETRAINING, Rows
-from bertprune.rules import (
-    CLAIMS,
-    FAILS,
-    HOLDS,
-    OPEN,
-    Claim,
-    Finding,
-    best_accuracies,
-    of_usual_length,
-    training_losses,
-)
+from bertprune.rules import CLAIMS, FAILS, HOLDS, OPEN, Claim, Finding, of_usual_length
 
 
 @dataclass(frozen=True)
@@ -70,14 +60,19 @@ class Ledger(tuple[Entry, ...]):
         return "".join(_shown(entry) for entry in self)
 
 
+def _here(entry: Entry) -> str:
+    """Our number, its sample, and its bounds."""
+    said = entry.ours + (f" ({entry.n})" if entry.n else "")
+    if math.isnan(entry.lower):
+        return said
+    return f"{said}; bounds {entry.lower:+.2f} and {entry.upper:+.2f} {entry.unit}"
+
+
 def _shown(entry: Entry) -> str:
     """An entry for a page: the verdict, both numbers, and the rule folded below them."""
     reason = f" ({entry.reason})" if entry.reason else ""
-    here = entry.ours + (f" ({entry.n})" if entry.n else "")
-    if math.isfinite(entry.lower):
-        here += f"; bounds {entry.lower:+.2f} and {entry.upper:+.2f} {entry.unit}"
     claim, verdict, reason, theirs, here, rule = map(
-        html.escape, (entry.claim, entry.verdict, reason, entry.paper, here, entry.rule)
+        html.escape, (entry.claim, entry.verdict, reason, entry.paper, _here(entry), entry.rule)
     )
     return (
         f"<p><strong>{entry.key}. {claim}</strong><br>"
@@ -122,6 +117,8 @@ def _of_grid(found: Rows) -> Rows:
 
 
 def _entry(claim: Claim, theirs: Finding, ours: Finding) -> Entry:
+    # One value alone has none.
+    is_bounded = math.isfinite(ours.lower)
     return Entry(
         key=claim.key,
         claim=claim.says,
@@ -129,8 +126,8 @@ def _entry(claim: Claim, theirs: Finding, ours: Finding) -> Entry:
         rule=claim.rule,
         ours=ours.statistic,
         n=ours.n,
-        lower=ours.lower,
-        upper=ours.upper,
+        lower=ours.lower if is_bounded else math.nan,
+        upper=ours.upper if is_bounded else math.nan,
         unit=ours.unit,
         verdict=ours.verdict,
         reason=ours.reason,
@@ -148,14 +145,11 @@ def text(entries: Iterable[Entry], width: int = 100) -> str:
     parts = []
     for entry in entries:
         reason = f": {entry.reason}" if entry.reason else ""
-        here = f"Here: {entry.ours}" + (f" ({entry.n})" if entry.n else "")
-        if math.isfinite(entry.lower):
-            here += f"; bounds {entry.lower:+.2f} and {entry.upper:+.2f} {entry.unit}"
         lines = [
             f"{entry.key}  {entry.verdict.upper()}{reason}",
             entry.claim,
             f"Paper: {entry.paper}",
-            here,
+            f"Here: {_here(entry)}",
             f"Rule: {entry.rule}",
         ]
         parts.append(
@@ -209,7 +203,7 @@ def _beside(theirs: pd.DataFrame, ours: pd.DataFrame, more: Sequence[str] = ()) 
 def _of_table1(found: Rows) -> pd.DataFrame:
     """Accuracy with its drop from the dense model, training loss and pre-training loss by arm,
     sparsity, task and seed."""
-    best = best_accuracies(found)
+    best = results.best_accuracies(found)
     best = best[best.position.isna() & best.task.isin(paper.TASKS.values())]
     point = ["arm", "sparsity", "seed"]
     over_tasks = best.groupby(point, as_index=False).agg(
@@ -220,7 +214,7 @@ def _of_table1(found: Rows) -> pd.DataFrame:
     dense = scores[(scores.arm == DENSE_ARM) & (scores.sparsity == 0)]
     scores = scores.merge(dense[["task", "seed", "accuracy"]], on=["task", "seed"], how="left")
     scores["drop"] = scores.accuracy_y - scores.accuracy_x
-    training = training_losses(found)
+    training = results.training_losses(found)
     training = training[training.task.isin(paper.TASKS.values())]
     pretraining = results.pretraining_losses(found[found.metric == "loss"]).assign(task=PRETRAINING)
     parts = {

@@ -24,6 +24,9 @@ DENSE_ARM = "prune_pretrain"
 EPOCHS_ARM = "epochs_before_pruning"
 """The arm that prunes after fine-tuning of several lengths, at one sparsity."""
 
+# What a fine-tuned model is told by, but for its learning rate.
+_POINT = ["arm", "sparsity", "task", "seed"]
+
 # Which arm's pre-trained models an arm starts from, where these are pruned.
 _PRETRAINED_BY = {
     "prune_pretrain": "prune_pretrain",
@@ -76,8 +79,8 @@ def rows_of(study: Study) -> Rows:
 
 
 def publish(study: Study) -> Path:
-    """Write what the curves of a study end with to `book/published`, and beside it when, where and
-    by what code that was made, so that the book shows it where nobody executes the study.
+    """Write what the pages of a study show to `book/published`, and beside it when, where and by
+    what code that was made, so that the book shows it where nobody executes the study.
 
     Raises UserError for a study that has no file in `notebooks/studies`, and unless all of its
     runs are done.
@@ -112,15 +115,39 @@ def publish(study: Study) -> Path:
 
 
 def _worth_publishing(found: Rows) -> Rows:
-    """What curves end with, and how weights move by epoch: one seed's map of magnitudes is enough,
-    and what the reader has added is not the study's."""
+    """What the pages of a study show: what curves end with, and how weights move by epoch.
+
+    Values by matrix are left out where no page has them, and what shows a shape and no difference
+    is one seed's. Values have six digits, but counts all of them. What the reader has added is not
+    the study's.
+    """
     found = found[~found.own].drop(columns="own")
-    whole = found.part == ""
     keep = found.index.isin(rows.final(found).index)
-    keep |= whole & found.metric.isin(["movement_mean", "movement_std"])
+    keep |= (found.part == "") & found.metric.isin(["movement_mean", "movement_std"])
     keep &= found.metric != "running_loss"
-    keep &= (found.metric != "magnitude") | (found.seed == found.seed.min())
-    return found[keep]
+    is_of_matrix = found.metric.isin(["mask_difference", "movement_mean", "movement_std"])
+    keep &= ~is_of_matrix | found.part.isin(["", "starting position"])
+    is_shape = found.metric.isin(["magnitude", "histogram"])
+    is_shape |= (found.arm == "random_pruning") & found.part.str.startswith("dimension ")
+    keep &= ~is_shape | (found.seed == found.seed.min())
+    kept = _with_fewer_blocks(found[keep])
+    six_digits = kept[["position", "value"]].map(lambda exact: float(f"{exact:.6g}"))
+    return kept.assign(**six_digits.where(kept[["position", "value"]] % 1 != 0, kept))
+
+
+def _with_fewer_blocks(found: Rows, most: int = 16) -> Rows:
+    """`found` with `most` blocks of tokens at most in maps of magnitudes: means of neighbours."""
+    maps = found[found.metric == "magnitude"]
+    if maps.empty:
+        return found
+    firsts = sorted(maps.position.unique())
+    joined = -(-len(firsts) // most)
+    first_of = {first: firsts[at - at % joined] for at, first in enumerate(firsts)}
+    maps = maps.assign(position=maps.position.map(first_of))
+    columns = [name for name in maps if name != "value"]
+    by_block = maps.groupby(columns, as_index=False, sort=False, dropna=False)
+    means = by_block.agg(value=("value", "mean"))
+    return pd.concat([found[found.metric != "magnitude"], means])
 
 
 def provenance(study: Study) -> str:
@@ -171,40 +198,63 @@ def published(names: Iterable[str]) -> dict[str, Rows]:
 
 def published_beside(study: Study) -> dict[str, Rows]:
     """The published rows of the studies that the book of `study` shows beside it, by name."""
-    return published(name for name in study.beside if paths.published(name).exists())
+    others = (name for name in study.beside if name != study.name)
+    return published(name for name in others if paths.published(name).exists())
+
+
+def best_accuracies(found: Rows) -> pd.DataFrame:
+    """Dev accuracy after the last epoch by arm, sparsity, task, seed and position: the *best* over
+    learning rates, as the paper has it, with the learning rate that gives it, of equals the lowest,
+    and `own`, whether a reader has added it. In the order of `found`."""
+    dev = found[(found.task != PRETRAINING) & (found.split == "dev") & (found.metric == "accuracy")]
+    dev = rows.final(dev if "own" in dev else dev.assign(own=False)).dropna(subset="value")
+    ordered = dev.sort_values(["value", "learning_rate"], ascending=[True, False])
+    point = ["arm", "sparsity", "task", "seed", "position"]
+    best = ordered.groupby(point, dropna=False, sort=False).tail(1).sort_index()
+    return best.rename(columns={"value": "accuracy"})[[*point, "learning_rate", "accuracy", "own"]]
 
 
 def scores(found: Rows) -> pd.DataFrame:
-    """Dev accuracy by arm, sparsity, task and seed: the *best* over learning rates, as the paper
-    has it, of the accuracies after the last epoch; `own` says whether a reader has added it.
+    """The best accuracies (see `best_accuracies`) by arm, sparsity, task and seed, with averages.
 
-    With several tasks there is also the task "average", where an arm has a score on all of them.
     Raises UserError if the rows have no such accuracy.
     """
-    dev = found[(found.task != PRETRAINING) & (found.split == "dev") & (found.metric == "accuracy")]
-    dev = rows.final(dev[dev.arm != EPOCHS_ARM])
-    if dev.empty:
+    best = best_accuracies(found[found.arm != EPOCHS_ARM])
+    if best.empty:
         raise UserError("no accuracy yet: no fine-tuning run of the study is done")
-    point = ["arm", "sparsity", "task", "seed"]
-    dev = dev if "own" in dev else dev.assign(own=False)
-    best = dev.groupby(point, as_index=False).agg(accuracy=("value", "max"), own=("own", "any"))
+    best = best.sort_values(_POINT)[[*_POINT, "accuracy", "own"]]
+    return with_averages(best.reset_index(drop=True), "accuracy")
+
+
+def training_losses(found: Rows) -> pd.DataFrame:
+    """Loss over the whole training set (nats) after the last epoch, by arm, sparsity, task and
+    seed, at the learning rate whose dev accuracy is best; `own` as for `best_accuracies`."""
+    train = found[(found.arm != EPOCHS_ARM) & (found.task != PRETRAINING)]
+    train = rows.final(train[(train.split == "train") & (train.metric == "loss")])
+    losses = train.rename(columns={"value": "loss"})[[*_POINT, "learning_rate", "loss"]]
+    best = best_accuracies(found[found.arm != EPOCHS_ARM])
+    return best.merge(losses, on=[*_POINT, "learning_rate"])[[*_POINT, "loss", "own"]]
+
+
+def with_averages(measured: pd.DataFrame, name: str) -> pd.DataFrame:
+    """`measured`, lines by arm, sparsity, task and seed, and with several tasks besides those of
+    the task "average": the mean of the column `name` where an arm has it of all tasks."""
     # A task that only the reader has taken up is no part of the study's average.
-    of_study = set(best[~best.own].task) or set(best.task)
-    tasks = len(of_study)
-    if tasks < 2:
-        return best
+    of_study = set(measured[~measured.own].task) or set(measured.task)
+    if len(of_study) < 2:
+        return measured
     over_tasks = (
-        best[best.task.isin(of_study)]
+        measured[measured.task.isin(of_study)]
         .groupby(["arm", "sparsity", "seed"], as_index=False)
-        .agg(accuracy=("accuracy", "mean"), own=("own", "any"), tasks=("task", "size"))
+        .agg(**{name: (name, "mean"), "own": ("own", "any"), "tasks": ("task", "size")})
     )
-    whole = over_tasks[over_tasks.tasks == tasks].drop(columns="tasks")
-    return pd.concat([best, whole.assign(task=AVERAGE)], ignore_index=True)
+    whole = over_tasks[over_tasks.tasks == len(of_study)].drop(columns="tasks")
+    return pd.concat([measured, whole.assign(task=AVERAGE)], ignore_index=True)
 
 
 def pretraining_losses(found: Rows) -> pd.DataFrame:
     """Dev loss (MLM + NSP, nats) at the end of pre-training, by arm, sparsity and seed; `own` as
-    for `scores`.
+    for `best_accuracies`.
 
     The burnt-in model is none of the arms.
     """

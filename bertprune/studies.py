@@ -338,7 +338,14 @@ def _check(study: Study, where: str) -> None:
             raise UserError(f"{where}: {arm}: parameters must be a mapping, got {values!r}")
         own = dict(values)
         grids.append(own.pop("grid", {}))
-        settings += [own, grids[-1]]
+        settings.append(own)
+        # Rows could not tell other runs of an arm apart.
+        valid_keys = [*GRID, "epochs"] if arm == "epochs_before_pruning" else GRID
+        for key in grids[-1] if isinstance(grids[-1], dict) else ():
+            if key not in valid_keys:
+                raise UserError(
+                    f"{where}: {arm}: grid has no key {key!r}: {did_you_mean(str(key), valid_keys)}"
+                )
     for grid in grids:
         if not isinstance(grid, dict):
             raise UserError(f"{where}: grid must be a mapping, got {grid!r}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 from safetensors import safe_open
 
+from bertprune.errors import UserError
 from bertprune.rows import PRETRAINING, Rows, final
 
 ARM_NAMES = {
@@ -122,6 +123,16 @@ def task_scores(rows: Rows) -> pd.DataFrame:
     return shown.rename_axis(columns=None)
 
 
+def by_epoch(rows: Rows, metric: str) -> pd.DataFrame:
+    """Of a fine-tuning run: a share that is of the whole model, in %, by task and learning rate,
+    after each epoch. Without lines where the run did not measure it."""
+    whole = rows[(rows.metric == metric) & (rows.part == "")]
+    table = whole.pivot_table(
+        index=["task", "learning_rate"], columns="epoch", values="value", sort=False
+    )
+    return (100 * table).round(2)
+
+
 def loss_curve(rows: Rows) -> pd.DataFrame:
     """Of a pre-training run: the dev metrics on the way, by step."""
     dev = rows[(rows.task == PRETRAINING) & (rows.split == "dev")]
@@ -177,6 +188,20 @@ def bits_table(bits: pd.DataFrame, content: Mapping[str, float]) -> pd.DataFrame
         {"arm": "the language", "sparsity": ""} | known | {"all": f"{sum(content.values()):.0f}"}
     )
     return pd.DataFrame(lines).set_index(["arm", "sparsity"])
+
+
+def storage_table(found: Rows) -> pd.DataFrame:
+    """Megabytes of the pruned models on disk: sparsities down, ways of storing them across.
+
+    Means over seeds, which differ by what compression makes of them. Raises UserError if nobody
+    counted.
+    """
+    sizes = found[(found.arm == "prune_pretrain") & (found.metric == "storage_bytes")]
+    if sizes.empty:
+        raise UserError("there is no table of storage: no run of prune_pretrain has counted bytes")
+    means = final(sizes).groupby(["sparsity", "part"], sort=False).value.mean().unstack(sort=False)
+    shown = (means.sort_index() / 1e6).map("{:.3g}".format)
+    return shown.rename(index=percent).rename_axis(index="sparsity", columns="MB")
 
 
 def sparsity_by_matrix(model_folder: Path) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Lines of accuracy against pre-training loss, against numpy and by hand."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +19,11 @@ def made(slopes: dict[str, float], *, seeds: int = 1, noise: float = 0.0) -> pd.
     parts = []
     for seed in range(seeds):
         for sparsity, loss in LOSSES.items():
-            point = {"sparsity": sparsity, "seed": seed, "learning_rate": 1e-3}
+            point: dict[str, Any] = {"sparsity": sparsity, "seed": seed, "learning_rate": 1e-3}
             here = loss + 0.05 * seed
             dev = {"step": 9, "split": "dev"}
             history = [dev | {"metric": "loss", "value": here}]
-            parts.append(rows.of_pretraining(history, arm="prune_pretrain", **point))  # type: ignore[arg-type]
+            parts.append(rows.of_pretraining(history, arm="prune_pretrain", **point))
             for task, slope in slopes.items():
                 value = 0.9 + slope * (here - 2) + generator.normal(0, noise)
                 parts.append(
@@ -30,7 +31,7 @@ def made(slopes: dict[str, float], *, seeds: int = 1, noise: float = 0.0) -> pd.
                         [dev | {"metric": "accuracy", "value": value}],
                         arm="information_deletion",
                         task=task,
-                        **point,  # type: ignore[arg-type]
+                        **point,
                     )
                 )
     return rows.join(parts)

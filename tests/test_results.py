@@ -71,6 +71,36 @@ def test_a_score_is_the_best_rate_after_the_last_epoch() -> None:
     assert (scores.accuracy >= fewer.accuracy).all()
 
 
+def test_training_losses_are_those_of_the_best_learning_rate() -> None:
+    point: dict[str, Any] = {"arm": "prune_pretrain", "task": "sst2", "sparsity": 0.0, "seed": 0}
+    parts = []
+    for rate, accuracy, loss in ((1e-3, 0.8, 0.1), (2e-3, 0.9, 0.2), (3e-3, 0.9, 0.3)):
+        history = [
+            {"epoch": 1, "step": 9, "split": "dev", "metric": "accuracy", "value": accuracy},
+            {"epoch": 1, "step": 9, "split": "train", "metric": "loss", "value": loss},
+        ]
+        parts.append(rows.of_history(history, learning_rate=rate, **point))
+    assert results.training_losses(rows.join(parts)).loss.tolist() == [0.2]
+
+
+def test_an_accuracy_that_is_no_number_is_not_the_best() -> None:
+    found = made_up(rates=(1e-3, 3e-3))
+    best = (found.metric == "accuracy") & (found.learning_rate == 3e-3)
+    lacking = found.assign(value=found.value.mask(best))
+    pd.testing.assert_frame_equal(
+        results.scores(lacking), results.scores(found[found.learning_rate == 1e-3])
+    )
+
+
+def test_what_is_trained_before_pruning_for_other_times_is_no_training_loss_of_the_study() -> None:
+    found = made_up()
+    longer = found[found.arm == "prune_after_finetune"]
+    longer = longer.assign(arm=results.EPOCHS_ARM, position=1.0)
+    pd.testing.assert_frame_equal(
+        results.training_losses(rows.join([found, longer])), results.training_losses(found)
+    )
+
+
 def test_the_average_is_over_all_tasks_or_not_at_all() -> None:
     found = made_up()
     average = results.scores(found).query("task == 'average'")
@@ -281,6 +311,65 @@ def test_the_table_of_bits_ends_with_the_content() -> None:
     table = tables.bits_table(results.bits(rows.join(parts)), {"facts": 20.0})
     assert list(table["facts"]) == ["10 ± 0", "20"]
     assert list(table["all"]) == ["12 ± 0", "20"]
+
+
+def _detailed() -> Rows:
+    """Rows of two seeds with all that `_worth_publishing` thins out."""
+    point: dict[str, Any] = {"sparsity": 0.5, "learning_rate": 1e-3}
+    parts = []
+    for seed in (3, 4):
+        entries = [
+            {"metric": "magnitude", "part": part, "position": 10.0 * block, "value": block + seed}
+            for part in ("dimension 0", "dimension 1")
+            for block in range(20)
+        ]
+        entries += [{"metric": "histogram", "part": "query", "value": 0.5}]
+        entries += [{"metric": "memory_bytes", "part": "pooler", "value": 12345678.0}]
+        entries += [{"metric": "pruned_share", "part": "dimension 0", "value": 2 / 3}]
+        masks = [{"metric": "mask_difference", "part": part, "value": 1 / 3} for part in ("", "a")]
+        for arm in ("prune_pretrain", "random_pruning"):
+            history = [{"split": "weights", "step": 1, **one} for one in [*entries, *masks]]
+            parts.append(rows.of_pretraining(history, arm=arm, seed=seed, **point))
+    return rows.join(parts).assign(own=False)
+
+
+def test_published_rows_are_as_many_as_pages_show() -> None:
+    found = results._worth_publishing(_detailed())
+    assert set(found[found.metric == "mask_difference"].part) == {""}
+    assert found[found.metric == "memory_bytes"].value.tolist() == [12345678.0] * 4
+    assert set(found[found.metric == "mask_difference"].value) == {0.333333}
+    assert set(found[found.metric.isin(["histogram", "magnitude"])].seed) == {3}
+    shares = found[found.metric == "pruned_share"].groupby("arm").seed.apply(set).to_dict()
+    assert shares == {"prune_pretrain": {3, 4}, "random_pruning": {3}}
+    again = results._worth_publishing(found.assign(own=False))
+    pd.testing.assert_frame_equal(again.reset_index(drop=True), found.reset_index(drop=True))
+
+
+def test_published_maps_have_means_of_neighbouring_blocks() -> None:
+    found = results._worth_publishing(_detailed())
+    ours = (found.metric == "magnitude") & (found.arm == "prune_pretrain")
+    one = found[ours & (found.part == "dimension 1")]
+    assert one.position.tolist() == [20.0 * pair for pair in range(10)]
+    assert one.value.tolist() == [2 * pair + 0.5 + 3 for pair in range(10)]
+
+
+def test_a_study_is_not_shown_beside_itself() -> None:
+    study = dataclasses.replace(studies.load("lab"), beside=("lab", "glue-tiny"))
+    assert list(results.published_beside(study)) == ["glue-tiny"]
+
+
+def test_what_was_measured_of_the_whole_model_by_epoch() -> None:
+    history = [
+        {"epoch": epoch, "split": "weights", "metric": "movement_mean", "part": part, "step": epoch}
+        | {"value": 0.01 * epoch if part == "" else 1.0}
+        for epoch in (1, 2)
+        for part in ("", "pooler.dense")
+    ]
+    point: dict[str, Any] = {"arm": "prune_pretrain", "sparsity": 0.0, "seed": 0}
+    found = rows.of_history(history, task="cola", learning_rate=1e-3, **point)
+    table = tables.by_epoch(found, "movement_mean")
+    assert table.to_dict("index") == {("cola", 1e-3): {1: 1.0, 2: 2.0}}
+    assert tables.by_epoch(found, "mask_difference").empty
 
 
 def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bertprune.errors import UserError
 from bertprune.figures.style import (
     ARM_LOOKS,
     PRUNING_ARMS,
@@ -31,8 +32,8 @@ from bertprune.figures.style import (
     title,
     words_of,
 )
-from bertprune.results import AVERAGE, DENSE_ARM, scores
-from bertprune.rows import PRETRAINING, Rows, final
+from bertprune.results import AVERAGE, DENSE_ARM, scores, training_losses, with_averages
+from bertprune.rows import Rows
 from bertprune.tables import ARM_NAMES
 
 _SEEDS = "Points are seeds, lines their means, bands ± one standard deviation"
@@ -75,25 +76,31 @@ def accuracy_and_loss(
 def average_and_loss(
     scores: pd.DataFrame, losses: pd.DataFrame, maker: str, *, again: str = ""
 ) -> Picture:
-    """The same of the average over tasks alone."""
-    return accuracy_and_loss(scores[scores.task == AVERAGE], losses, maker, again=again)
+    """The same of the average over tasks alone, or of the task if the study has one."""
+    return accuracy_and_loss(_of_average(scores), losses, maker, again=again)
 
 
 def average_and_training_loss(
     found: Rows, maker: str, *, paper: Rows | None = None, again: str = ""
 ) -> Picture:
     """The paper's figure 1: dev accuracy and training loss after fine-tuning, both the average
-    over tasks, against sparsity; the numbers of `paper` thin behind.
+    over tasks, against sparsity; the numbers of `paper` thin behind, if it has all the tasks.
 
-    Raises UserError without an accuracy.
+    Raises UserError without an accuracy on all tasks.
     """
-    theirs = None if paper is None else _averages(_same_tasks(paper, found))
+    tasks = _tasks(found)
+    theirs = None
+    # Averages over other tasks would not compare.
+    if paper is not None and tasks <= set(paper.task):
+        theirs = _averages(paper[paper.task.isin(tasks)])
     names = ("average dev accuracy", "average training loss (nats)")
     panels = {
         name: _Panel(points, None if theirs is None else theirs[place], is_share=place == 0)
         for place, (name, points) in enumerate(zip(names, _averages(found), strict=True))
         if len(points)
     }
+    if not panels:
+        raise UserError("there is no average yet: no arm of the study has an accuracy on all tasks")
     return _against_sparsity(
         panels,
         maker,
@@ -114,8 +121,13 @@ def accuracy_drop(
     Drops can be laid over each other where accuracies of other models and texts cannot. Raises
     UserError without a dense model.
     """
-    ours = _drops(found, "the study")
-    theirs = {} if paper is None else _drops(_same_tasks(paper, found), "the paper")
+    ours, tasks = _drops(found), _tasks(found)
+    theirs: dict[str, pd.DataFrame] = {}
+    if paper is not None and tasks & set(paper.task):
+        theirs = _drops(paper[paper.task.isin(tasks)])
+    if not tasks <= theirs.keys():
+        # Averages over other tasks would not compare.
+        theirs.pop(AVERAGE, None)
     panels = {
         f"{task} (points)": _Panel(points, theirs.get(task), is_share=False)
         for task, points in ours.items()
@@ -130,43 +142,32 @@ def accuracy_drop(
     )
 
 
-def training_losses(found: Rows) -> pd.DataFrame:
-    """Loss over the whole training set (nats) after the last epoch, by arm, sparsity, task and
-    seed, of the learning rate whose dev accuracy is best; of equals the lowest rate."""
-    last = final(found[found.task != PRETRAINING])
-    last = last[last.arm.isin(ARM_LOOKS)]
-    point = ["arm", "sparsity", "task", "seed"]
-    accuracy = last[(last.split == "dev") & (last.metric == "accuracy")]
-    best = accuracy.sort_values("learning_rate").sort_values(
-        "value", ascending=False, kind="stable"
-    )
-    best = best.drop_duplicates(point)[[*point, "learning_rate"]]
-    loss = last[(last.split == "train") & (last.metric == "loss")]
-    return best.merge(loss, on=[*point, "learning_rate"]).rename(columns={"value": "loss"})[
-        [*point, "loss"]
-    ]
-
-
-def _same_tasks(paper: Rows, found: Rows) -> Rows:
-    """Averages over other tasks would not compare."""
-    return paper[paper.task.isin(found.task.unique())]
+def _tasks(found: Rows) -> set[str]:
+    """The tasks of the study, without those that only the reader has taken up."""
+    by_task = scores(found)
+    return set(by_task[~by_task.own & (by_task.task != AVERAGE)].task)
 
 
 def _averages(found: Rows) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Accuracies and training losses, averages over the tasks; those of the task if it is one."""
-    by_task = _by_task(scores(found).rename(columns={"accuracy": "value"}))
-    accuracies = next(iter(by_task.values()))
-    losses = training_losses(found)
-    by_point = losses.groupby(["arm", "sparsity", "seed"], as_index=False)
-    averages = by_point.agg(value=("loss", "mean"), tasks=("task", "size"))
-    return accuracies, averages[averages.tasks == losses.task.nunique()].drop(columns="tasks")
+    losses = with_averages(training_losses(found), "loss")
+    return (
+        _of_average(scores(found)).rename(columns={"accuracy": "value"}),
+        _of_average(losses).rename(columns={"loss": "value"}),
+    )
 
 
-def _drops(found: Rows, whose: str) -> dict[str, pd.DataFrame]:
+def _of_average(points: pd.DataFrame) -> pd.DataFrame:
+    """Those of the average over the tasks of the study, or of its task if it has one."""
+    of_study = points[~points.own].task.unique()
+    return points[points.task == (of_study[0] if len(of_study) == 1 else AVERAGE)]
+
+
+def _drops(found: Rows) -> dict[str, pd.DataFrame]:
     """By task the difference from the dense model of the same seed, in points."""
     accuracies = scores(found)
     dense = accuracies[(accuracies.arm == DENSE_ARM) & (accuracies.sparsity == 0)]
-    needed(dense, f"the drop in accuracy of {whose}", "runs of finetune at sparsity 0")
+    needed(dense, "the drop in accuracy", "runs of finetune at sparsity 0")
     paired = accuracies.merge(dense[["task", "seed", "accuracy"]], on=["task", "seed"])
     return _by_task(paired.assign(value=100 * (paired.accuracy_x - paired.accuracy_y)))
 

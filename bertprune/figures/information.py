@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -21,8 +20,11 @@ from bertprune.figures.style import (
     arm_handle,
     curve,
     dashed,
+    first_number,
+    handle,
     in_percent,
     in_words,
+    line_handle,
     needed,
     paper_handle,
     picture,
@@ -84,11 +86,13 @@ def information_deletion(
         "runs of information_deletion, and of prune_pretrain at sparsities above 0",
     )
     tasks = task_looks(deleted.task)
-    slopes = {str(one.task): one for one in fits.itertuples() if str(one.task) in tasks}
+    # A task of too few points has no line.
+    lines = fits.dropna(subset=["slope"]).itertuples()
+    slopes = {str(one.task): one for one in lines if str(one.task) in tasks}
     handles: list[Artist] = []
-    for task, (colour, marker) in tasks.items():
+    for task, look in tasks.items():
         label = f"{task} {_slope(slopes[task])}" if task in slopes else task
-        handles.append(Line2D([], [], color=colour, marker=marker, label=label))
+        handles.append(handle(look, label))
     if not deleted.fitted.astype(bool).all():
         words = "hollow: left out of its line"
         handles.append(Line2D([], [], color=INK, marker="o", mfc="white", ls="", label=words))
@@ -110,10 +114,16 @@ def information_deletion(
             in_percent(panel.yaxis)
 
     said = "; ".join(f"{task} {_slope(one)}" for task, one in slopes.items())
+    slopes_said = f", slopes in points a nat with 95 % intervals: {said}" if said else ""
     cosines = "; ".join(
         f"{ARM_NAMES[str(arm)]}: {in_words(of, '{:.3f}'.format)}"
         for arm, of in means.groupby("arm", sort=False)
     )
+    both_said = (
+        f"Accuracy of information deletion against pre-training loss{slopes_said}.",
+        f"Mean cosine similarity with dense features, {cosines}.",
+    )
+    alt = dict(zip(_CAPTIONS, both_said, strict=True))
     drawn: list[Drawn] = [(name, "study", half) for name, half in halves.items()]
     if theirs is not None:
         drawn.append((next(iter(halves)), "paper", theirs))
@@ -123,9 +133,7 @@ def information_deletion(
         panels=len(halves),
         columns=len(halves),
         maker=maker,
-        alt="Accuracy of information deletion against pre-training loss"
-        + (f", slopes in points a nat with 95 % intervals: {said}. " if said else ". ")
-        + (f"Mean cosine similarity with dense features, {cosines}." if cosines else ""),
+        alt=" ".join(alt[name] for name in halves),
         caption=" ".join(_CAPTIONS[name] for name in halves),
         data=tidy(drawn),
         handles=handles,
@@ -159,7 +167,7 @@ def _points_and_line(panel: Axes, deleted: pd.DataFrame, fit: object, look: Look
 
 def _similarities(panel: Axes, features: Rows, means: pd.DataFrame) -> None:
     magnitude = features[features.arm == DENSE_ARM]
-    layers = sorted(magnitude.part.unique(), key=_number)
+    layers = sorted(magnitude.part.unique(), key=first_number)
     for place, layer in enumerate(layers):
         mean = magnitude[magnitude.part == layer].groupby("sparsity").value.mean()
         colour = _LAYERS(0.15 + 0.85 * place / max(1, len(layers) - 1))
@@ -167,14 +175,9 @@ def _similarities(panel: Axes, features: Rows, means: pd.DataFrame) -> None:
     handles: list[Artist] = [arm_handle(arm) for arm in ARM_LOOKS if arm in set(means.arm)]
     for arm, look in ARM_LOOKS.items():
         curve(panel, means[means.arm == arm], look)
-    handles.append(Line2D([], [], color=_LAYERS(0.6), lw=0.9, label="layers, later ones darker"))
+    handles.append(line_handle("layers, later ones darker", to_hex(_LAYERS(0.6)), width=0.9))
     # Where similarity falls, this corner is empty.
     panel.legend(handles=handles, loc="lower left", fontsize=9)
     dashed(panel, 1.0)
     panel.set_xlabel("sparsity")
     in_percent(panel.xaxis)
-
-
-def _number(part: str) -> int:
-    found = re.search(r"\d+", part)
-    return int(found[0]) if found else -1

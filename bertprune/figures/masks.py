@@ -6,7 +6,6 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from bertprune.figures.style import (
     ARM_LOOKS,
@@ -19,6 +18,7 @@ from bertprune.figures.style import (
     handle,
     in_percent,
     in_words,
+    line_handle,
     needed,
     picture,
     shown_percent,
@@ -28,10 +28,8 @@ from bertprune.figures.style import (
 )
 from bertprune.results import DENSE_ARM, EPOCHS_ARM
 from bertprune.rows import Rows, final
-from bertprune.tables import ARM_NAMES
-
-PAPERS_BOUND = 0.06
-"""The share of the mask that fine-tuning changes at most, by the paper (section 5)."""
+from bertprune.rules import FEW_ENTRIES
+from bertprune.tables import ARM_NAMES, percent
 
 
 def mask_difference(found: Rows, maker: str, *, again: str = "") -> Picture:
@@ -47,7 +45,7 @@ def mask_difference(found: Rows, maker: str, *, again: str = "") -> Picture:
         _mean_line(panel, points, "sparsity")
         for task, look in tasks.items():
             _dots(panel, points[points.task == task], look, "sparsity")
-        panel.axhline(PAPERS_BOUND, color=QUIET, ls=":", lw=1.5)
+        panel.axhline(FEW_ENTRIES, color=QUIET, ls=":", lw=1.5)
         panel.set_xlabel("sparsity")
         panel.set_ylim(bottom=0)
         in_percent(panel.xaxis)
@@ -55,7 +53,7 @@ def mask_difference(found: Rows, maker: str, *, again: str = "") -> Picture:
         title(panel, "mask entries that differ")
 
     dots: list[Artist] = [handle(look, task, linestyle="") for task, look in tasks.items()]
-    bound = Line2D([], [], color=QUIET, ls=":", lw=1.5, label="the paper: less than 6 %")
+    bound = line_handle(f"the paper: less than {percent(FEW_ENTRIES)}", QUIET, ":", 1.5)
     return picture(
         paint,
         name="mask-difference",
@@ -69,7 +67,7 @@ def mask_difference(found: Rows, maker: str, *, again: str = "") -> Picture:
         "one pruned after fine-tuning, against the share of weights that is pruned. A point for "
         "each task, learning rate and seed; the line is their mean.",
         data=tidy([("mask entries that differ", "study", points)]),
-        handles=[*dots, Line2D([], [], color=INK, lw=1.8, label="mean"), bound],
+        handles=[*dots, line_handle("mean", width=2.2), bound],
         again=again,
     )
 
@@ -82,7 +80,7 @@ def before_pruning(found: Rows, maker: str, *, again: str = "") -> Picture:
     """
     ours = found[found.arm == EPOCHS_ARM]
     last = final(ours[(ours.split == "dev") & (ours.metric == "accuracy")])
-    by_model = last.groupby(["task", "position", "seed"], as_index=False)
+    by_model = last.groupby(["sparsity", "task", "position", "seed"], as_index=False)
     accuracies = by_model.agg(value=("value", "max"))
     both: dict[str, pd.DataFrame] = {
         "dev accuracy": accuracies,
@@ -111,14 +109,14 @@ def before_pruning(found: Rows, maker: str, *, again: str = "") -> Picture:
 
     handles: list[Artist] = [handle(look, task) for task, look in tasks.items()]
     if len(tasks) > 1:
-        handles.append(Line2D([], [], color=INK, lw=2.2, label="mean over tasks"))
+        handles.append(line_handle("mean over tasks", width=2.2))
     if dense is not None:
-        handles.append(Line2D([], [], color=INK, ls="--", lw=1, label="dense, mean over tasks"))
+        handles.append(line_handle("dense, mean over tasks", linestyle="--"))
     said = ". ".join(
         f"{name}, mean by epochs: {in_words(points, shown_percent, x='position')}"
         for name, points in panels.items()
     )
-    at = ", ".join(f"{100 * sparsity:g} %" for sparsity in sorted(ours.sparsity.unique()))
+    at = ", ".join(percent(sparsity) for sparsity in sorted(ours.sparsity.unique()))
     return picture(
         paint,
         name="epochs-before-pruning",
@@ -164,9 +162,9 @@ def pruned_heads(found: Rows, maker: str, *, again: str = "") -> Picture:
             panel.set_ylim(0, 1)
             in_percent(panel.xaxis)
             in_percent(panel.yaxis)
-            title(panel, f"{ARM_NAMES[arm]}")
+            title(panel, ARM_NAMES[arm])
 
-    rate = Line2D([], [], color=INK, ls="--", lw=1, label="as much as the model")
+    rate = line_handle("as much as the model", linestyle="--")
     said = "; ".join(f"{ARM_NAMES[arm]}: {_ranges(heads[heads.arm == arm])}" for arm in arms)
     return picture(
         paint,
@@ -217,6 +215,6 @@ def _ranges(points: pd.DataFrame) -> str:
     share = points.groupby("sparsity").value
     return ", ".join(
         f"{100 * one.mean():.1f} % ({100 * one.min():.1f}–{100 * one.max():.1f}) at "
-        f"{100 * float(str(sparsity)):g} %"
+        f"{percent(float(str(sparsity)))}"
         for sparsity, one in share
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bertprune.figures.style import (
@@ -16,6 +15,7 @@ from bertprune.figures.style import (
     handle,
     in_percent,
     in_words,
+    line_handle,
     needed,
     paper_handle,
     picture,
@@ -73,8 +73,7 @@ def movement_by_epoch(
     handles: list[Artist] = [handle(look, task) for task, look in tasks.items()]
     if is_told:
         handles += [
-            Line2D([], [], color=QUIET, ls=line, label=f"learning rate {rate:g}")
-            for rate, line in lines.items()
+            line_handle(f"learning rate {rate:g}", QUIET, line, 1.8) for rate, line in lines.items()
         ]
     drawn: list[Drawn] = [(name, "study", points)]
     if theirs is not None and len(theirs):

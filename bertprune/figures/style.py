@@ -345,6 +345,10 @@ def dashed(panel: Axes, value: float, label: str | None = None) -> None:
     panel.axhline(value, color=INK, linestyle="--", lw=1, label=label)
 
 
+def line_handle(label: str, colour: str = INK, linestyle: str = "-", width: float = 1.0) -> Line2D:
+    return Line2D([], [], color=colour, ls=linestyle, lw=width, label=label)
+
+
 def handle(look: Look, label: str, linestyle: str = "-") -> Line2D:
     return Line2D([], [], color=look.colour, marker=look.marker, ls=linestyle, label=label)
 
@@ -352,17 +356,17 @@ def handle(look: Look, label: str, linestyle: str = "-") -> Line2D:
 def arm_handle(arm: str) -> Line2D:
     """An arm's entry in a legend; models that were never pre-trained are a dotted level."""
     if arm == "from_scratch":
-        return Line2D([], [], color=ARM_LOOKS[arm].colour, linestyle=":", label=ARM_NAMES[arm])
+        return line_handle(ARM_NAMES[arm], ARM_LOOKS[arm].colour, ":", 1.5)
     return handle(ARM_LOOKS[arm], ARM_NAMES[arm])
 
 
 def dense_handle() -> Line2D:
-    return Line2D([], [], color=INK, linestyle="--", lw=1, label="dense")
+    return line_handle("dense", linestyle="--")
 
 
 def own_handle() -> Line2D:
-    ring = {"marker": "o", "ms": 9, "mfc": "none", "mec": INK, "mew": 1.2}
-    return Line2D([], [], linestyle="", label="ringed: added by the reader", **ring)  # type: ignore[arg-type]
+    words = "ringed: added by the reader"
+    return Line2D([], [], ls="", marker="o", ms=9, mfc="none", mec=INK, mew=1.2, label=words)
 
 
 def paper_handle() -> Line2D:
@@ -435,13 +439,9 @@ def tidy(drawn: Iterable[Drawn]) -> pd.DataFrame:
         if not points.empty
     ]
     table = pd.concat([one.dropna(axis=1, how="all") for one in found], ignore_index=True)
-    unused = [name for name in table if name == "own" and not table[name].any()]
-    used = [
-        name
-        for name in _TIDY
-        if name in table and name not in unused and not (table[name] == "").all()
-    ]
-    return table[used]
+    if "own" in table and not table.own.any():
+        table = table.drop(columns="own")
+    return table[[name for name in _TIDY if name in table and not (table[name] == "").all()]]
 
 
 def in_words(points: pd.DataFrame, show: Callable[[float], str], x: str = "sparsity") -> str:
@@ -449,6 +449,12 @@ def in_words(points: pd.DataFrame, show: Callable[[float], str], x: str = "spars
     means = points.groupby(x).value.mean()
     place = percent if x == "sparsity" else "{:g}".format
     return ", ".join(f"{show(mean)} at {place(float(str(at)))}" for at, mean in means.items())
+
+
+def first_number(part: str) -> int:
+    """The first number in the name of a part of the model, to sort by; -1 where there is none."""
+    found = re.search(r"\d+", part)
+    return int(found[0]) if found else -1
 
 
 def shown_percent(share: float) -> str:

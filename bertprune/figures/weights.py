@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Callable
 
@@ -13,7 +12,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bertprune.figures.style import (
@@ -24,9 +22,11 @@ from bertprune.figures.style import (
     Look,
     Picture,
     curve,
+    first_number,
     handle,
     in_percent,
     in_words,
+    line_handle,
     looks,
     needed,
     picture,
@@ -81,8 +81,8 @@ def weight_histograms(found: Rows, maker: str, *, again: str = "") -> Picture:
         "{}: {:.4f} ± {:.4f}".format(_in_words(kind), *_moments(points))
         for kind, points in by_kind.items()
     )
-    histogram = Line2D([], [], color=PALETTE[0], lw=1.5, label="weights (density, a line a seed)")
-    normal = Line2D([], [], color=INK, lw=1, ls="--", label="normal, same mean and std")
+    histogram = line_handle("weights (density, a line a seed)", PALETTE[0], width=1.5)
+    normal = line_handle("normal, same mean and std", linestyle="--")
     return picture(
         paint,
         name="weight-histograms",
@@ -222,7 +222,7 @@ def embedding_magnitudes(found: Rows, maker: str, *, again: str = "") -> Picture
     ]
     if (pruned.arm == "random_pruning").any():
         random = ARM_NAMES["random_pruning"]
-        handles.append(Line2D([], [], color=QUIET, ls=":", lw=1.2, label=f"dotted: {random}"))
+        handles.append(line_handle(f"dotted: {random}", QUIET, ":", 1.2))
     return picture(
         paint,
         name="embedding-magnitudes",
@@ -310,14 +310,9 @@ def _sparsity_looks(sparsities: list[float]) -> dict[float, Look]:
     }
 
 
-def _first_number(part: str) -> int:
-    found = re.search(r"\d+", part)
-    return int(found[0]) if found else 0
-
-
 def _heat_map(figure: Figure, panel: Axes, points: Rows) -> None:
     """Tokens down, dimensions across; the darkest and brightest hundredth share their colour."""
-    grid = points.assign(dimension=points.part.map(_first_number)).pivot(
+    grid = points.assign(dimension=points.part.map(first_number)).pivot(
         index="position", columns="dimension", values="value"
     )
     low, high = np.nanquantile(grid, [0.01, 0.99])

@@ -3,7 +3,6 @@
 import functools
 import re
 from collections.abc import Callable
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,7 +13,6 @@ from bertprune import figures, fits, paper, results, rows, tables
 from bertprune.contracts import BurnIn, Finetune
 from bertprune.errors import UserError
 from bertprune.figures import Picture, made_by
-from bertprune.figures.accuracy import training_losses
 from bertprune.rows import Rows
 
 from .synthetic import DIMENSIONS, MATRICES, RATE, SEEDS, SPARSITIES, TASKS, study
@@ -224,16 +222,28 @@ def test_one_task_is_its_own_average() -> None:
     assert dense.value.tolist() == pytest.approx([0.921])
 
 
-def test_training_losses_are_those_of_the_best_learning_rate() -> None:
-    point: dict[str, Any] = {"arm": "prune_pretrain", "task": "sst2", "sparsity": 0.0, "seed": 0}
-    parts = []
-    for rate, accuracy, loss in ((1e-3, 0.8, 0.1), (2e-3, 0.9, 0.2), (3e-3, 0.9, 0.3)):
-        history = [
-            {"epoch": 1, "step": 9, "split": "dev", "metric": "accuracy", "value": accuracy},
-            {"epoch": 1, "step": 9, "split": "train", "metric": "loss", "value": loss},
-        ]
-        parts.append(rows.of_history(history, learning_rate=rate, **point))
-    assert training_losses(rows.join(parts)).loss.tolist() == [0.2]
+def test_the_figure_of_one_task_is_of_that_task() -> None:
+    found = study()
+    one = average_and_loss(found[found.task.isin(["sst2", rows.PRETRAINING])])
+    assert list(one.data.panel.unique()) == ["sst2: dev accuracy", "pre-training: dev loss (nats)"]
+
+
+def test_averages_over_other_tasks_are_not_laid_over_each_other() -> None:
+    found = study().replace({"task": {"mnli": "mrpc"}})
+    assert set(average_and_training_loss(found).data.source) == {"study"}
+    drawn = accuracy_drop(found).data
+    assert set(drawn[drawn.source == "paper"].panel) == {"sst2 (points)"}
+    alone = found[found.task != "sst2"]
+    assert set(accuracy_drop(alone).data.source) == {"study"}
+
+
+def test_a_readers_own_task_leaves_the_averages() -> None:
+    found = study().assign(own=False)
+    own = found[(found.task == "sst2") & (found.sparsity == 0)].assign(task="cola", own=True)
+    before, after = (
+        average_and_training_loss(one).data for one in (found, pd.concat([found, own]))
+    )
+    pd.testing.assert_frame_equal(after, before)
 
 
 def test_an_average_needs_all_tasks() -> None:
@@ -288,8 +298,18 @@ def test_half_of_figure_2_can_be_drawn() -> None:
     only = found[(found.metric == "cosine_similarity")]
     picture = figures.information_deletion(only, fits.line_fits(only), MAKER)
     assert list(picture.data.panel.unique()) == ["similarity to dense features"]
+    assert "Accuracy of information deletion" not in picture.alt
     with pytest.raises(UserError, match="information_deletion"):
         information_deletion(found[found.arm == "from_scratch"])
+
+
+def test_a_task_of_too_few_points_has_no_slope() -> None:
+    found = study()
+    kept = (found.task != "sst2") | (found.sparsity < 0.5)
+    seed = found.seed == 0
+    picture = information_deletion(found[kept & (seed | (found.task != "sst2"))])
+    assert "nan" not in picture.svg + picture.alt
+    assert "mnli −" in picture.alt and "sst2 " not in picture.alt
 
 
 def test_heads_are_means_over_seeds() -> None:
@@ -319,6 +339,15 @@ def test_accuracy_before_pruning_is_the_best_over_learning_rates() -> None:
     assert set(drawn.position) == {0, 1, 3, 6}
     last = better[better.epoch == better.epoch.max()]
     assert sorted(drawn.value) == pytest.approx(sorted(last.value))
+
+
+def test_several_sparsities_before_pruning_are_not_their_best() -> None:
+    found = study()
+    ours = found.arm == "epochs_before_pruning"
+    lower = found[ours].assign(sparsity=0.9, value=found[ours].value - 0.3)
+    drawn = before_pruning(rows.join([found, lower])).data
+    means = drawn[drawn.panel == "dev accuracy"].groupby("sparsity").value.mean()
+    assert means[0.6] - means[0.9] == pytest.approx(0.3)
 
 
 def test_movement_of_a_matrix_is_not_that_of_the_model() -> None:

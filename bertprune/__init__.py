@@ -1,7 +1,14 @@
 """bertprune: weight pruning of BERT and its effect on transfer, as a re-executable book."""
 
+from __future__ import annotations
+
 import os
 import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import BertForPreTraining, BertForSequenceClassification
 
 __version__ = "0.1.0"
 
@@ -12,3 +19,27 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # Libraries that we import would like to draw progress bars as widgets. Ours are text.
 warnings.filterwarnings("ignore", message="IProgress not found")
+
+
+def load(name: str) -> BertForPreTraining:
+    """The BERT in a folder, dense or in sparse storage, or of that name (`lab`, or on the Hugging
+    Face Hub), in float32; heads that it lacks are new, drawn from seed 0.
+
+    Raises `bertprune.errors.UserError` if it cannot be had.
+    """
+    from bertprune.models import load_pretraining_model
+
+    return load_pretraining_model(_place(name), seed=0)
+
+
+def load_classifier(name: str, *, labels: int) -> BertForSequenceClassification:
+    """The same with a classifier of `labels` classes: its own, or a new one drawn from seed 0."""
+    from bertprune import models
+
+    return models.load_classifier(_place(name), labels=labels, seed=0)
+
+
+def _place(name: str) -> str:
+    """`name`, or where a folder of that name lies: here first, elsewhere than in notebooks."""
+    folder = Path(name).expanduser()
+    return str(folder.resolve()) if (folder / "config.json").is_file() else name

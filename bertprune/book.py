@@ -167,7 +167,9 @@ def assemble(study: Study, source: Path) -> None:
     others = [studies.load(name) for name in results.published_beside(study)]
     chapters = {view: view.notebook for view in views}
     for other in others:
-        chapters |= {view: f"{other.name}-{view.notebook}" for view in other.views()}
+        chapters |= {
+            view: f"{other.name}-{view.notebook}" for view in other.views() if view.is_of_study
+        }
     with local_workers(min(os.cpu_count() or 1, len(chapters))) as workers:
         for (view, place), page in zip(
             chapters.items(), workers.map(_executed, chapters), strict=True
@@ -192,7 +194,7 @@ def assemble(study: Study, source: Path) -> None:
         *contents["parts"][0]["chapters"],
     ]
     for other in others:
-        of_other = [{"file": chapters[view]} for view in other.views()]
+        of_other = [{"file": chapters[view]} for view in other.views() if view in chapters]
         caption = f"Beside it: {other.title}"
         contents["parts"].insert(1, {"caption": caption, "chapters": of_other})
     for notebook, caption in _PARTS.items():
@@ -338,6 +340,7 @@ def _records_page(
         + ", ".join(f"{part.lower()} {_duration(time)}" for part, time in work.items())
         + ". All rows that tables and figures are made of: {download}`rows.csv <rows.csv>`.",
         "",
+        *_published_lines(study),
         "Execute what is missing or out of date again with",
         "",
         f"```\n{study.command('sweep')}\n{study.command('book')}\n```",
@@ -351,17 +354,6 @@ def _records_page(
         f"| {record['device']} × {record['threads']} | `{record['identity']['code'][:8]}` |"
         for run, record in records.items()
     ]
-    if others := list(results.published_beside(study)):
-        facts = results.published_facts(others).reset_index().astype(str)
-        lines[6:6] = [
-            "",
-            "The chapters about other studies are made of rows that come with the book:",
-            "",
-            f"| {' | '.join(facts.columns)} |",
-            "| --- " * len(facts.columns) + "|",
-            *(f"| {' | '.join(line)} |" for line in facts.itertuples(index=False)),
-            "",
-        ]
     lines += [
         "",
         "*Work* is the wall time of training and evaluation, of the last try where there were "
@@ -380,6 +372,22 @@ def _records_page(
         shown = json.dumps(record, indent=1)
         lines += [f":::{{dropdown}} {titles[run]}", f"```json\n{shown}\n```", ":::", ""]
     return "\n".join(lines)
+
+
+def _published_lines(study: Study) -> list[str]:
+    """Where the chapters about other studies come from, in Markdown."""
+    others = list(results.published_beside(study))
+    if not others:
+        return []
+    facts = results.published_facts(others).reset_index().astype(str)
+    return [
+        "The chapters about other studies are made of rows that come with the book:",
+        "",
+        f"| {' | '.join(facts.columns)} |",
+        "| --- " * len(facts.columns) + "|",
+        *(f"| {' | '.join(line)} |" for line in facts.itertuples(index=False)),
+        "",
+    ]
 
 
 def _duration(seconds: float) -> str:

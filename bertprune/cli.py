@@ -1,4 +1,5 @@
-"""The command line: `bertprune run | train | sweep | status | results | ledger | book`."""
+"""The command line: `bertprune run | train | sweep | status | results | ledger | cost | bench |
+import | export | ship | book`."""
 
 from __future__ import annotations
 
@@ -83,6 +84,64 @@ def _parser() -> argparse.ArgumentParser:
     )
     ledger.add_argument("--csv", metavar="FILE", help="write the ledger to FILE")
 
+    cost = command("cost", _cost, "Say what a study costs: time, memory and disk, by arm.")
+    _add_study(cost)
+    cost.add_argument(
+        "--device",
+        metavar="NAME",
+        help="a machine other than this one: book, which the book was made on, or a GPU "
+        "(a100, h100, h200, v100, rtx4090, t4), for which rates are assumed, not measured",
+    )
+    cost.add_argument("--workers", type=int, default=None, help="as for sweep")
+    cost.add_argument("--measure", action="store_true", help="measure this machine anew")
+    cost.add_argument("--csv", metavar="FILE", help="write the table to FILE")
+    cost.add_argument(
+        "--publish", action="store_true", help="write this machine's costs to book/published"
+    )
+
+    bench = command("bench", _bench, "Time what we do beside what a user would pick instead.")
+    bench.add_argument("cases", nargs="*", metavar="CASE", help="what to time (default: all)")
+    bench.add_argument("--list", action="store_true", help="show the cases, and do nothing")
+    bench.add_argument(
+        "--threads", type=int, default=os.cpu_count() or 1, help="of both sides (default: all)"
+    )
+    bench.add_argument("--repeats", type=int, default=5, help="times each side (default: 5)")
+    bench.add_argument(
+        "--task-data", metavar="FOLDER", help="SST-2 in GLUE's layout (default: made-up phrases)"
+    )
+    bench.add_argument(
+        "--csv", metavar="FILE", help="write the rows to FILE (default: runs/bench/measured.csv)"
+    )
+    bench.add_argument(
+        "--publish", action="store_true", help="write them to book/published too, for its page"
+    )
+
+    take = command("import", _import, "Take over runs made elsewhere, with their records.")
+    take.add_argument(
+        "sources",
+        nargs="+",
+        metavar="FOLDER_OR_ARCHIVE",
+        help="another project or its runs/, or a .tar.gz of it",
+    )
+    take.add_argument("--dry-run", action="store_true", help="say what would come, and do nothing")
+
+    export = command("export", _export, "Pack the runs of a study that are done, for `import`.")
+    export.add_argument("study", help="name or YAML file")
+    export.add_argument("file", metavar="FILE.tar.gz")
+    _add_changes(export)
+    export.add_argument(
+        "--without-models", action="store_true", help="leave out what later runs start from"
+    )
+
+    ship = command("ship", _ship, "Write a model as a folder of its own, with a model card.")
+    ship.add_argument(
+        "model", metavar="RUN_OR_MODEL_FOLDER", help="as prune_pretrain/0.60-seed0-..., or a folder"
+    )
+    ship.add_argument("destination", metavar="DESTINATION", help="a folder that is not there yet")
+    ship.add_argument(
+        "--precision", choices=("bf16", "float32"), default="bf16", help="(default: bf16)"
+    )
+
     book = command("book", _book, "Build the book from the executed notebooks of a study.")
     _add_study(book)
     return parser
@@ -106,6 +165,10 @@ def _add_notebook(parser: argparse.ArgumentParser) -> None:
 
 def _add_study(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", nargs="?", default="lab", help="name or YAML file (default: lab)")
+    _add_changes(parser)
+
+
+def _add_changes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         dest="changes",
@@ -141,7 +204,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     run = _named_run(options)
     run.check_inputs()
-    execute_in_order([*lineage(run), run])
+    execute_in_order([*lineage(run), run], models_of=[run])
     print(run.folder / runs.NOTEBOOK_FILE)
     return 0
 
@@ -214,7 +277,7 @@ def _show_status(plan: Sequence[Run]) -> int:
 
 def _state(run: Run) -> str:
     if run.is_current():
-        return "done"
+        return "done" if run.has_model() else "done, without its model"
     if run.is_done():
         return "done, page out of date"
     if not run.partial_folder.exists():
@@ -255,6 +318,79 @@ def _ledger(options: argparse.Namespace) -> int:
         print(f"{len(entries)} claims in {file}")
     else:
         print(ledger.text(entries))
+    return 0
+
+
+def _cost(options: argparse.Namespace) -> int:
+    from bertprune.cost import estimate, measure, units
+
+    study = studies.load(options.study, options.changes)
+    if options.workers is not None and options.workers < 1:
+        raise UserError(f"--workers must be at least 1, got {options.workers}")
+    if options.device and (options.measure or options.publish):
+        raise UserError("--measure and --publish are about this machine: leave out --device")
+    plan = study.plan()
+    if options.device:
+        found = estimate.estimate(plan, units.named(options.device), options.workers)
+    else:
+        here = measure.for_plan(plan, options.workers, again=options.measure)
+        found = estimate.estimate(plan, here, options.workers)
+        if options.publish:
+            print(units.publish(here))
+    if options.csv:
+        file = Path(options.csv)
+        with full_disk_is_user_error(file):
+            found.table().to_csv(file, index=False)
+        print(f"{len(found.table())} lines in {file}")
+    else:
+        print(estimate.text(found, study))
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from bertprune.bench import run
+
+    if options.list:
+        print(run.listed())
+        return 0
+    file = Path(options.csv) if options.csv else paths.runs_folder() / "bench" / "measured.csv"
+    run.bench(
+        options.cases,
+        threads=options.threads,
+        repeats=options.repeats,
+        task_data=options.task_data or "",
+        file=file,
+        publish=options.publish,
+    )
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from bertprune import importing
+
+    found = [
+        one
+        for source in options.sources
+        for one in importing.import_runs(Path(source), dry_run=options.dry_run)
+    ]
+    print(importing.summary(found, dry_run=options.dry_run))
+    return 1 if any(one.what == importing.REFUSED for one in found) else 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from bertprune import importing
+
+    study = studies.load(options.study, options.changes)
+    file = Path(options.file)
+    count = importing.export(study, file, with_models=not options.without_models)
+    print(f"{count} of {len(study.plan())} runs of {study.name} in {file}")
+    return 0
+
+
+def _ship(options: argparse.Namespace) -> int:
+    from bertprune import shipping
+
+    print(shipping.ship(options.model, Path(options.destination), precision=options.precision))
     return 0
 
 

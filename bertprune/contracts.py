@@ -109,6 +109,10 @@ class BurnIn(Contract):
     def seed_of_run(self) -> int:
         return self.burn_in_seed
 
+    def leaves_model(self) -> bool:
+        """Whether the run leaves a model that others start from."""
+        return True
+
     def check(self) -> None:
         if self.hidden_size % self.heads:
             raise UserError(
@@ -217,6 +221,10 @@ class Finetune(PrunePretrain):
     def compared_with(self) -> BurnIn | None:
         return None
 
+    def leaves_model(self) -> bool:
+        # Pruning after fine-tuning starts from the dense one.
+        return self.sparsity == 0
+
     def check(self) -> None:
         super().check()
         if not self.task_data:
@@ -241,6 +249,9 @@ class InformationDeletion(Finetune):
     def arm(self) -> str:
         return "information_deletion"
 
+    def leaves_model(self) -> bool:
+        return False
+
 
 @dataclass(frozen=True, kw_only=True)
 class PruneAfterFinetune(Finetune):
@@ -254,6 +265,9 @@ class PruneAfterFinetune(Finetune):
     @property
     def arm(self) -> str:
         return "prune_after_finetune"
+
+    def leaves_model(self) -> bool:
+        return False
 
     def upstream(self) -> BurnIn | None:
         return _part(self, Finetune).replace(sparsity=0.0)
@@ -275,7 +289,9 @@ class View(Contract):
     needs_language: ClassVar[bool] = False
     """Whether there is such a view only of studies of a lab language."""
     beside: ClassVar[tuple[str, ...]] = ()
-    """The studies whose published rows it shows too."""
+    """Whose published rows it shows too; without them there is no such view."""
+    is_of_study: ClassVar[bool] = True
+    """Whether it shows anything of the study: if not, a book has it once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,10 +323,24 @@ class Weights(View):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Saving(View):
+    """What pruning saves, on disk and in time."""
+
+    notebook: ClassVar[str] = "saving"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ledger(View):
     """The paper's claims and numbers, each beside the study's."""
 
     notebook: ClassVar[str] = "ledger"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost(View):
+    """What the study takes, before it is executed: time, memory and disk."""
+
+    notebook: ClassVar[str] = "cost"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,6 +368,15 @@ class LabChecks(View):
     beside: ClassVar[tuple[str, ...]] = ("lab-another", "lab-small-text")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bench(View):
+    """How fast the code is, beside what a user would pick instead: the same page in every book."""
+
+    notebook: ClassVar[str] = "bench"
+    beside: ClassVar[tuple[str, ...]] = ("bench",)
+    is_of_study: ClassVar[bool] = False
+
+
 C = TypeVar("C", bound=Contract)
 B = TypeVar("B", bound=BurnIn)
 
@@ -349,7 +388,10 @@ CONTRACTS: dict[str, type[BurnIn]] = {
 
 VIEWS: dict[str, type[View]] = {
     view.notebook: view
-    for view in (Results, Information, Timing, Weights, Ledger, Bits, LabLanguage, LabChecks)
+    for view in (
+        *(Results, Information, Timing, Weights, Saving, Ledger),
+        *(Bits, LabLanguage, LabChecks, Cost, Bench),
+    )
 }
 
 NOTEBOOKS: dict[str, type[Contract]] = {**CONTRACTS, **VIEWS}

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +17,7 @@ import nbformat
 from bertprune import contracts, paths, studies
 from bertprune.contracts import Contract, View
 from bertprune.errors import UserError, full_disk_is_user_error
-from bertprune.runs import EXPECTED_RUN, LOG_FILE, NOTEBOOK_FILE, Run, lineage
+from bertprune.runs import EXPECTED_RUN, LOG_FILE, NOTEBOOK_FILE, Run, lineage, to_execute
 
 
 def begin(notebook: str, namespace: Mapping[str, Any]) -> Run:
@@ -37,19 +37,24 @@ def begin(notebook: str, namespace: Mapping[str, Any]) -> Run:
     else:
         # A command has checked them already, for all its runs at once.
         run.check_inputs()
-    missing = [upstream for upstream in lineage(run) if not upstream.is_done()]
+    models_of = [] if run.is_trained() else run.needs
+    missing = [
+        upstream
+        for upstream in lineage(run)
+        if not upstream.is_done() or (upstream in models_of and not upstream.has_model())
+    ]
     if missing:
         print(f"This run starts from {len(missing)} that must be executed first.")
-        execute_in_order(missing)
+        execute_in_order(missing, models_of)
     return run
 
 
-def execute_in_order(runs: Iterable[Run]) -> None:
-    """Execute those of `runs` that are not done, one after another, showing their progress."""
-    for run in runs:
-        if not run.is_current():
-            print(f"{run.id}", file=sys.stderr)
-            execute(run, show=sys.stderr)
+def execute_in_order(runs: Sequence[Run], models_of: Iterable[Run] = ()) -> None:
+    """Execute those of `runs` that are not done, or lack a model that is needed (see
+    `runs.to_execute`), one after another, showing their progress."""
+    for run in to_execute(runs, models_of):
+        print(f"{run.id}", file=sys.stderr)
+        execute(run, show=sys.stderr)
 
 
 def execute(

@@ -26,8 +26,10 @@ from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.lab import language as lab
 from bertprune.pruning.masks import Masks
 from bertprune.pruning.matrices import prunable_matrices
+from bertprune.pruning.storage import SPARSE_FILE, load_sparse
 
 MASKS_FILE = "masks.safetensors"
+DENSE_FILE = "model.safetensors"
 
 # Loading and saving take a moment here; bars for them would bury those of the training.
 transformers.logging.disable_progress_bar()
@@ -139,13 +141,16 @@ def save_pretrained(
 def load_masks(folder: Path, model: nn.Module) -> Masks:
     """The masks saved in `folder`, checked against the prunable matrices of `model`.
 
-    A folder without masks is a dense model: everything is kept.
+    They are part of the sparse storage, where that is what the folder has. A folder without masks
+    is a dense model: everything is kept.
     """
     weights = prunable_matrices(model)
-    file = folder / MASKS_FILE
-    if not file.exists():
+    if sparse := _sparse_file(folder):
+        file, masks = sparse, load_sparse(sparse)[1]
+    elif (file := folder / MASKS_FILE).exists():
+        masks = load_file(file)
+    else:
         return {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
-    masks = load_file(file)
     wrong = [name for name, w in weights.items() if getattr(masks.get(name), "shape", 0) != w.shape]
     if wrong:
         raise UserError(f"{file} does not fit the model beside it: {', '.join(wrong[:3])}")
@@ -201,22 +206,41 @@ def _shipped(name: str) -> Path | None:
     return Path(lab.__file__).parent / "model"
 
 
-def _load(kind: Any, name: str, **options: object) -> tuple[Any, dict[str, Any]]:
+def _load(kind: Any, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     """The model, of class `kind`, and what transformers says of loading it."""
     # Weights from outside are read as safetensors only: a pickle could run code.
     folder = _folder(name, ["config.json", "*.safetensors"])
+    source: dict[str, Any] = {"pretrained_model_name_or_path": folder, **options}
+    if sparse := _sparse_file(folder):
+        source = {
+            "pretrained_model_name_or_path": None,
+            "config": BertConfig.from_pretrained(folder, **options),
+            "state_dict": load_sparse(sparse)[0],
+        }
     verbosity = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
         model, info = kind.from_pretrained(
-            folder,
+            **source,
             dtype=torch.float32,
             use_safetensors=True,
             output_loading_info=True,
-            **options,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"cannot load the model {name}: {error}") from error
     finally:
         transformers.logging.set_verbosity(verbosity)
     return model, info
+
+
+def _sparse_file(folder: Path) -> Path | None:
+    """The file of a model in sparse storage, or None for one in dense.
+
+    Raises UserError if the folder has both, as one of them must be of another model.
+    """
+    file = folder / SPARSE_FILE
+    if not file.exists():
+        return None
+    if (folder / DENSE_FILE).exists():
+        raise UserError(f"{folder} has both {SPARSE_FILE} and {DENSE_FILE}: delete one of them")
+    return file

@@ -18,7 +18,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,8 +116,7 @@ class Run:
     @cached_property
     def id(self) -> str:
         """`<notebook>/<what it is>-<hash of its identity>`, also its folder below `runs/`."""
-        digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
-        return f"{self.notebook}/{self.slug}-{digest[:10]}"
+        return f"{self.notebook}/{self.slug}-{digest_of(self.identity)}"
 
     @property
     def slug(self) -> str:
@@ -150,6 +149,22 @@ class Run:
         """Whether the run is done, and its page is what the present notebook would show."""
         return self.is_done() and self.record()["page"] == page_key(self.notebook)
 
+    def has_model(self) -> bool:
+        """Whether the model is there that a run of this kind leaves, if it leaves any.
+
+        One that was imported may have come without.
+        """
+        return not self.parameters.leaves_model() or self.model_folder.is_dir()
+
+    def is_trained(self) -> bool:
+        """Whether all is there that takes training: what is left to do is the page, if anything."""
+        return (self.partial_folder / ROWS_FILE).exists() or (self.is_done() and self.has_model())
+
+    @property
+    def needs(self) -> list[Run]:
+        """The runs whose models this one takes."""
+        return [run for run in (self.upstream, self.compared_with) if run]
+
     def record(self) -> dict[str, Any]:
         return _read_json(self.folder / RECORD_FILE)
 
@@ -181,13 +196,27 @@ class Run:
             for name in p.task:
                 check_task(name, p.task_data)
 
+    def check_needs(self) -> None:
+        """Raise UserError naming a run that this one starts from whose model is not there."""
+        for run in self.needs:
+            if not run.is_done():
+                why = "which is not done"
+            elif not run.has_model():
+                why = "which was imported without its model"
+            else:
+                continue
+            raise UserError(
+                f"{self.id} starts from {run.id}, {why}: execute it with "
+                f"`bertprune run {run.notebook}` and the same parameters first"
+            )
+
     def work(self) -> Rows:
         """Do the run's work, or take up what is there already, and give its rows.
 
         What is finished lies in the run's folder, what was interrupted goes on in the partial
         one. The runs that it needs must be done: see `begin`.
         """
-        if self.is_done():
+        if self.is_done() and self.has_model():
             return read_rows(self.folder / ROWS_FILE)
         from bertprune import training
 
@@ -206,6 +235,7 @@ class Run:
         training.wait_for_everyone()
         if (folder / ROWS_FILE).exists():
             return read_rows(folder / ROWS_FILE)
+        self.check_needs()
         progress.report_to(folder / PROGRESS_FILE)
         tries = _count_try(folder / TRIES_FILE) if is_main else 0
         started = time.monotonic()
@@ -299,8 +329,11 @@ class Run:
         os.replace(self.partial_folder, self.folder)
 
     def reopen(self) -> None:
-        """Put a result whose page is out of date back in work; what was trained is kept."""
-        if self.is_done():
+        """Put a result whose page is out of date back in work; what was trained is kept.
+
+        One without its model stays until it is replaced: it has to be trained again.
+        """
+        if self.is_done() and self.has_model():
             shutil.rmtree(self.partial_folder, ignore_errors=True)
             self.partial_folder.parent.mkdir(parents=True, exist_ok=True)
             os.replace(self.folder, self.partial_folder)
@@ -351,10 +384,25 @@ def _key_of(kind: str, named: str) -> str:
 def lineage(run: Run) -> list[Run]:
     """The runs that `run` needs, each after those that it needs itself."""
     found: dict[Run, None] = {}
-    for needed in (run.upstream, run.compared_with):
-        if needed:
-            found |= dict.fromkeys([*lineage(needed), needed])
+    for needed in run.needs:
+        found |= dict.fromkeys([*lineage(needed), needed])
     return list(found)
+
+
+def to_execute(plan: Sequence[Run], models_of: Iterable[Run] = ()) -> list[Run]:
+    """Those of `plan`, each after those that it needs, that have to be executed.
+
+    They are not done, or their page is out of date, or the model that one of them or somebody who
+    asks for `models_of` starts from was not imported with them.
+    """
+    found, wanted = [], set(models_of)
+    for run in reversed(plan):
+        if run.is_current() and (run.has_model() or run not in wanted):
+            continue
+        found.append(run)
+        if not run.is_trained():
+            wanted.update(run.needs)
+    return found[::-1]
 
 
 def done() -> list[Run]:
@@ -369,6 +417,11 @@ def done() -> list[Run]:
             if run.folder == file.parent and run.is_done():
                 found.append(run)
     return found
+
+
+def digest_of(identity: Mapping[str, Any]) -> str:
+    """The hash that ends the name of a run with `identity`."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def _facts(wall_time_s: float) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from bertprune import execution, paths, progress
 from bertprune.contracts import BurnIn
 from bertprune.errors import UserError
-from bertprune.runs import Run, lineage
+from bertprune.runs import Run, lineage, to_execute
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 
@@ -54,12 +54,8 @@ def sweep(runs: Sequence[Run], executor: Executor, threads: Mapping[Run, int]) -
     not need it.
     """
     outcome = Outcome()
-    waiting = []
-    for run in runs:
-        if run.is_current():
-            outcome.skipped.append(run.id)
-        else:
-            waiting.append(run)
+    waiting = to_execute(runs)
+    outcome.skipped += [run.id for run in runs if run not in waiting]
     working: dict[Future[str], Run] = {}
     total = len(runs)
     with progress.bar("runs", total, "run", len(outcome.skipped)) as shown:

@@ -148,7 +148,7 @@ def test_from_scratch_is_one_dense_model_that_was_never_pre_trained() -> None:
     assert p.max_length_tokens == shape.max_position_embeddings
 
 
-CHAPTERS = ["results", "information", "timing", "weights", "ledger"]
+CHAPTERS = ["results", "information", "timing", "weights", "saving", "ledger"]
 
 
 def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,16 +160,19 @@ def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.Monk
         "bits",
         "lab_language",
         "lab_checks",
+        "cost",
+        "bench",
     ]
     assert all(view.changes == lab.changes for view in lab.views())
     monkeypatch.setattr(paths, "published", lambda name: Path("/not/there"))
     assert "lab_checks" not in [view.notebook for view in lab.views()]
+    assert "bench" not in [view.notebook for view in lab.views()]
     monkeypatch.undo()
     # It would show itself beside itself.
     another = studies.load("lab-another").views()
     assert "lab_checks" not in [view.notebook for view in another]
     other = studies.load("glue-tiny")
-    assert [view.notebook for view in other.views()] == CHAPTERS
+    assert [view.notebook for view in other.views()] == [*CHAPTERS, "cost", "bench"]
     with pytest.raises(UserError, match="study glue-tiny is not about a lab language"):
         other.language()
 
@@ -260,3 +263,16 @@ def test_an_arm_may_have_a_grid_of_its_own(tmp_path: Path) -> None:
     assert study.runs_of("from_scratch") == []
     with pytest.raises(UserError, match="grid epochs must be a list of values, got 2"):
         studies.load(_write(tmp_path, mine % "2"))
+
+
+@pytest.mark.parametrize(
+    ("arm", "key"), [("prune_pretrain", "epochs"), ("epochs_before_pruning", "pretrain_steps")]
+)
+def test_a_grid_of_what_rows_do_not_tell_apart_is_refused(
+    tmp_path: Path, arm: str, key: str
+) -> None:
+    mine = MINE.replace(
+        "prune_pretrain: {}, random_pruning: {}", f"{arm}: {{grid: {{{key}: [1]}}}}"
+    )
+    with pytest.raises(UserError, match=f"{arm}: grid has no key '{key}'"):
+        studies.load(_write(tmp_path, mine))

@@ -36,6 +36,8 @@ def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         assert all(upstream.is_done() for upstream in lineage(run))
         order.append(run.id)
         run.folder.mkdir(parents=True)
+        if run.parameters.leaves_model():
+            run.model_folder.mkdir()
         record = {
             "parameters": contracts.as_values(run.parameters),
             "page": fingerprint.page_key(run.notebook),

@@ -15,6 +15,7 @@ from bertprune.figures.lab import bits_against, bits_recalled
 from bertprune.figures.masks import before_pruning, mask_difference, pruned_heads
 from bertprune.figures.movement import movement_by_epoch, movement_by_position
 from bertprune.figures.runs import learning_curves
+from bertprune.figures.saving import inference_time, storage
 from bertprune.figures.study import drawn, of_study
 from bertprune.figures.style import Picture, made_by
 from bertprune.figures.weights import embedding_magnitudes, memory, weight_histograms, weight_std
@@ -30,6 +31,7 @@ __all__ = [
     "bits_recalled",
     "drawn",
     "embedding_magnitudes",
+    "inference_time",
     "information_deletion",
     "learning_curves",
     "made_by",
@@ -39,6 +41,7 @@ __all__ = [
     "movement_by_position",
     "of_study",
     "pruned_heads",
+    "storage",
     "weight_histograms",
     "weight_std",
 ]

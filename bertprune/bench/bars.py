@@ -1,0 +1,153 @@
+"""What the benchmark is asked for, beside what it measured. Needs rows alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+OURS = "bertprune"
+"""The side that is ours."""
+
+FASTER = "times as long as ours"
+"""The quantity of a ratio row: the rival's time by ours."""
+
+MEMORY = "peak memory"
+LESS_MEMORY = "our peak memory by the rival's"
+SHARE = "share of the matrix rate"
+COST_OF_PRUNING = "cost of pruning"
+
+TRAINER = "Trainer + torch.nn.utils.prune"
+PADDED = "Trainer, padded to 128"
+DYNAMIC = "Trainer, dynamic padding"
+GROUPED = "Trainer, dynamic padding, grouped by length"
+TORCH_PRUNE = "torch.nn.utils.prune"
+
+NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A value that a row of the benchmark must reach: `asked` at least, or at most."""
+
+    about: str
+    case: str
+    side: str
+    quantity: str
+    asked: float
+    is_at_most: bool = False
+    needs_gpu: bool = False
+
+    @property
+    def is_share(self) -> bool:
+        return self.quantity in (SHARE, COST_OF_PRUNING)
+
+    def is_met_by(self, value: float) -> bool:
+        return value <= self.asked if self.is_at_most else value >= self.asked
+
+
+def _at_most(about: str, case: str, quantity: str, asked: float) -> Bar:
+    return Bar(about, case, OURS, quantity, asked, is_at_most=True)
+
+
+BARS = (
+    Bar("pre-training step with pruning, L2/H128", "pretrain-L2", TRAINER, FASTER, 4.5),
+    Bar("pre-training step with pruning, L4/H256", "pretrain-L4", TRAINER, FASTER, 2.5),
+    Bar("pre-training step with pruning, BERT-Base", "pretrain-base", TRAINER, FASTER, 1.3),
+    _at_most("what pruning adds to a step, L2/H128", "pruning", COST_OF_PRUNING, 0.03),
+    _at_most("what pruning adds to a step, L4/H256", "pretrain-L4", COST_OF_PRUNING, 0.03),
+    _at_most("what held masks add to a step, BERT-Base", "pretrain-base", COST_OF_PRUNING, 0.03),
+    Bar("fine-tuning, L2/H128", "finetune-L2", PADDED, FASTER, 8),
+    Bar("fine-tuning, L2/H128", "finetune-L2", DYNAMIC, FASTER, 2),
+    Bar("fine-tuning, L2/H128", "finetune-L2", GROUPED, FASTER, 1.25),
+    Bar("fine-tuning, L4/H256", "finetune-L4", PADDED, FASTER, 8),
+    Bar("fine-tuning, L4/H256", "finetune-L4", DYNAMIC, FASTER, 2),
+    Bar("fine-tuning, L4/H256", "finetune-L4", GROUPED, FASTER, 1.25),
+    Bar("share of the matrix rate, pre-training L4/H256", "pretrain-L4", OURS, SHARE, 0.6),
+    _at_most("peak memory by Trainer's, pre-training L2/H128", "pretrain-L2", LESS_MEMORY, 1),
+    _at_most("peak memory by Trainer's, pre-training L4/H256", "pretrain-L4", LESS_MEMORY, 1),
+    _at_most("peak memory by Trainer's, BERT-Base", "pretrain-base", LESS_MEMORY, 1),
+    _at_most("peak memory by Trainer's, fine-tuning L2/H128", "finetune-L2", LESS_MEMORY, 1),
+    _at_most("peak memory by Trainer's, fine-tuning L4/H256", "finetune-L4", LESS_MEMORY, 1),
+    Bar("new masks for BERT-Base at 50 %", "masks", TORCH_PRUNE, FASTER, 5),
+    Bar(
+        "share of the bf16 matrix rate, BERT-Base",
+        "pretrain-base-gpu",
+        OURS,
+        SHARE,
+        0.5,
+        needs_gpu=True,
+    ),
+    Bar(
+        "16 variants of L4/H256 at once",
+        "stacked-gpu",
+        "bertprune, one after another",
+        FASTER,
+        6,
+        needs_gpu=True,
+    ),
+)
+"""All bars, in one place."""
+
+
+def table(rows: pd.DataFrame, gpu: bool) -> pd.DataFrame:
+    """The bars beside what `rows` have for them: median, lowest to highest, whether it is met.
+
+    A bar without a row was not measured; `gpu` says whether the machine had one.
+    """
+    lines = []
+    for bar in BARS:
+        shown = _share if bar.is_share else _factor
+        found = _row_of(rows, bar)
+        missing = f"{NOT_MEASURED}: no GPU" if bar.needs_gpu and not gpu else NOT_MEASURED
+        lines.append(
+            {
+                "what": bar.about,
+                "against": "" if bar.side == OURS else bar.side,
+                "asked": f"{'≤' if bar.is_at_most else '≥'} {shown(bar.asked)}",
+                "measured": missing if found is None else _with_spread(found, shown),
+                "met": ""
+                if found is None
+                else ("yes" if bar.is_met_by(float(found.value)) else "no"),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _row_of(rows: pd.DataFrame, bar: Bar) -> pd.Series | None:
+    found = rows[
+        (rows.case == bar.case) & (rows.side == bar.side) & (rows.quantity == bar.quantity)
+    ]
+    return None if found.empty else found.iloc[0]
+
+
+def _with_spread(row: pd.Series, shown: Callable[[float], str]) -> str:
+    """`5.1 (4.9–5.3)`; a median of one has no spread."""
+    value, low, high = (shown(float(row[name])) for name in ("value", "low", "high"))
+    return value if int(row.repeats) == 1 else f"{value} ({low} to {high})"
+
+
+def _factor(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+
+
+def readable(value: float) -> str:
+    """Three digits, with k, M, G or T where the number is large: `12.3 G`."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    for power, letter in ((12, " T"), (9, " G"), (6, " M"), (3, " k")):
+        if abs(value) >= 10**power:
+            return f"{value / 10**power:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def with_unit(value: float, unit: str) -> str:
+    """`12.3 GFLOP/s`, `5.1 ×`, or `0.6` for what has no unit."""
+    shown = readable(value)
+    return f"{shown}{unit}" if shown[-1].isalpha() else f"{shown} {unit}".rstrip()

@@ -1,0 +1,105 @@
+"""Inference with a pruned BERT: dense matrix products against sparse ones."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from transformers import BertModel
+
+from bertprune.bench.measure import Row, Setting, in_turn, pairwise, seconds_of
+from bertprune.bench.times import DENSE, SPARSE, SPEED_UP, TIME, quantity_at
+from bertprune.models import Shape, fresh_model
+from bertprune.pruning.masks import local_magnitude_masks
+from bertprune.pruning.matrices import prunable_matrices
+
+SPARSITIES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+SHAPE = Shape(layers=4, hidden_size=256, heads=4, vocabulary_size=8_000)
+
+_FORWARDS = 3
+
+
+class CsrLinear(nn.Module):
+    """A linear layer whose weight (out, in) is stored as compressed sparse rows."""
+
+    def __init__(self, dense: nn.Linear) -> None:
+        super().__init__()
+        with warnings.catch_warnings():
+            # torch calls its CSR tensors a beta state, once a process.
+            warnings.simplefilter("ignore")
+            self.weight = dense.weight.detach().to_sparse_csr()
+        self.bias = dense.bias
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        outputs = (self.weight @ inputs.flatten(0, -2).T).T
+        return outputs.reshape(*inputs.shape[:-1], -1) + self.bias
+
+
+def with_csr(model: BertModel) -> BertModel:
+    """A copy of `model` whose prunable matrices are multiplied as CSR; the word embeddings are only
+    looked up, and stay dense."""
+    sparse = copy.deepcopy(model)
+    prunable = {id(weight) for weight in prunable_matrices(sparse).values()}
+    for parent in list(sparse.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear) and id(child.weight) in prunable:
+                setattr(parent, name, CsrLinear(child))
+    return sparse
+
+
+def inference(
+    setting: Setting,
+    *,
+    shape: Shape = SHAPE,
+    sparsities: Sequence[float] = SPARSITIES,
+    batch: tuple[int, int] = (8, 128),
+) -> list[Row]:
+    """Times of a forward pass at each of `sparsities`, dense and sparse in turn, and their ratio.
+
+    Float32, `batch` is (sequences, tokens). How long it takes depends on how many weights are
+    kept, not on their values, so the model is a fresh one, pruned by magnitude. The dense product
+    multiplies the zeros too: nothing is saved there.
+    """
+    found = []
+    ids = torch.randint(shape.vocabulary_size, batch, device=setting.device)
+    for sparsity in sparsities:
+        model = _pruned(shape, sparsity).to(setting.device)
+        sides = {DENSE: model, SPARSE: with_csr(model)}
+        for side in sides.values():
+            _forwards(side, ids)
+        seconds = in_turn(
+            f"inference at {sparsity:g}",
+            {name: partial(_seconds, side, ids) for name, side in sides.items()},
+            setting.repeats,
+        )
+        for side, times in seconds.items():
+            milliseconds = [1e3 * time for time in times]
+            found.append(setting.row(side, quantity_at(TIME, sparsity), "ms", milliseconds))
+        ratios = pairwise(seconds[DENSE], seconds[SPARSE])
+        found.append(setting.row(SPARSE, quantity_at(SPEED_UP, sparsity), "×", ratios))
+    return found
+
+
+def _pruned(shape: Shape, sparsity: float) -> BertModel:
+    model = fresh_model(shape, seed=0).bert.eval()
+    weights = prunable_matrices(model)
+    with torch.no_grad():
+        for name, mask in local_magnitude_masks(weights, sparsity).items():
+            weights[name].mul_(mask)
+    return model
+
+
+def _seconds(model: BertModel, ids: Tensor) -> float:
+    """Seconds of one forward pass, a mean of several."""
+    return seconds_of(lambda: _forwards(model, ids)) / _FORWARDS
+
+
+@torch.inference_mode()
+def _forwards(model: BertModel, ids: Tensor) -> None:
+    for _ in range(_FORWARDS):
+        model(ids)

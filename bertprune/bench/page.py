@@ -1,0 +1,188 @@
+"""The published benchmark: writing it, and what its page shows. Needs no torch."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from bertprune import paths
+from bertprune.bench import bars
+from bertprune.errors import UserError, full_disk_is_user_error
+from bertprune.tables import Download
+
+NAME = "bench"
+NOTES = "speed_notes"
+"""The page of prose about what was tried, where the book has it."""
+
+_VERSIONED = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A benchmark with the machine that it was measured on."""
+
+    rows: pd.DataFrame = field(repr=False)
+    facts: dict[str, Any]
+
+    def machine(self) -> pd.Series:
+        """What was measured on, when, and by what."""
+        cases = self.facts["cases"].values()
+        facts = {name: self.facts[name] for name in self.facts if name not in ("versions", "cases")}
+        facts |= self.facts["versions"]
+        for name in ("finished", "commit"):
+            facts[name] = ", ".join(sorted({one[name] for one in cases}))
+        return pd.Series(facts, name="").map(str)
+
+    def bars(self) -> pd.DataFrame:
+        """What was asked, beside what was measured; see `bars.table`."""
+        return bars.table(self.rows, bool(self.facts["gpu"])).set_index("what")
+
+    def ratios(self) -> pd.DataFrame:
+        """How many times as long as ours each rival takes, by case."""
+        found = self.rows[self.rows.quantity == bars.FASTER]
+        return pd.DataFrame(
+            {
+                "case": found.case,
+                "rival": found.side,
+                bars.FASTER: [f"{value:.2f}" for value in found.value],
+                "lowest to highest": _spread(found, "{:.2f}".format),
+                "repeats": found.repeats,
+            }
+        ).set_index("case")
+
+    def numbers(self) -> pd.DataFrame:
+        """All that is no ratio of times."""
+        found = self.rows[self.rows.quantity != bars.FASTER]
+        return pd.DataFrame(
+            {
+                "case": found.case,
+                "side": found.side,
+                "quantity": found.quantity,
+                "median": _with_units(found, "value"),
+                "lowest to highest": _spread(found, bars.readable),
+                "repeats": found.repeats,
+            }
+        ).set_index("case")
+
+    def download(self) -> Download:
+        return Download(NAME, "All rows", self.rows)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link to another page of the book, or nothing where the book has no such page."""
+
+    page: str
+    words: str
+
+    def _repr_html_(self) -> str:
+        if self.page not in _pages():
+            return ""
+        return f'<p><a href="{html.escape(self.page)}.html">{html.escape(self.words)}</a></p>'
+
+
+def notes() -> Link:
+    return Link(NOTES, "What was tried, and what it brought")
+
+
+def published() -> Measured:
+    """The benchmark that comes with the book. Raises UserError if there is none."""
+    file = paths.published(NAME)
+    if not file.exists():
+        raise UserError(f"there is no {file}: measure it with `bertprune bench --publish`")
+    return Measured(read(file), json.loads(file.with_suffix(".json").read_text()))
+
+
+def publish(rows: pd.DataFrame, facts: dict[str, Any]) -> Path:
+    """Write the benchmark to `book/published`, with the facts of the machine beside it.
+
+    Cases that were published before and not measured now stay, if they are of the same machine,
+    threads, phrases and versions; else there is no comparing them, and they go.
+    """
+    file = paths.published(NAME)
+    if file.exists():
+        before = published()
+        if all(before.facts.get(name) == facts[name] for name in facts if name != "cases"):
+            stay = before.rows[~before.rows.case.isin(list(facts["cases"]))]
+            facts = facts | {"cases": before.facts["cases"] | facts["cases"]}
+            rows = pd.concat([stay, rows]) if len(stay) else rows
+    write(rows, file)
+    file.with_suffix(".json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    return file
+
+
+def write(rows: pd.DataFrame, file: Path) -> None:
+    """Write rows with six digits, which is more than a timing has."""
+    with full_disk_is_user_error(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rows.to_csv(file, index=False, float_format="%.6g")
+
+
+def read(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, keep_default_na=False, dtype={"value": float})
+
+
+def facts(cases: Sequence[str], *, threads: int, gpu: str, phrases: str) -> dict[str, Any]:
+    """When, on what machine and by what code `cases` were measured; `gpu` is its name, or ""."""
+    today, commit = datetime.now(UTC).strftime("%Y-%m-%d"), _commit()
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count() or 1,
+        "threads": threads,
+        "gpu": gpu,
+        "phrases": phrases,
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in _VERSIONED},
+        "cases": {name: {"finished": today, "commit": commit} for name in cases},
+    }
+
+
+def _cpu() -> str:
+    """The model of the processor, as the system calls it."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """The commit of the code, "changed" behind it where files differ; "" outside a checkout."""
+    described = ["git", "describe", "--always", "--dirty=, changed", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            described, cwd=paths.root(), capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _pages() -> set[str]:
+    """The pages of prose that the book's contents name."""
+    file = paths.root() / "book" / "_toc.yml"
+    contents = yaml.safe_load(file.read_text())
+    parts = contents.get("parts", [])
+    return {str(chapter.get("file")) for part in parts for chapter in part.get("chapters", [])}
+
+
+def _with_units(rows: pd.DataFrame, name: str) -> list[str]:
+    return [bars.with_unit(value, unit) for value, unit in zip(rows[name], rows.unit, strict=True)]
+
+
+def _spread(rows: pd.DataFrame, shown: Any) -> list[str]:
+    return [
+        "–" if repeats == 1 else f"{shown(low)} to {shown(high)}"
+        for low, high, repeats in zip(rows.low, rows.high, rows.repeats, strict=True)
+    ]

@@ -1,0 +1,25 @@
+"""Times of inference as the benchmark's rows have them, by sparsity. Needs no torch."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+DENSE = "dense"
+SPARSE = "sparse (CSR)"
+TIME = "forward pass"
+SPEED_UP = "dense time by sparse time"
+
+_AT = " at sparsity "
+
+
+def quantity_at(quantity: str, sparsity: float) -> str:
+    """What the rows call `quantity`, measured at `sparsity`."""
+    return f"{quantity}{_AT}{sparsity:g}"
+
+
+def inference_times(rows: pd.DataFrame) -> pd.DataFrame:
+    """Milliseconds of a forward pass by side and sparsity: value, low and high."""
+    found = rows[rows.quantity.str.startswith(TIME + _AT)]
+    sparsities = found.quantity.str.removeprefix(TIME + _AT).astype(float)
+    columns = ["case", "side", "sparsity", "value", "low", "high", "repeats", "threads", "device"]
+    return found.assign(sparsity=sparsities)[columns].reset_index(drop=True)

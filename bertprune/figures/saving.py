@@ -1,0 +1,107 @@
+"""What pruning saves: bytes on disk, and time of inference."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bertprune.bench import page
+from bertprune.bench.times import inference_times
+from bertprune.figures.style import (
+    Picture,
+    curve,
+    handle,
+    in_percent,
+    in_words,
+    looks,
+    needed,
+    picture,
+    tidy,
+    title,
+    words_of,
+)
+from bertprune.results import DENSE_ARM
+from bertprune.rows import Rows, final
+
+
+def storage(found: Rows, maker: str, *, again: str = "") -> Picture:
+    """Bytes of the pruned models on disk against sparsity, a curve for each way of storing them.
+
+    Raises UserError if nobody counted.
+    """
+    sizes = found[(found.arm == DENSE_ARM) & (found.metric == "storage_bytes")]
+    sizes = final(needed(sizes, "storage", "runs of prune_pretrain"))
+    points = sizes.assign(value=sizes.value / 1e6)
+    part_looks = looks(points.part.unique())
+    curves = {part: points[points.part == part] for part in part_looks}
+
+    def paint(_: Figure, axes: list[Axes]) -> None:
+        (panel,) = axes
+        for part, look in part_looks.items():
+            curve(panel, curves[part], look, has_band=False)
+        panel.set_ylim(bottom=0)
+        panel.set(xlabel="sparsity", ylabel="MB")
+        in_percent(panel.xaxis)
+        title(panel, "size on disk (MB)")
+
+    said = {part: in_words(at, lambda size: f"{size:.3g} MB") for part, at in curves.items()}
+    return picture(
+        paint,
+        name="storage",
+        panels=1,
+        columns=1,
+        maker=maker,
+        alt=f"Size of the pruned models on disk. {words_of(said)}.",
+        caption="What a pruned model takes on disk: with its zeros, as they are and compressed; as "
+        "masks and kept weights (sparse); and with the place of each kept weight (CSR). Bound: the "
+        "kept weights as they are, not compressed, and the entropy of the masks.",
+        data=tidy([("size on disk (MB)", "study", points)]),
+        handles=[handle(look, part) for part, look in part_looks.items()],
+        again=again,
+        panel_inches=(6.4, 4.0),
+    )
+
+
+def inference_time() -> Picture:
+    """Milliseconds of a forward pass against sparsity, dense and sparse, as the published benchmark
+    has them. Raises UserError if it has none."""
+    measured = page.published()
+    times = inference_times(measured.rows)
+    times = needed(times, "inference", "`bertprune bench inference --publish`")
+    side_looks = looks(times.side.unique())
+    facts = measured.facts
+
+    def paint(_: Figure, axes: list[Axes]) -> None:
+        (panel,) = axes
+        for side, (colour, marker) in side_looks.items():
+            at = times[times.side == side]
+            spread = [at.value - at.low, at.high - at.value]
+            panel.errorbar(
+                at.sparsity, at.value, spread, color=colour, marker=marker, lw=1.8, capsize=3
+            )
+        panel.set_ylim(bottom=0)
+        panel.set(xlabel="sparsity", ylabel="ms")
+        in_percent(panel.xaxis)
+        title(panel, "a forward pass (ms)")
+
+    said = {
+        str(side): in_words(pd.DataFrame(at), lambda time: f"{time:.3g} ms")
+        for side, at in times.groupby("side", sort=False)
+    }
+    first = times.iloc[0]
+    return picture(
+        paint,
+        name="inference-time",
+        panels=1,
+        columns=1,
+        maker=f"Measured by `bertprune bench` on {facts['gpu'] or facts['cpu']}, "
+        f"{first.threads} threads, {facts['cases'][first.case]['finished']}",
+        alt=f"Time of a forward pass. {words_of(said)}.",
+        caption="A forward pass of a BERT of 4 layers × 256, 8 sequences of 128 tokens, float32: "
+        "with dense matrix products, which multiply the zeros too, and with sparse ones (CSR). "
+        f"Medians of {first.repeats}, bars from lowest to highest.",
+        data=times,
+        handles=[handle(look, side) for side, look in side_looks.items()],
+        panel_inches=(6.4, 3.6),
+    )

@@ -1,0 +1,56 @@
+"""Sparse inference computes what dense inference does, and its rows can be read back."""
+
+from dataclasses import asdict
+
+import pandas as pd
+import pytest
+import torch
+
+from bertprune.bench.inference import CsrLinear, inference, with_csr
+from bertprune.bench.measure import Setting
+from bertprune.bench.times import DENSE, SPARSE, SPEED_UP, inference_times
+from bertprune.models import Shape, fresh_model
+from bertprune.pruning.masks import Criterion
+from bertprune.pruning.pruner import Pruner
+from bertprune.pruning.schedule import Schedule
+
+TINY = Shape(layers=2, hidden_size=16, heads=2, vocabulary_size=50)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.6, 1.0])
+def test_sparse_products_are_the_dense_ones(sparsity: float) -> None:
+    model = fresh_model(TINY, seed=0)
+    Pruner.following(model, Schedule(sparsity), Criterion()).before_step(0)
+    dense = model.bert.eval()
+    sparse = with_csr(dense)
+    layers = [module for module in sparse.modules() if isinstance(module, CsrLinear)]
+    # Six matrices a layer and the pooler; each keeps its share of the weights.
+    assert len(layers) == 2 * 6 + 1
+    for layer in layers:
+        size = layer.weight.shape.numel()
+        assert layer.weight.values().numel() == size - round(sparsity * size)
+    assert not any(isinstance(module, CsrLinear) for module in dense.modules())
+    ids = torch.arange(2 * 7).view(2, 7)
+    with torch.inference_mode():
+        for first, second in zip(dense(ids).to_tuple(), sparse(ids).to_tuple(), strict=True):
+            assert torch.allclose(first, second, atol=1e-5)
+
+
+def test_rows_of_inference(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = inference(
+        Setting(repeats=3, case="inference"), shape=TINY, sparsities=(0.0, 0.9), batch=(2, 8)
+    )
+    table = pd.DataFrame([asdict(row) for row in rows])
+    assert len(table) == 2 * 3 and (table.low <= table.value).all()
+    assert (table.value <= table.high).all() and (table.value > 0).all()
+    times = inference_times(table)
+    assert sorted(zip(times.side, times.sparsity, strict=True)) == [
+        (DENSE, 0.0),
+        (DENSE, 0.9),
+        (SPARSE, 0.0),
+        (SPARSE, 0.9),
+    ]
+    ratio = table[table.quantity == f"{SPEED_UP} at sparsity 0.9"].iloc[0]
+    at = times[times.sparsity == 0.9].set_index("side")
+    # Pairwise ratios lie between those of the extremes.
+    assert at.low[DENSE] / at.high[SPARSE] <= ratio.value <= at.high[DENSE] / at.low[SPARSE]

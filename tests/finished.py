@@ -1,0 +1,63 @@
+"""Runs that look finished, made without a kernel: rows, facts, a notebook, and where a run leaves
+one a tiny model."""
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from bertprune import rows
+from bertprune.contracts import BurnIn, Finetune, PrunePretrain
+from bertprune.data.tokenizer import load_tokenizer
+from bertprune.models import Shape, fresh_model, save_pretrained
+from bertprune.pruning.masks import Criterion
+from bertprune.pruning.pruner import Pruner
+from bertprune.pruning.schedule import Schedule
+from bertprune.runs import FACTS_FILE, NOTEBOOK_FILE, ROWS_FILE, Run
+
+TEXT = ("lab:0:300",)
+TINY = Shape(layers=1, hidden_size=16, heads=2, vocabulary_size=829, max_length_tokens=32)
+BURN_IN = BurnIn(text=TEXT)
+PRUNED = PrunePretrain(text=TEXT, sparsity=0.6)
+TUNED = Finetune(text=TEXT, sparsity=0.6)
+
+
+def finished(parameters: BurnIn, *, loss: float = 2.0) -> Run:
+    """A run of `parameters` in the present project, as finishing it leaves it."""
+    run = Run.of(parameters)
+    folder = run.partial_folder
+    folder.mkdir(parents=True)
+    point: dict[str, Any] = {"arm": parameters.arm, "learning_rate": 1e-3, "seed": 0}
+    sparsity = getattr(parameters, "sparsity", 0.0)
+    if isinstance(parameters, Finetune):
+        history: list[dict[str, Any]] = [
+            {"epoch": 3, "step": 9, "split": "dev", "metric": "accuracy", "value": 0.8125}
+        ]
+        found = rows.of_history(history, task="sst2", sparsity=sparsity, **point)
+    else:
+        metrics = {"loss": loss, "mlm_loss": loss - 0.5, "masked_accuracy": 0.375}
+        history = [
+            {"step": 9, "split": "dev", "metric": name, "value": value}
+            for name, value in metrics.items()
+        ]
+        found = rows.of_pretraining(history, sparsity=sparsity, **point)
+    rows.write(found, folder / ROWS_FILE)
+    facts = '{"versions": {"torch": "2"}, "device": "abacus", "threads": 1, "wall_time_s": 90, '
+    facts += '"peak_memory_bytes": 1000000000, "peak_gpu_memory_bytes": 0, "tries": 1}'
+    (folder / FACTS_FILE).write_text(facts)
+    (folder / "log.txt").write_text("of this machine alone")
+    if parameters.leaves_model():
+        save_model(folder / "model", sparsity)
+    cell = nbformat.v4.new_code_cell("1", metadata={"papermill": {"status": "completed"}})
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    nbformat.write(notebook, folder / NOTEBOOK_FILE)
+    run.finish(folder / NOTEBOOK_FILE, 1.0)
+    return run
+
+
+def save_model(folder: Path, sparsity: float, scope: str = "matrix") -> Pruner:
+    model = fresh_model(TINY, seed=0)
+    pruner = Pruner.following(model, Schedule(sparsity), Criterion(scope=scope))
+    pruner.before_step(0)
+    save_pretrained(model, load_tokenizer("lab"), pruner.masks, folder)
+    return pruner

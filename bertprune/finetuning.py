@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
-from bertprune import models, rows, training
+from bertprune import bert, models, rows, training
 from bertprune.analysis import masks
-from bertprune.analysis.entries import entry
+from bertprune.analysis.entries import Entry, entry
 from bertprune.analysis.movement import Movement
 from bertprune.contracts import Finetune, InformationDeletion, PruneAfterFinetune
 from bertprune.data.tasks import (
@@ -38,18 +37,12 @@ _EVALUATION_BATCH_SIZE = 256
 MakePruner = Callable[[BertForSequenceClassification], Pruner | None]
 
 
-class ClassificationLoss(nn.Module):
+class ClassificationLoss(training.Loss):
     """Mean cross-entropy of a batch, over the global batch where `processes` share it."""
 
-    def __init__(self, model: BertForSequenceClassification, processes: int = 1) -> None:
-        super().__init__()
-        self.model = model
-        self.processes = processes
-
-    def forward(self, batch: ClassificationBatch) -> Tensor:
-        loss = functional.cross_entropy(
-            _logits(self.model, batch).float(), batch.labels, reduction="sum"
-        )
+    def of(self, weights: bert.Weights, batch: ClassificationBatch, drop: bert.Drop) -> Tensor:
+        logits = _logits(weights, self.form, batch, drop)
+        loss = bert.summed_cross_entropy(logits, batch.labels)
         return self.processes * loss / batch.examples_total
 
 
@@ -91,13 +84,13 @@ def evaluate(
     accelerator: Accelerator,
 ) -> dict[str, float]:
     """The task's metrics over all `examples` and the mean loss (nats), without dropout."""
-    model.eval()
+    weights, form = bert.weights_of(model), bert.Architecture.of(model.config)
     loss, predictions = 0.0, np.empty(len(examples), dtype=np.int64)
     for indices in examples.sorted_batches(_EVALUATION_BATCH_SIZE):
         batch = examples.batch(indices).to(accelerator.device)
         with accelerator.autocast():
-            logits = _logits(model, batch)
-        loss += float(functional.cross_entropy(logits.float(), batch.labels, reduction="sum"))
+            logits = _logits(weights, form, batch)
+        loss += float(bert.summed_cross_entropy(logits, batch.labels))
         predictions[indices] = logits.argmax(-1).cpu().numpy()
     return compute_metrics(task, examples.labels, predictions) | {"loss": loss / len(examples)}
 
@@ -115,15 +108,15 @@ def finetune(parameters: Finetune, upstream: Path, folder: Path) -> rows.Rows:
         pruner.check(parameters.sparsity)
         return pruner
 
-    return _each(
+    work = _Work(
         parameters,
-        folder,
         start=lambda _: upstream,
         epochs=parameters.epochs,
         make_pruner=held,
         keep=folder / "model" if parameters.sparsity == 0 else None,
         with_movement=parameters.arm == "prune_pretrain" and parameters.sparsity == 0,
     )
+    return _each(work, folder)
 
 
 def information_deletion(
@@ -134,13 +127,13 @@ def information_deletion(
     The pruned weights start at zero and may move: what pruning deleted is gone, while the
     complexity of the model is not restricted.
     """
-    return _each(
+    work = _Work(
         parameters,
-        folder,
         start=lambda _: upstream,
         epochs=parameters.epochs,
         make_pruner=lambda model: None,
     )
+    return _each(work, folder)
 
 
 def prune_after_finetune(
@@ -159,80 +152,77 @@ def prune_after_finetune(
     def one_shot(model: BertForSequenceClassification) -> Pruner:
         return Pruner.following(model, Schedule(parameters.sparsity), criterion)
 
-    return _each(
+    work = _Work(
         parameters,
-        folder,
         start=lambda name: upstream / name,
         epochs=parameters.recovery_epochs,
         make_pruner=one_shot,
         compared_with=compared_with,
     )
+    return _each(work, folder)
 
 
-def _each(
-    parameters: Finetune,
-    folder: Path,
-    *,
-    start: Callable[[str], Path],
-    epochs: int,
-    make_pruner: MakePruner,
-    keep: Path | None = None,
-    with_movement: bool = False,
-    compared_with: Path | None = None,
-) -> rows.Rows:
-    """Rows of all tasks and learning rates; those that are finished are not repeated.
+@dataclass(frozen=True)
+class _Work:
+    """What fine-tuning of a notebook does with each of its tasks and learning rates.
 
     `start` gives the folder of the model to begin with, and `keep` is where to leave what becomes
-    of it, both by a name of task and learning rate.
+    of it, both by a name of task and learning rate. `with_movement`: how far the weights have moved
+    after each epoch. `compared_with`: the folder of a model, how much whose masks differ.
+    """
+
+    parameters: Finetune
+    start: Callable[[str], Path]
+    epochs: int
+    make_pruner: MakePruner
+    keep: Path | None = None
+    with_movement: bool = False
+    compared_with: Path | None = None
+
+
+def _each(work: _Work, folder: Path) -> rows.Rows:
+    """Rows of all tasks and learning rates; those that are finished are not repeated.
+
+    On a GPU, which one small model leaves nearly idle, the learning rates train together.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    parameters = work.parameters
+    accelerator = training.accelerator(parameters.precision)
     parts = []
     for task in parameters.task:
-        for rate in parameters.learning_rates:
-            name = f"{task}-{rate:g}"
-            file = folder / f"{name}.csv"
-            if not file.exists():
-                found = _finetune(
-                    parameters,
-                    task,
-                    rate,
-                    start=start(name),
-                    epochs=epochs,
-                    make_pruner=make_pruner,
-                    folder=folder / name,
-                    keep=keep / name if keep else None,
-                    with_movement=with_movement,
-                    compared_with=compared_with,
+        files = {rate: folder / f"{task}-{rate:g}.csv" for rate in parameters.learning_rates}
+        left = [rate for rate, file in files.items() if not file.exists()]
+        for rates in _together(left, accelerator):
+            found = _finetune(work, task, rates, folder, accelerator)
+            if training.is_main_process():
+                for rate, its_rows in zip(rates, found, strict=True):
+                    rows.write(its_rows, files[rate])
+                _checkpoint_folder(folder, task, rates).joinpath(training.CHECKPOINT_FILE).unlink(
+                    missing_ok=True
                 )
-                if training.is_main_process():
-                    rows.write(found, file)
-                    (folder / name / training.CHECKPOINT_FILE).unlink(missing_ok=True)
-                training.wait_for_everyone()
-            parts.append(rows.read(file))
+            training.wait_for_everyone()
+        parts += [rows.read(file) for file in files.values()]
     return rows.join(parts)
 
 
-def _finetune(
-    parameters: Finetune,
-    name: str,
-    learning_rate: float,
-    *,
-    start: Path,
-    epochs: int,
-    make_pruner: MakePruner,
-    folder: Path,
-    keep: Path | None = None,
-    with_movement: bool = False,
-    compared_with: Path | None = None,
-) -> rows.Rows:
-    """Train the model in `start` on task `name` for `epochs`; dev metrics after each epoch, the
-    loss over the whole training set after the last. The model goes to `keep`.
+def _together(rates: list[float], accelerator: Accelerator) -> list[list[float]]:
+    """Which learning rates train together."""
+    if rates and accelerator.device.type == "cuda" and accelerator.num_processes == 1:
+        return [rates]
+    return [[rate] for rate in rates]
 
-    `with_movement`: how far the weights have moved after each epoch. `compared_with`: the folder of
-    a model, how much whose masks differ from this one's.
-    """
-    accelerator = training.accelerator(parameters.precision)
-    tokenizer = load_tokenizer(str(start))
+
+def _checkpoint_folder(folder: Path, task: str, rates: Sequence[float]) -> Path:
+    return folder / "-".join([task, *(f"{rate:g}" for rate in rates)])
+
+
+def _finetune(
+    work: _Work, name: str, rates: Sequence[float], folder: Path, accelerator: Accelerator
+) -> list[rows.Rows]:
+    """Train on task `name` at each of `rates`, together; dev metrics after each epoch, the loss
+    over the whole training set after the last. Rows of each learning rate."""
+    parameters, epochs = work.parameters, work.epochs
+    tokenizer = load_tokenizer(str(work.start(f"{name}-{rates[0]:g}")))
     splits = _splits(
         name,
         parameters.task_data,
@@ -240,11 +230,7 @@ def _finetune(
         _Tokenizer(tokenizer_key(tokenizer), tokenizer),
         parameters.max_length_tokens,
     )
-    task, train, dev = splits.task, splits.train, splits.dev
-    model = models.load_classifier(str(start), labels=len(task.labels), seed=parameters.seed)
-    model.to(accelerator.device)
-    pruner = make_pruner(model)
-    movement = Movement(_moving(model)) if with_movement else None
+    train = splits.train
     batches = -(-len(train) // parameters.batch_size)
 
     @lru_cache(maxsize=1)
@@ -254,57 +240,96 @@ def _finetune(
     def batch(step: int, rank: int, world: int) -> ClassificationBatch:
         return train.batch(order(step // batches)[step % batches], rank, world)
 
-    def measured(step: int) -> training.History:
-        epoch = step // batches
-        found = [("dev", evaluate(model, dev, task, accelerator))]
-        if epoch == epochs:
-            found.append(("train", evaluate(model, train, task, accelerator)))
-        entries = [
-            entry(split, metric, value)
-            for split, metrics in found
-            for metric, value in metrics.items()
-        ]
-        if movement is not None:
-            entries += movement.entries(_moving(model), by_position=epoch == epochs)
-        return [{"step": step, "epoch": epoch, **one} for one in entries]
+    def variant(rate: float) -> training.Variant:
+        start = work.start(f"{name}-{rate:g}")
+        labels = len(splits.task.labels)
+        model = models.load_classifier(str(start), labels=labels, seed=parameters.seed)
+        model.to(accelerator.device)
+        movement = Movement(_moving(model)) if work.with_movement else None
 
-    trained = training.train(
-        ClassificationLoss(model, accelerator.num_processes),
-        batch,
-        training.Optimization(
-            learning_rate=learning_rate,
-            steps=epochs * batches,
-            warmup_steps=parameters.warmup_steps,
-        ),
+        def measured(step: int) -> training.History:
+            epoch = step // batches
+            found = _evaluated(model, splits, accelerator, with_train=epoch == epochs)
+            if movement is not None:
+                found += movement.entries(_moving(model), by_position=epoch == epochs)
+            return [{"step": step, "epoch": epoch, **one} for one in found]
+
+        return training.Variant(
+            ClassificationLoss(model, accelerator.num_processes),
+            batch,
+            training.Optimization(
+                learning_rate=rate, steps=epochs * batches, warmup_steps=parameters.warmup_steps
+            ),
+            parameters.seed,
+            work.make_pruner(model),
+            measured,
+        )
+
+    variants = [variant(rate) for rate in rates]
+    trained = training.train_together(
+        variants,
         accelerator=accelerator,
-        seed=parameters.seed,
-        folder=folder,
-        what=f"{parameters.notebook} {name} at {learning_rate:g}",
-        pruner=pruner,
-        evaluate=measured,
+        folder=_checkpoint_folder(folder, name, rates),
+        what=f"{parameters.notebook} {name} at {', '.join(f'{rate:g}' for rate in rates)}",
         evaluate_after={batches * epoch for epoch in range(1, epochs + 1)},
     )
-    history = trained.history
-    if epochs == 0:
+    found = []
+    for one, rate, training_of_it in zip(variants, rates, trained, strict=True):
+        keep = work.keep / f"{name}-{rate:g}" if work.keep else None
+        if keep is not None and not accelerator.is_main_process:
+            keep = None
+        history = _finished(work, one, training_of_it.history, tokenizer, keep)
+        found.append(
+            rows.of_history(
+                history,
+                arm=parameters.arm,
+                task=name,
+                sparsity=parameters.sparsity,
+                learning_rate=rate,
+                seed=parameters.seed,
+            )
+        )
+    return found
+
+
+def _evaluated(
+    model: BertForSequenceClassification,
+    splits: TaskSplits,
+    accelerator: Accelerator,
+    with_train: bool,
+) -> list[Entry]:
+    """Metrics over the dev set and, if asked for, over the training set."""
+    examples = {"dev": splits.dev} | ({"train": splits.train} if with_train else {})
+    return [
+        entry(split, metric, value)
+        for split, of_split in examples.items()
+        for metric, value in evaluate(model, of_split, splits.task, accelerator).items()
+    ]
+
+
+def _finished(
+    work: _Work,
+    variant: training.Variant,
+    history: training.History,
+    tokenizer: PreTrainedTokenizerFast,
+    keep: Path | None,
+) -> training.History:
+    """The history of a model that is trained, with what is measured at its end; it goes to
+    `keep`."""
+    model, pruner, steps = variant.loss.model, variant.pruner, variant.optimization.steps
+    if work.epochs == 0 and variant.evaluate is not None:
         if pruner is not None:
             pruner.before_step(0)
-        history = measured(0)
-    if pruner is not None:
-        pruner.check(parameters.sparsity)
-        if compared_with is not None:
-            found = masks.difference(pruner.masks, models.load_masks(compared_with, model))
-            steps = epochs * batches
-            history = history + [{"step": steps, "epoch": epochs, **one} for one in found]
-        if keep is not None and accelerator.is_main_process:
-            models.save_pretrained(model, tokenizer, pruner.masks, keep)
-    return rows.of_history(
-        history,
-        arm=parameters.arm,
-        task=name,
-        sparsity=parameters.sparsity,
-        learning_rate=learning_rate,
-        seed=parameters.seed,
-    )
+        history = variant.evaluate(0)
+    if pruner is None:
+        return history
+    pruner.check(work.parameters.sparsity)
+    if keep is not None:
+        models.save_pretrained(model, tokenizer, pruner.masks, keep)
+    if work.compared_with is None:
+        return history
+    found = masks.difference(pruner.masks, models.load_masks(work.compared_with, model))
+    return history + [{"step": steps, "epoch": work.epochs, **one} for one in found]
 
 
 def _moving(model: BertForSequenceClassification) -> dict[str, Tensor]:
@@ -314,10 +339,13 @@ def _moving(model: BertForSequenceClassification) -> dict[str, Tensor]:
     return {name: weight for name, weight in matrices.items() if name != WORD_EMBEDDINGS}
 
 
-def _logits(model: BertForSequenceClassification, batch: ClassificationBatch) -> Tensor:
-    """Class logits (B, labels)."""
-    return model(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        token_type_ids=batch.token_type_ids,
-    ).logits
+def _logits(
+    weights: bert.Weights,
+    form: bert.Architecture,
+    batch: ClassificationBatch,
+    drop: bert.Drop = bert.no_dropout,
+) -> Tensor:
+    """Class logits (K, B, labels)."""
+    first = torch.zeros_like(batch.labels).unsqueeze(-1)
+    inputs = bert.Inputs(batch.input_ids, batch.token_type_ids, batch.attention_mask.bool(), first)
+    return bert.classify(weights, form, inputs, drop)

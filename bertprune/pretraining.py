@@ -7,11 +7,10 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from transformers import BertForPreTraining, PreTrainedTokenizerFast
 
-from bertprune import models, paths, rows, training
+from bertprune import bert, models, paths, rows, training
 from bertprune.analysis import embeddings, features, heads, weights
 from bertprune.analysis.entries import Entry, entry
 from bertprune.contracts import BurnIn, PrunePretrain
@@ -28,36 +27,37 @@ from bertprune.pruning.schedule import Schedule
 _DEV_BATCH_SIZE = 64
 
 
-def pretraining_logits(model: BertForPreTraining, batch: PretrainingBatch) -> tuple[Tensor, Tensor]:
-    """MLM logits at the masked positions only (M, vocabulary), and NSP logits (B, 2).
-
-    The vocabulary is by far the widest matrix product of BERT, and most positions have no label:
-    as in the original, they are left out.
-    """
-    encoded = model.bert(
-        batch.input_ids,
-        attention_mask=batch.attention_mask,
-        token_type_ids=batch.token_type_ids,
-    )
-    hidden = encoded.last_hidden_state.flatten(0, 1)[batch.masked_positions]
-    return model.cls.predictions(hidden), model.cls.seq_relationship(encoded.pooler_output)
-
-
-class PretrainingLoss(nn.Module):
+class PretrainingLoss(training.Loss):
     """MLM loss + NSP loss of a batch, each a mean, as `BertForPreTraining` has them.
 
     The means are over the global batch: where `processes` share it, their averaged gradients are
     those of one process with all of it.
     """
 
-    def __init__(self, model: BertForPreTraining, processes: int = 1) -> None:
-        super().__init__()
-        self.model = model
-        self.processes = processes
-
-    def forward(self, batch: PretrainingBatch) -> Tensor:
-        mlm, nsp = _summed_losses(*pretraining_logits(self.model, batch), batch)
+    def of(self, weights: bert.Weights, batch: PretrainingBatch, drop: bert.Drop) -> Tensor:
+        logits = pretraining_logits(weights, self.form, batch, drop)
+        mlm, nsp = _summed_losses(*logits, batch)
         return self.processes * (mlm / batch.masked_total + nsp / batch.examples_total)
+
+
+def pretraining_logits(
+    weights: bert.Weights,
+    form: bert.Architecture,
+    batch: PretrainingBatch,
+    drop: bert.Drop = bert.no_dropout,
+) -> tuple[Tensor, Tensor]:
+    """MLM logits at the masked positions only (K, M, vocabulary), and NSP logits (K, B, 2).
+
+    The vocabulary is by far the widest matrix product of BERT, and most positions have no label:
+    as in the original, they are left out.
+    """
+    inputs = bert.Inputs(
+        batch.input_ids, batch.token_type_ids, batch.attention_mask.bool(), batch.read_positions
+    )
+    hidden = bert.encode(weights, form, inputs, drop)
+    masked = bert.at(hidden.flatten(-3, -2), batch.masked_reads)
+    order = bert.predict_order(weights, bert.pool(weights, hidden[..., 0, :]))
+    return bert.predict_tokens(weights, form, masked), order
 
 
 @torch.inference_mode()
@@ -68,18 +68,18 @@ def evaluate(
 
     Means over all masked tokens and over all pairs of the dev set, not over batches.
     """
-    model.eval()
+    weights, form = bert.weights_of(model), bert.Architecture.of(model.config)
     sums = torch.zeros(4, dtype=torch.float64)
     masked = examples = 0
     for batch in batches:
         batch = batch.to(accelerator.device)
         with accelerator.autocast():
-            mlm_logits, nsp_logits = pretraining_logits(model, batch)
+            mlm_logits, nsp_logits = pretraining_logits(weights, form, batch)
             mlm, nsp = _summed_losses(mlm_logits, nsp_logits, batch)
         correct = (mlm_logits.argmax(-1) == batch.masked_labels).sum()
         ordered = (nsp_logits.argmax(-1) == batch.next_sentence_labels).sum()
         sums += torch.stack([mlm, nsp, correct, ordered]).cpu().double()
-        masked += batch.masked_total
+        masked += int(batch.masked_total)
         examples += batch.examples_total
     mlm, nsp, correct, ordered = sums.tolist()
     return {
@@ -289,9 +289,10 @@ def _curve_points(steps: int, points: int = 10) -> set[int]:
 def _summed_losses(
     mlm_logits: Tensor, nsp_logits: Tensor, batch: PretrainingBatch
 ) -> tuple[Tensor, Tensor]:
-    mlm = functional.cross_entropy(mlm_logits.float(), batch.masked_labels, reduction="sum")
-    nsp = functional.cross_entropy(nsp_logits.float(), batch.next_sentence_labels, reduction="sum")
-    return mlm, nsp
+    return (
+        bert.summed_cross_entropy(mlm_logits, batch.masked_labels),
+        bert.summed_cross_entropy(nsp_logits, batch.next_sentence_labels),
+    )
 
 
 def _tokenizer(parameters: BurnIn) -> PreTrainedTokenizerFast:

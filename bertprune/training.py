@@ -1,17 +1,19 @@
-"""The training loop, one for pre-training and fine-tuning.
+"""The training loop, one for pre-training and fine-tuning, of one model or of several at once.
 
 Step t is a pure function of the weights before it, of the batch of t, and of (seed, t): dropout
-is drawn anew from both at every step. So a training that was stopped goes on to the same bits.
+is drawn anew from both at every step. So a training that was stopped goes on to the same bits, and
+models that train together end where each of them would alone, but for rounding.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
 import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,8 +24,9 @@ import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from bertprune import progress
+from bertprune import bert, progress
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.pruning.pruner import Pruner
 
@@ -37,11 +40,57 @@ _LOSSES_BETWEEN_CHECKS = 20
 _POINTS_OF_A_CURVE = 100
 _NO_DECAY = ("bias", "LayerNorm.weight")
 
+# Of glibc's malloc.h; the threshold is an int, so this is the highest.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_MOST_KEPT_BYTES = (1 << 31) - 1
+
 History = list[dict[str, Any]]
 
 
 class Batch(Protocol):
+    """What a step reads; `lengths` has the sizes of the axes in which batches differ."""
+
+    @property
+    def lengths(self) -> dict[str, int]: ...
+
     def to(self, device: torch.device) -> Self: ...
+
+    @classmethod
+    def stacked(cls, batches: Any) -> Self: ...
+
+
+class Loss(nn.Module):
+    """The loss of a model for a batch; the model is the parameter that trains."""
+
+    def __init__(self, model: PreTrainedModel, processes: int = 1) -> None:
+        super().__init__()
+        self.model = model
+        self.form = bert.Architecture.of(model.config)
+        self.processes = processes
+        self._weights = bert.weights_of(model)
+
+    def of(self, weights: bert.Weights, batch: Any, drop: bert.Drop) -> Tensor:
+        """The loss, a scalar, with these weights of the model; (K,) for those of K models."""
+        raise NotImplementedError
+
+    def forward(self, batch: Any, drop: bert.Drop = bert.no_dropout) -> Tensor:
+        return self.of(self._weights, batch, drop)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model to train, and how.
+
+    `batch(step, rank, world)` gives the share of process `rank` of `world`. `evaluate(n)` is called
+    once n steps are done; what it returns joins the history.
+    """
+
+    loss: Loss
+    batch: Callable[[int, int, int], Batch]
+    optimization: Optimization
+    seed: int
+    pruner: Pruner | None = None
+    evaluate: Callable[[int], History] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +150,7 @@ def wait_for_everyone() -> None:
 
 
 def train(
-    model: nn.Module,
+    loss: Loss,
     batch: Callable[[int, int, int], Batch],
     optimization: Optimization,
     *,
@@ -113,62 +162,78 @@ def train(
     evaluate: Callable[[int], History] | None = None,
     evaluate_after: Collection[int] = (),
 ) -> Training:
-    """Train `model` in place, going on from the checkpoint in `folder` if there is one.
+    """Train the model of `loss`; see `train_together`."""
+    variant = Variant(loss, batch, optimization, seed, pruner, evaluate)
+    (training,) = train_together(
+        [variant], accelerator=accelerator, folder=folder, what=what, evaluate_after=evaluate_after
+    )
+    return training
 
-    `model(batch)` returns the loss, a scalar; the model is on its device. `batch(step, rank,
-    world)` gives the share of process `rank` of `world`. `evaluate(n)` is called once n steps
-    are done, for each n in `evaluate_after`; what it returns joins the history.
+
+def train_together(
+    variants: Sequence[Variant],
+    *,
+    accelerator: Accelerator,
+    folder: Path,
+    what: str,
+    evaluate_after: Collection[int] = (),
+) -> list[Training]:
+    """Train models of one shape in place, as one, going on from the checkpoint in `folder` if there
+    is one. The models are on their device, and are evaluated after each n of `evaluate_after`.
+
+    Each has its own batches, of as many examples, learning rate, seed and pruner, but they make the
+    same number of steps.
 
     Raises NonFiniteLoss with the step and the last good checkpoint. On SIGINT or SIGTERM the step
     under way is finished, a checkpoint saved, and KeyboardInterrupt raised.
     """
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(model, optimization.weight_decay),
-        lr=optimization.learning_rate,
-        eps=optimization.epsilon,
-        fused=True,
+    _keep_freed_memory()
+    (steps,) = {variant.optimization.steps for variant in variants}
+    models = [variant.loss.model for variant in variants]
+    weights = FlatWeights(models)
+    optimizer = weights.optimizer([variant.optimization for variant in variants])
+    highest_norms = torch.tensor(
+        [variant.optimization.max_gradient_norm for variant in variants],
+        device=accelerator.device,
     )
-    # The rest of what accelerate does for a step is for float16 and takes a tenth of a small one.
-    prepared = accelerator.prepare(model)
-    weights = list(model.parameters())
-    model.train()
-    checkpoint = Checkpoint(folder / CHECKPOINT_FILE, model, optimizer, pruner)
-    start, training = checkpoint.load()
-    losses = _Losses(checkpoint, training, optimization.steps)
-    rank, world = accelerator.process_index, accelerator.num_processes
+    step_loss = _step_loss(variants, weights, accelerator)
+    pruners = [variant.pruner for variant in variants]
+    checkpoint = Checkpoint(folder / CHECKPOINT_FILE, models, optimizer, pruners)
+    start, trainings = checkpoint.load()
+    losses = _Losses(checkpoint, trainings, steps)
     saved = time.monotonic()
 
     def save(done: int) -> None:
         nonlocal saved
         losses.check(done)
         if accelerator.is_main_process:
-            checkpoint.save(done, training)
+            checkpoint.save(done, trainings)
         saved = time.monotonic()
 
-    with progress.bar(what, optimization.steps, "step", start) as shown, _stop_signal() as stop:
-        for step in range(start, optimization.steps):
-            _seed_generator(_seed_of(seed, step, rank), accelerator.device)
-            if pruner is not None:
-                pruner.before_step(step)
-            for group in optimizer.param_groups:
-                group["lr"] = optimization.learning_rate_at(step)
-            loss = prepared(batch(step, rank, world).to(accelerator.device))
-            loss.backward()
-            if pruner is not None:
-                pruner.mask_gradients()
-            nn.utils.clip_grad_norm_(weights, optimization.max_gradient_norm)
+    with progress.bar(what, steps, "step", start) as shown, _stop_signal() as stop:
+        for step in range(start, steps):
+            for number, pruner in enumerate(pruners):
+                if pruner is not None and pruner.is_due(step):
+                    pruner.before_step(step, weights.momentum(optimizer, number))
+            loss = step_loss(step)
+            loss.sum().backward()
+            for pruner in pruners:
+                if pruner is not None:
+                    pruner.mask_gradients()
+            weights.clip_gradients(highest_norms)
+            weights.set_learning_rates(
+                optimizer, [v.optimization.learning_rate_at(step) for v in variants]
+            )
             optimizer.step()
-            optimizer.zero_grad()
-            if pruner is not None:
-                pruner.mask_weights()
+            weights.gradients.zero_()
 
             done = step + 1
             losses.add(done, loss)
-            if evaluate is not None and done in evaluate_after:
+            if done in evaluate_after:
                 losses.check(done)
-                model.eval()
-                training.history += evaluate(done)
-                model.train()
+                for variant, training in zip(variants, trainings, strict=True):
+                    if variant.evaluate is not None:
+                        training.history += variant.evaluate(done)
             shown.update()
             since = time.monotonic() - saved
             stopping = _any_process(stop.is_set(), done, accelerator)
@@ -176,9 +241,132 @@ def train(
                 save(done)
             if stopping:
                 raise KeyboardInterrupt(f"{what} stopped after step {done}; it goes on from there")
-    losses.check(optimization.steps)
-    model.eval()
-    return training
+    losses.check(steps)
+    return trainings
+
+
+def _step_loss(
+    variants: Sequence[Variant], weights: FlatWeights, accelerator: Accelerator
+) -> Callable[[int], Tensor]:
+    """The function that gives the losses (K,) of a step."""
+    rank, world = accelerator.process_index, accelerator.num_processes
+    device = accelerator.device
+    first = variants[0]
+    if len(variants) == 1:
+        # The rest of what accelerate does for a step is for float16.
+        prepared = accelerator.prepare(first.loss)
+
+        def alone(step: int) -> Tensor:
+            draws = bert.Draws((first.seed, step, rank), device)
+            batch = first.batch(step, rank, world).to(device)
+            return prepared(batch, bert.Dropout([draws])).view(1)
+
+        return alone
+    if world > 1:
+        raise ValueError("several processes train one model at a time")
+
+    def together(step: int) -> Tensor:
+        given = {variant.batch: variant.batch(step, rank, world) for variant in variants}
+        draws = {v.seed: bert.Draws((v.seed, step, rank), device) for v in variants}
+        batches = [given[variant.batch] for variant in variants]
+        drop = bert.Dropout(
+            [draws[variant.seed] for variant in variants], [batch.lengths for batch in batches]
+        )
+        with accelerator.autocast():
+            loss = first.loss.of(
+                weights.stacked(), type(batches[0]).stacked(batches).to(device), drop
+            )
+        return loss
+
+    return together
+
+
+class FlatWeights:
+    """The weights of K models of one shape in one tensor, and their gradients in another.
+
+    The models' own parameters become windows on it, so a model is evaluated, pruned and saved as
+    ever, while the optimizer, which takes a large share of a small model's step, has one tensor to
+    go through instead of dozens.
+    """
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self._names, sizes = [], []
+        named = dict(models[0].named_parameters())
+        # Those that decay come first: all but biases and LayerNorm, as in BERT.
+        for name in sorted(named, key=lambda name: name.endswith(_NO_DECAY)):
+            self._names.append(name)
+            sizes.append(named[name].numel())
+        self._shapes = [named[name].shape for name in self._names]
+        self._ends = np.cumsum(sizes).tolist()
+        self._decaying = sum(
+            size
+            for name, size in zip(self._names, sizes, strict=True)
+            if not name.endswith(_NO_DECAY)
+        )
+        self._parameters = bert.weights_of(models[0])
+        size, device = self._ends[-1], named[self._names[0]].device
+        self.weights = torch.empty(len(models), size, device=device)  # (K, parameters)
+        self.gradients = torch.zeros_like(self.weights)
+        self._leaf = nn.Parameter(self.weights)
+        self._leaf.grad = self.gradients
+        for number, model in enumerate(models):
+            own = dict(model.named_parameters())
+            gradients = self._by_name(self.gradients[number])
+            for name, window in self._by_name(self.weights[number]).items():
+                window.copy_(own[name].detach())
+                own[name].data = window
+                own[name].grad = gradients[name]
+
+    def stacked(self) -> bert.Weights:
+        """The weights of all models with a first axis of K, by all their names; what is computed
+        from them has its gradients in `gradients`."""
+        parts = self._leaf.split([shape.numel() for shape in self._shapes], dim=1)
+        found = {
+            self._parameters[name]: part.view(-1, *shape)
+            for name, shape, part in zip(self._names, self._shapes, parts, strict=True)
+        }
+        return {name: found[parameter] for name, parameter in self._parameters.items()}
+
+    def optimizer(self, optimizations: Sequence[Optimization]) -> torch.optim.AdamW:
+        """AdamW with two groups of parameters a model: those that decay, and those that do not."""
+        groups = []
+        for number, how in enumerate(optimizations):
+            for part, decay in (
+                (slice(self._decaying), how.weight_decay),
+                (slice(self._decaying, None), 0.0),
+            ):
+                parameter = nn.Parameter(self.weights[number, part])
+                parameter.grad = self.gradients[number, part]
+                groups.append({"params": [parameter], "weight_decay": decay, "eps": how.epsilon})
+        return torch.optim.AdamW(groups, lr=optimizations[0].learning_rate, fused=True)
+
+    @staticmethod
+    def set_learning_rates(optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> None:
+        for number, group in enumerate(optimizer.param_groups):
+            group["lr"] = rates[number // 2]
+
+    def momentum(self, optimizer: torch.optim.Optimizer, number: int) -> dict[str, Tensor]:
+        """The first moments of the decaying weights of model `number`, by name; none as yet before
+        the first step."""
+        (parameter,) = optimizer.param_groups[2 * number]["params"]
+        state = optimizer.state.get(parameter)
+        return self._by_name(state["exp_avg"]) if state else {}
+
+    def clip_gradients(self, highest: Tensor) -> None:
+        """Scale each model's gradients to a norm of at most that of it in `highest` (K,)."""
+        norms = torch.linalg.vector_norm(self.gradients, dim=1)
+        self.gradients.mul_((highest / (norms + 1e-6)).clamp(max=1.0)[:, None])
+
+    def _by_name(self, flat: Tensor) -> dict[str, Tensor]:
+        """Windows on `flat` (..., parameters) of the shapes of the parameters that it reaches."""
+        starts = [0, *self._ends]
+        return {
+            name: flat[..., start:end].view(*flat.shape[:-1], *shape)
+            for name, shape, start, end in zip(
+                self._names, self._shapes, starts, self._ends, strict=False
+            )
+            if end <= flat.shape[-1]
+        }
 
 
 @dataclass
@@ -186,20 +374,20 @@ class Checkpoint:
     """One file with the whole state of a training, replaced atomically."""
 
     file: Path
-    model: nn.Module
-    optimizer: Any
-    pruner: Pruner | None
+    models: Sequence[nn.Module]
+    optimizer: torch.optim.Optimizer
+    pruners: Sequence[Pruner | None]
     pause_s: float = 0.0
     step: int = 0
 
-    def save(self, step: int, training: Training) -> None:
+    def save(self, step: int, trainings: Sequence[Training]) -> None:
         started = time.monotonic()
         state = {
             "step": step,
-            "training": asdict(training),
-            "model": self.model.state_dict(),
+            "trainings": [asdict(training) for training in trainings],
+            "models": [model.state_dict() for model in self.models],
             "optimizer": self.optimizer.state_dict(),
-            "pruner": self.pruner.state() if self.pruner else {},
+            "pruners": [pruner.state() if pruner else {} for pruner in self.pruners],
         }
         unfinished = self.file.with_suffix(".part")
         with full_disk_is_user_error(self.file):
@@ -215,47 +403,50 @@ class Checkpoint:
             return "there is no checkpoint yet"
         return f"the last good checkpoint is {self.file}, after step {self.step}"
 
-    def load(self) -> tuple[int, Training]:
-        """The step to go on with and the training so far; (0, nothing) without a checkpoint."""
+    def load(self) -> tuple[int, list[Training]]:
+        """The step to go on with and the trainings so far; (0, nothing) without a checkpoint."""
         if not self.file.exists():
-            return 0, Training()
+            return 0, [Training() for _ in self.models]
         try:
             state = torch.load(self.file, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
             raise UserError(
                 f"the checkpoint {self.file} cannot be read: delete it to train anew"
             ) from error
-        self.model.load_state_dict(state["model"])
+        for model, saved in zip(self.models, state["models"], strict=True):
+            model.load_state_dict(saved)
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.pruner:
-            self.pruner.load_state(state["pruner"])
+        for pruner, saved in zip(self.pruners, state["pruners"], strict=True):
+            if pruner:
+                pruner.load_state(saved)
         self.step = state["step"]
-        return self.step, Training(**state["training"])
+        return self.step, [Training(**training) for training in state["trainings"]]
 
 
 class _Losses:
-    """The losses of the steps: checked to be finite, and averaged into the history.
+    """The losses of the steps: checked to be finite, and averaged into the histories.
 
     They are looked at in bunches, since a look makes a GPU wait.
     """
 
-    def __init__(self, checkpoint: Checkpoint, training: Training, steps: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, trainings: Sequence[Training], steps: int) -> None:
         self._checkpoint = checkpoint
-        self._training = training
+        self._trainings = trainings
         self._steps_a_point = max(1, steps // _POINTS_OF_A_CURVE)
         self._waiting: list[Tensor] = []
 
     def add(self, done: int, loss: Tensor) -> None:
-        """Take the loss of the step after which `done` steps are done."""
+        """Take the losses (K,) of the step after which `done` steps are done."""
         self._waiting.append(loss.detach())
         is_point = done % self._steps_a_point == 0
         if is_point or loss.device.type == "cpu" or len(self._waiting) == _LOSSES_BETWEEN_CHECKS:
             self.check(done)
         if is_point:
-            losses = self._training.losses_since_point
             point = {"step": done, "split": "train", "metric": "running_loss"}
-            self._training.history.append(point | {"value": sum(losses) / len(losses)})
-            losses.clear()
+            for training in self._trainings:
+                losses = training.losses_since_point
+                training.history.append(point | {"value": sum(losses) / len(losses)})
+                losses.clear()
 
     def check(self, done: int) -> None:
         """Raise NonFiniteLoss if one of the losses that wait is not finite."""
@@ -263,13 +454,28 @@ class _Losses:
             return
         values = torch.stack(self._waiting).float().tolist()
         self._waiting.clear()
-        for step, value in enumerate(values, start=done - len(values)):
-            if not math.isfinite(value):
-                raise NonFiniteLoss(
-                    f"the loss is {value} at step {step}; {self._checkpoint.describe()}. "
-                    "Try a smaller learning rate or more warm-up steps"
-                )
-        self._training.losses_since_point += values
+        for step, of_step in enumerate(values, start=done - len(values)):
+            for number, (value, training) in enumerate(zip(of_step, self._trainings, strict=True)):
+                if not math.isfinite(value):
+                    which = f" of model {number + 1} of {len(of_step)}" if len(of_step) > 1 else ""
+                    raise NonFiniteLoss(
+                        f"the loss{which} is {value} at step {step}; "
+                        f"{self._checkpoint.describe()}. "
+                        "Try a smaller learning rate or more warm-up steps"
+                    )
+                training.losses_since_point.append(value)
+
+
+def _keep_freed_memory() -> None:
+    """Make the C library keep large blocks that are freed, where it is glibc.
+
+    It would give them back to the system and get them anew at each step, page by page, which takes
+    a quarter of it.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT_BYTES)
 
 
 def _any_process(flag: bool, done: int, accelerator: Accelerator) -> bool:
@@ -283,34 +489,6 @@ def _any_process(flag: bool, done: int, accelerator: Accelerator) -> bool:
         return False
     flags = torch.tensor(int(flag), device=accelerator.device)
     return bool(accelerator.reduce(flags, reduction="sum"))
-
-
-def _seed_of(*numbers: int) -> int:
-    """One seed from several numbers, well mixed, the same on every machine."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _seed_generator(seed: int, device: torch.device) -> None:
-    """What torch.manual_seed does, for `device` alone: asking after all others costs a tenth of a
-    small model's step."""
-    if device.type not in ("cpu", "cuda"):
-        torch.manual_seed(seed)
-        return
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-
-
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for all but biases and LayerNorm, as in BERT."""
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    return [
-        {
-            "params": [p for name, p in named if not name.endswith(_NO_DECAY)],
-            "weight_decay": weight_decay,
-        },
-        {"params": [p for name, p in named if name.endswith(_NO_DECAY)], "weight_decay": 0.0},
-    ]
 
 
 @contextmanager

@@ -51,13 +51,13 @@ def upstream(tmp_path: Path, cache: Path) -> Path:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
     """The models that were trained, in order."""
     found: list[torch.nn.Module] = []
-    train = training.train
+    train = training.train_together
 
-    def remember(loss: finetuning.ClassificationLoss, *args: Any, **how: Any) -> training.Training:
-        found.append(loss.model)
-        return train(loss, *args, **how)
+    def remember(variants: list[training.Variant], **how: Any) -> list[training.Training]:
+        found.extend(variant.loss.model for variant in variants)
+        return train(variants, **how)
 
-    monkeypatch.setattr(training, "train", remember)
+    monkeypatch.setattr(training, "train_together", remember)
     return found
 
 
@@ -157,6 +157,20 @@ def test_what_is_finished_is_not_repeated(
     again = finetuning.finetune(parameters, upstream, tmp_path / "work")
     assert len(trained) == 3
     pd.testing.assert_frame_equal(whole, again, check_exact=True)
+
+
+@pytest.mark.parametrize("notebook", ["finetune", "information_deletion"])
+def test_learning_rates_that_train_together_give_the_rows_of_each_alone(
+    notebook: str, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = {"finetune": Finetune, "information_deletion": InformationDeletion}[notebook]
+    parameters = contract(**{**SETTINGS, "learning_rates": (1e-3, 3e-4)}, task=("cola", "sst2"))
+    work = getattr(finetuning, notebook)
+    alone = work(parameters, upstream, tmp_path / "alone")
+    monkeypatch.setattr(finetuning, "_together", lambda rates, accelerator: [rates])
+    together = work(parameters, upstream, tmp_path / "together")
+    pd.testing.assert_frame_equal(alone, together, rtol=1e-4, atol=1e-6)
+    assert not list((tmp_path / "together").rglob(training.CHECKPOINT_FILE))
 
 
 def test_a_task_of_the_readers_own(upstream: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from bertprune.data.examples import PretrainingBatch
+from bertprune.data.examples import PretrainingBatch, reads
 from bertprune.models import Shape, fresh_model
 from bertprune.pretraining import PretrainingLoss, evaluate
 
@@ -20,12 +20,14 @@ def _batch(seed: int = 0) -> tuple[PretrainingBatch, torch.Tensor]:
     chosen = (torch.rand(6, 24, generator=generator) < 0.15) & attention.bool()
     labels = torch.where(chosen, ids, -100)
     positions = chosen.flatten().nonzero().flatten()
+    read_positions, masked_reads = map(torch.from_numpy, reads(positions.numpy(), (6, 24)))
     types = ((torch.arange(24) >= 4) & attention.bool()).long()
     batch = PretrainingBatch(
         input_ids=ids * attention,
         token_type_ids=types,
         attention_mask=attention,
-        masked_positions=positions,
+        read_positions=read_positions,
+        masked_reads=masked_reads,
         masked_labels=ids.flatten()[positions],
         next_sentence_labels=torch.randint(0, 2, (6,), generator=generator),
         masked_total=len(positions),
@@ -65,14 +67,15 @@ def test_processes_that_share_a_batch_have_the_gradient_of_one() -> None:
     whole = torch.autograd.grad(PretrainingLoss(model)(batch), list(model.parameters()))
     shares = []
     for rows in (slice(0, 3), slice(3, 6)):
-        inside = (batch.masked_positions // 24 >= rows.start) & (
-            batch.masked_positions // 24 < rows.stop
-        )
+        a_row = batch.read_positions.shape[1]
+        row = batch.masked_reads // a_row
+        inside = (row >= rows.start) & (row < rows.stop)
         part = PretrainingBatch(
             input_ids=batch.input_ids[rows],
             token_type_ids=batch.token_type_ids[rows],
             attention_mask=batch.attention_mask[rows],
-            masked_positions=batch.masked_positions[inside] - 24 * rows.start,
+            read_positions=batch.read_positions[rows],
+            masked_reads=batch.masked_reads[inside] - a_row * rows.start,
             masked_labels=batch.masked_labels[inside],
             next_sentence_labels=batch.next_sentence_labels[rows],
             masked_total=batch.masked_total,

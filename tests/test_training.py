@@ -1,19 +1,23 @@
 """The training loop: resumed to the same bits, stopped by a bad loss, zeros kept."""
 
+import dataclasses
 import os
 import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
 from torch import nn
+from transformers import BertForPreTraining
 
-from bertprune import training
+from bertprune import bert, training
 from bertprune.data.examples import PretrainingBatch
 from bertprune.errors import UserError
 from bertprune.models import Shape, fresh_model
-from bertprune.pretraining import PretrainingLoss
+from bertprune.pretraining import PretrainingLoss, evaluate
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
@@ -22,15 +26,16 @@ STEPS = 12
 SETTINGS = training.Optimization(learning_rate=1e-3, steps=STEPS, warmup_steps=3)
 
 
-def _batch(step: int, rank: int = 0, world: int = 1) -> PretrainingBatch:
+def _batch(step: int, rank: int = 0, world: int = 1, length: int = 16) -> PretrainingBatch:
     generator = torch.Generator().manual_seed(step)
-    ids = torch.randint(0, 60, (4, 16), generator=generator)
+    ids = torch.randint(0, 60, (4, length), generator=generator)
     return PretrainingBatch(
         input_ids=ids,
         token_type_ids=torch.zeros_like(ids),
         attention_mask=torch.ones_like(ids),
-        masked_positions=torch.tensor([3, 20, 40]),
-        masked_labels=ids.flatten()[[3, 20, 40]],
+        read_positions=torch.tensor([[0, 3], [0, 4], [0, 8], [0, 0]]),
+        masked_reads=torch.tensor([1, 3, 5]),
+        masked_labels=ids[[0, 1, 2], [3, 4, 8]],
         next_sentence_labels=torch.tensor([0, 1, 0, 1]),
         masked_total=3,
         examples_total=4,
@@ -122,9 +127,11 @@ def test_a_loss_that_is_not_finite_names_step_and_checkpoint(tmp_path: Path) -> 
     model = fresh_model(Shape(1, 16, 2, 60), seed=0)
 
     class Spoilt(PretrainingLoss):
-        def forward(self, batch: PretrainingBatch) -> torch.Tensor:
+        def of(
+            self, weights: bert.Weights, batch: PretrainingBatch, drop: bert.Drop
+        ) -> torch.Tensor:
             bad = batch.input_ids[0, 0] == _batch(7).input_ids[0, 0]
-            return super().forward(batch) * (float("nan") if bad else 1.0)
+            return super().of(weights, batch, drop) * (float("nan") if bad else 1.0)
 
     first_bad = next(
         s for s in range(STEPS) if _batch(s).input_ids[0, 0] == _batch(7).input_ids[0, 0]
@@ -142,7 +149,8 @@ def test_a_loss_that_is_not_finite_names_step_and_checkpoint(tmp_path: Path) -> 
     assert f"after step {first_bad}" in str(error.value)
     saved = torch.load(tmp_path / training.CHECKPOINT_FILE, weights_only=True)
     assert saved["step"] == first_bad
-    assert all(bool(torch.isfinite(value).all()) for value in saved["model"].values())
+    (model_saved,) = saved["models"]
+    assert all(bool(torch.isfinite(value).all()) for value in model_saved.values())
 
 
 def test_learning_rate_warms_up_and_decays_to_zero() -> None:
@@ -154,14 +162,134 @@ def test_learning_rate_warms_up_and_decays_to_zero() -> None:
     assert 0 < rates[-1] == pytest.approx(0.01)
 
 
-def test_biases_and_layer_norms_do_not_decay() -> None:
+def test_flat_weights_are_the_models_and_only_matrices_decay() -> None:
     model = fresh_model(Shape(1, 16, 2, 60), seed=0)
-    decayed, kept = training._parameter_groups(model, 0.01)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    flat = training.FlatWeights([model])
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    with torch.no_grad():
+        flat.weights.fill_(0.5)
+    flat.gradients.fill_(0.25)
+    for parameter in model.parameters():
+        assert bool((parameter == 0.5).all()) and parameter.grad is not None
+        assert bool((parameter.grad == 0.25).all())
+    decayed, kept = flat.optimizer([SETTINGS]).param_groups
     assert decayed["weight_decay"] == 0.01 and kept["weight_decay"] == 0.0
-    assert all(p.dim() == 2 for p in decayed["params"])
-    assert all(p.dim() == 1 for p in kept["params"])
-    total = len(decayed["params"]) + len(kept["params"])
-    assert total == len(list(model.parameters()))
+    sizes = [0, 0]
+    for parameter in model.parameters():
+        sizes[parameter.dim() == 1] += parameter.numel()
+    assert [len(decayed["params"][0]), len(kept["params"][0])] == sizes
+
+
+def test_gradients_are_clipped_as_torch_does() -> None:
+    models = [fresh_model(Shape(1, 16, 2, 60), seed=seed) for seed in (0, 1)]
+    flat = training.FlatWeights(models)
+    generator = torch.Generator().manual_seed(0)
+    # The first one's are too long, the second one's are not.
+    flat.gradients.normal_(generator=generator)
+    flat.gradients[1] *= 1e-3
+    wanted = []
+    for model in models:
+        copies = [nn.Parameter(p.detach().clone()) for p in model.parameters()]
+        for copy, parameter in zip(copies, model.parameters(), strict=True):
+            assert parameter.grad is not None
+            copy.grad = parameter.grad.clone()
+        nn.utils.clip_grad_norm_(copies, 1.0)
+        wanted.append([copy.grad for copy in copies])
+    flat.clip_gradients(torch.ones(2))
+    for model, theirs in zip(models, wanted, strict=True):
+        for parameter, other in zip(model.parameters(), theirs, strict=True):
+            torch.testing.assert_close(parameter.grad, other)
+
+
+def _evaluated(model: BertForPreTraining, step: int) -> training.History:
+    loss = evaluate(model, [_batch(99)], Accelerator(cpu=True))["loss"]
+    return [{"step": step, "split": "dev", "metric": "loss", "value": loss}]
+
+
+def _variants(dropout: float) -> list[training.Variant]:
+    """Four that differ in learning rate, seed, sparsity, and in the shape of their batches."""
+
+    def batches(wide: int) -> Callable[[int, int, int], PretrainingBatch]:
+        return lambda step, rank, world: _batch(step + 100 * wide, length=16 + 2 * wide)
+
+    shared, other = batches(0), batches(1)
+    found = []
+    for number, (rate, seed, sparsity) in enumerate(
+        [(1e-3, 5, 0.5), (3e-3, 5, 0.0), (1e-3, 6, 0.8), (1e-3, 6, 0.5)]
+    ):
+        model = fresh_model(Shape(2, 16, 2, 60, 32, dropout), seed=number % 2)
+        found.append(
+            training.Variant(
+                PretrainingLoss(model),
+                shared if seed == 5 else other,
+                training.Optimization(learning_rate=rate, steps=STEPS, warmup_steps=3),
+                seed,
+                Pruner.following(model, Schedule(sparsity, 0, 6, 2), Criterion()),
+                partial(_evaluated, model),
+            )
+        )
+    return found
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_models_that_train_together_end_where_each_would_alone(
+    tmp_path: Path, dropout: float
+) -> None:
+    together = _variants(dropout)
+    histories = training.train_together(
+        together,
+        accelerator=Accelerator(cpu=True),
+        folder=tmp_path / "together",
+        what="test",
+        evaluate_after={6, 12},
+    )
+    for number, variant in enumerate(_variants(dropout)):
+        (alone,) = training.train_together(
+            [variant],
+            accelerator=Accelerator(cpu=True),
+            folder=tmp_path / str(number),
+            what="test",
+            evaluate_after={6, 12},
+        )
+        mine = together[number]
+        assert variant.pruner is not None and mine.pruner is not None
+        for name, mask in variant.pruner.masks.items():
+            assert torch.equal(mask, mine.pruner.masks[name]), name
+        for name, weight in variant.loss.model.state_dict().items():
+            torch.testing.assert_close(
+                mine.loss.model.state_dict()[name], weight, rtol=1e-3, atol=1e-5, msg=name
+            )
+        assert len(alone.history) == len(histories[number].history) > 2
+        for one, other in zip(alone.history, histories[number].history, strict=True):
+            assert one == other | {"value": pytest.approx(other["value"], rel=1e-5)}
+
+
+@pytest.mark.usefixtures("save_always")
+def test_models_that_train_together_go_on_from_their_checkpoint(tmp_path: Path) -> None:
+    def train(variants: list[training.Variant], folder: str) -> None:
+        training.train_together(
+            variants, accelerator=Accelerator(cpu=True), folder=tmp_path / folder, what="test"
+        )
+
+    whole = _variants(0.1)
+    train(whole, "whole")
+    broken = _variants(0.1)
+
+    def stop(step: int, rank: int, world: int) -> PretrainingBatch:
+        if step == 7:
+            raise _Stopped
+        return _batch(step)
+
+    broken[0] = dataclasses.replace(broken[0], batch=stop)
+    with pytest.raises(_Stopped):
+        train(broken, "broken")
+    resumed = _variants(0.1)
+    train(resumed, "broken")
+    for one, other in zip(whole, resumed, strict=True):
+        for name, value in one.loss.model.state_dict().items():
+            assert torch.equal(value, other.loss.model.state_dict()[name]), name
 
 
 def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:

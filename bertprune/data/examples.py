@@ -8,7 +8,7 @@ import logging
 import random
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from bertprune.data.batches import NO_LABEL, stacked
 from bertprune.data.corpus import Corpus
 from bertprune.data.files import new_folder, open_sealed, seal
 from bertprune.errors import UserError
@@ -188,23 +189,59 @@ class PretrainingBatch:
     """Padded, masked sentence pairs.
 
     `masked_total` and `examples_total` count those of all processes together, so that each can
-    scale its loss to the mean over the whole batch.
+    scale its loss to the mean over the whole batch. In a batch of K models each tensor has a first
+    axis of K.
     """
 
     input_ids: Tensor  # (B, L) int64
     token_type_ids: Tensor  # (B, L) int64
     attention_mask: Tensor  # (B, L) int64
-    masked_positions: Tensor  # (M,) int64, into the flattened (B * L)
+    read_positions: Tensor  # (B, R) int64: [CLS], then the masked positions, then 0s
+    masked_reads: Tensor  # (M,) int64, into the flattened (B * R)
     masked_labels: Tensor  # (M,) int64
     next_sentence_labels: Tensor  # (B,) int64: 0 B follows A, 1 it is random
-    masked_total: int
+    masked_total: int | Tensor  # (K,) for K models
     examples_total: int
+
+    @property
+    def masked_positions(self) -> Tensor:
+        """The masked positions (M,) in the flattened (B * L)."""
+        row = self.masked_reads // self.read_positions.shape[1]
+        return row * self.input_ids.shape[1] + self.read_positions.flatten()[self.masked_reads]
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Sizes of the axes in which the batches of two models differ: L, R the positions read."""
+        return {"L": self.input_ids.shape[-1], "R": self.read_positions.shape[-1]}
 
     def to(self, device: torch.device | str) -> "PretrainingBatch":
         tensors: dict[str, Any] = {
             name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)
         }
         return replace(self, **tensors)
+
+    @classmethod
+    def stacked(cls, batches: "Sequence[PretrainingBatch]") -> "PretrainingBatch":
+        """One batch of the batches of K models, which have the same number of examples."""
+        widest = max(batch.read_positions.shape[1] for batch in batches)
+
+        def among_the_widest(batch: PretrainingBatch) -> Tensor:
+            own = batch.read_positions.shape[1]
+            return batch.masked_reads // own * widest + batch.masked_reads % own
+
+        same = all(batch is batches[0] for batch in batches)
+        reads = [batch.masked_reads if same else among_the_widest(batch) for batch in batches]
+        return cls(
+            input_ids=stacked([batch.input_ids for batch in batches]),
+            token_type_ids=stacked([batch.token_type_ids for batch in batches]),
+            attention_mask=stacked([batch.attention_mask for batch in batches]),
+            read_positions=stacked([batch.read_positions for batch in batches]),
+            masked_reads=stacked(reads),
+            masked_labels=stacked([batch.masked_labels for batch in batches], NO_LABEL),
+            next_sentence_labels=stacked([batch.next_sentence_labels for batch in batches]),
+            masked_total=torch.tensor([batch.masked_total for batch in batches]),
+            examples_total=batches[0].examples_total,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +265,7 @@ class MaskedPairs:
         columns = np.arange(width)
         labels = self.labels[rows, :width].reshape(-1)
         positions = np.flatnonzero(labels != NOT_MASKED)
+        read_positions, masked_reads = reads(positions, (len(self.lengths[rows]), width))
         lengths = self.lengths[rows, None]
         inside = columns < lengths
         in_second = inside & (columns >= self.a_lengths[rows, None] + 2)
@@ -235,7 +273,8 @@ class MaskedPairs:
             input_ids=_tensor(self.ids[rows, :width]),
             token_type_ids=_tensor(in_second),
             attention_mask=_tensor(inside),
-            masked_positions=_tensor(positions),
+            read_positions=_tensor(read_positions),
+            masked_reads=_tensor(masked_reads),
             masked_labels=_tensor(labels[positions]),
             next_sentence_labels=_tensor(self.is_random[rows]),
             masked_total=int(np.sum(self.labels[whole] != NOT_MASKED)),
@@ -389,6 +428,17 @@ def dev_batches(
     return DevBatches(
         masked_pairs(corpus, pairs[:examples], tokenizer, max_length_tokens, generator), batch_size
     )
+
+
+def reads(masked: Integers, shape: tuple[int, int]) -> tuple[Integers, Integers]:
+    """`read_positions` and `masked_reads` of a batch of `shape` (B, L), whose masked positions
+    in the flattened (B * L) are `masked` (M,), in order."""
+    row, column = np.divmod(masked, shape[1])
+    count = np.bincount(row, minlength=shape[0])
+    place = 1 + np.arange(len(masked)) - np.repeat(np.cumsum(count) - count, count)
+    positions = np.zeros((shape[0], 1 + count.max(initial=0)), np.int64)
+    positions[row, place] = column
+    return positions, row * positions.shape[1] + place
 
 
 def _tensor(values: NDArray[Any]) -> Tensor:

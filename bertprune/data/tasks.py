@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bertprune.data.batches import stacked
 from bertprune.data.documents import HUB_NAME
 from bertprune.data.files import file_key, open_parquet
 from bertprune.data.hub import check_hub, load_rows
@@ -269,7 +270,10 @@ def _checked(table: pa.Table, task: Task, where: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class ClassificationBatch:
-    """Padded examples; `examples_total` counts those of all processes together."""
+    """Padded examples; `examples_total` counts those of all processes together.
+
+    In a batch of K models each tensor has a first axis of K.
+    """
 
     input_ids: Tensor  # (B, L) int64
     token_type_ids: Tensor  # (B, L) int64
@@ -277,11 +281,27 @@ class ClassificationBatch:
     labels: Tensor  # (B,) int64
     examples_total: int
 
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Sizes of the axes in which the batches of two models differ: L, R the positions read."""
+        return {"L": self.input_ids.shape[-1], "R": 1}
+
     def to(self, device: torch.device | str) -> ClassificationBatch:
         tensors: dict[str, Any] = {
             name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)
         }
         return replace(self, **tensors)
+
+    @classmethod
+    def stacked(cls, batches: Sequence[ClassificationBatch]) -> ClassificationBatch:
+        """One batch of the batches of K models, which have the same number of examples."""
+        return cls(
+            input_ids=stacked([batch.input_ids for batch in batches]),
+            token_type_ids=stacked([batch.token_type_ids for batch in batches]),
+            attention_mask=stacked([batch.attention_mask for batch in batches]),
+            labels=stacked([batch.labels for batch in batches]),
+            examples_total=batches[0].examples_total,
+        )
 
 
 class TaskExamples:

@@ -16,14 +16,14 @@ class Pruner:
     """Keeps the prunable matrices of a model masked while it trains.
 
     The model's own weights are the masked ones, so nothing is copied in the forward pass. A
-    weight that a mask removes is kept aside with the value it had (`underlying`) until the ramp
-    ends: the masks of the ramp are computed from these underlying weights, so a weight may
-    return, as in the original implementation (TensorFlow's model_pruning). After the ramp the
-    masks never change.
+    weight that a mask removes is kept aside with the value it had until the ramp ends: the masks
+    of the ramp are computed from these underlying weights, so a weight may return, as in the
+    original implementation (TensorFlow's model_pruning). After the ramp the masks never change.
 
-    Call `before_step(step)` before each forward pass, `mask_gradients()` between backward pass
-    and gradient clipping, `mask_weights()` after the optimizer's step. The model must be on its
-    device before the pruner is made.
+    Call `before_step` before each forward pass, and `mask_gradients` between backward pass and
+    gradient clipping. A pruned weight then stays zero through the optimizer's step by itself: it
+    has no gradient, and loses its momentum when it is pruned. The model must be on its device
+    before the pruner is made.
     """
 
     def __init__(
@@ -36,8 +36,9 @@ class Pruner:
         self._weights = prunable_matrices(model)
         self._schedule = schedule
         self._criterion = criterion
-        self._underlying: dict[str, Tensor] = {}
+        self._aside: dict[str, Tensor] = {}  # values of pruned weights, 0 where nothing is pruned
         self.masks = {name: masks[name].to(w.device) for name, w in self._weights.items()}
+        self._kept = self._as_factors()
         self._zero_pruned()
 
     @classmethod
@@ -55,39 +56,49 @@ class Pruner:
         return cls(model, masks, None, criterion)
 
     @torch.no_grad()
-    def before_step(self, step: int) -> None:
-        """Compute the masks anew where the schedule says so; raises RealisedSparsityError."""
-        if self._schedule is None or not self._schedule.is_update(step):
+    def before_step(self, step: int, momentum: Mapping[str, Tensor] | None = None) -> None:
+        """Compute the masks anew where the schedule says so; raises RealisedSparsityError.
+
+        `momentum` has the optimizer's first moments by the names of the model's parameters; those
+        of pruned weights become zero.
+        """
+        if self._schedule is None or not self.is_due(step):
             return
         underlying = {
-            name: torch.where(self.masks[name], weight, self._underlying.get(name, weight))
+            name: weight + self._aside[name] if name in self._aside else weight.clone()
             for name, weight in self._weights.items()
         }
         self.masks = self._criterion.masks(underlying, self._schedule.sparsity(step))
-        for name, weight in self._weights.items():
-            torch.mul(underlying[name], self.masks[name], out=weight)
-        self._underlying = underlying if step < self._schedule.end_step else {}
+        self._kept = self._as_factors()
+        for name, kept in self._kept.items():
+            torch.mul(underlying[name], kept, out=self._weights[name])
+            if momentum and (moment := momentum.get(f"bert.{name}")) is not None:
+                moment.mul_(kept)
+        self._aside = {}
+        if step < self._schedule.end_step:
+            self._aside = {name: underlying[name] - self._weights[name] for name in self._kept}
+
+    def is_due(self, step: int) -> bool:
+        """Whether `before_step(step)` has anything to do."""
+        return self._schedule is not None and self._schedule.is_update(step)
 
     @torch.no_grad()
     def mask_gradients(self) -> None:
         """Zero the gradients of pruned weights: they neither train nor count in the norm."""
-        for name, weight in self._weights.items():
-            if weight.grad is not None:
-                weight.grad.mul_(self.masks[name])
+        gradients = {name: self._weights[name].grad for name in self._kept}
+        found = {name: one for name, one in gradients.items() if one is not None}
+        if found:
+            torch._foreach_mul_(list(found.values()), [self._kept[name] for name in found])
 
-    @torch.no_grad()
-    def mask_weights(self) -> None:
-        """Zero the pruned weights, which the optimizer's momentum may just have moved.
-
-        Where masks are held from the start there is none: their gradients were always zero.
-        """
-        if self._schedule is not None:
-            self._zero_pruned()
+    def _as_factors(self) -> dict[str, Tensor]:
+        """The masks that prune something as float32: a product with bools takes five times as
+        long."""
+        return {name: mask.float() for name, mask in self.masks.items() if not bool(mask.all())}
 
     @torch.no_grad()
     def _zero_pruned(self) -> None:
-        for name, weight in self._weights.items():
-            weight.mul_(self.masks[name])
+        for name, kept in self._kept.items():
+            self._weights[name].mul_(kept)
 
     def check(self, sparsity: float) -> None:
         """Raise RealisedSparsityError unless masks and weights have exactly `sparsity`."""
@@ -99,12 +110,13 @@ class Pruner:
     def state(self) -> dict[str, Tensor]:
         """All that a resumed training needs, as a flat dict of tensors."""
         return {f"mask.{name}": mask for name, mask in self.masks.items()} | {
-            f"underlying.{name}": weight for name, weight in self._underlying.items()
+            f"aside.{name}": weight for name, weight in self._aside.items()
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take up the state that `state()` gave."""
         for name, weight in self._weights.items():
             self.masks[name] = state[f"mask.{name}"].to(weight.device)
-            if (kept := state.get(f"underlying.{name}")) is not None:
-                self._underlying[name] = kept.to(weight.device)
+            if (kept := state.get(f"aside.{name}")) is not None:
+                self._aside[name] = kept.to(weight.device)
+        self._kept = self._as_factors()

@@ -131,3 +131,21 @@ def test_check_says_both_numbers() -> None:
     assert sparsity_of(masks) == pytest.approx(0.5, abs=1e-3)
     with pytest.raises(RealisedSparsityError, match="asked for sparsity 0.6, .* got 72"):
         Criterion().check(masks, 0.6)
+
+
+@pytest.mark.parametrize("kind", ["normal", "ties", "sorted", "two values"])
+@pytest.mark.parametrize("sparsity", [0.0001, 0.3, 0.5, 0.9, 0.9999])
+def test_selection_among_many_values_is_that_of_a_stable_sort(kind: str, sparsity: float) -> None:
+    size = 600_000
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randn(size, generator=generator)
+    if kind == "ties":
+        values = values.mul(4).round()
+    elif kind == "sorted":
+        values = values.sort().values
+    elif kind == "two values":
+        values = (values > 0).float()
+    order = values.abs().sort(stable=True).indices
+    wanted = torch.ones(size, dtype=torch.bool)
+    wanted[order[: round(sparsity * size)]] = False
+    assert torch.equal(magnitude_mask(values.view(600, 1000), sparsity).flatten(), wanted)

@@ -16,7 +16,12 @@ def _model() -> BertForPreTraining:
 
 
 def _step(model: nn.Module, pruner: Pruner, optimizer: torch.optim.Optimizer, step: int) -> None:
-    pruner.before_step(step)
+    moments = {
+        name: optimizer.state[parameter]["exp_avg"]
+        for name, parameter in model.named_parameters()
+        if parameter in optimizer.state
+    }
+    pruner.before_step(step, moments)
     generator = torch.Generator().manual_seed(step)
     ids = torch.randint(0, 50, (4, 12), generator=generator)
     labels = torch.randint(0, 2, (4,), generator=generator)
@@ -24,7 +29,8 @@ def _step(model: nn.Module, pruner: Pruner, optimizer: torch.optim.Optimizer, st
     pruner.mask_gradients()
     optimizer.step()
     optimizer.zero_grad()
-    pruner.mask_weights()
+    for name, weight in prunable_matrices(model).items():
+        assert not weight[~pruner.masks[name]].any(), f"{name} at step {step}"
 
 
 def test_zeros_stay_zero_through_adamw() -> None:

@@ -13,6 +13,7 @@ from transformers import BertForPreTraining, PreTrainedTokenizerFast
 from bertprune import bert, models, paths, rows, training
 from bertprune.analysis import embeddings, features, heads, weights
 from bertprune.analysis.entries import Entry, entry
+from bertprune.analysis.sizes import sizes
 from bertprune.contracts import BurnIn, PrunePretrain
 from bertprune.data.corpus import Corpus, prepare_corpus, split_documents
 from bertprune.data.examples import PretrainingBatch, PretrainingExamples, dev_batches
@@ -235,6 +236,8 @@ def _pretrain(
     found = _probed(model, tokenizer, parameters)
     if parameters.arm == "prune_pretrain" and schedule.final == 0:
         found += _of_weights(model)
+    if parameters.arm == "prune_pretrain":
+        found += sizes(model, pruner.masks)
     if compared_with is not None:
         dense = models.load_pretraining_model(str(compared_with), seed=0).to(accelerator.device)
         found += features.similarity(model, dense, dev)

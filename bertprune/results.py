@@ -153,7 +153,7 @@ def _with_fewer_blocks(found: Rows, most: int = 16) -> Rows:
 def provenance(study: Study) -> str:
     """Where the study's rows come from, for its pages: runs of this machine, or published ones."""
     plan = study.plan()
-    done = sum(run.is_done() for run in plan)
+    done = [run for run in plan if run.is_done()]
     if not done and not study.changes and paths.published(study.name).exists():
         facts = published_facts([study.name]).loc[study.name]
         return (
@@ -161,9 +161,14 @@ def provenance(study: Study) -> str:
             f"{facts['device × threads']}, finished {facts.finished}. Changed by --set: "
             f"{facts['changed by --set']}."
         )
+    imported = sum("imported" in run.record() for run in done)
+    where = f"{imported} of them imported, " if imported else ""
     own = len(study.own_runs())
     added = f", and {own} that the reader has added" if own else ""
-    return f"{done} of {len(plan)} runs of this study, executed on this machine{added}."
+    return (
+        f"{len(done)} of {len(plan)} runs of this study, {where}"
+        f"{'the others ' if imported else ''}executed on this machine{added}."
+    )
 
 
 def published_facts(names: Iterable[str]) -> pd.DataFrame:

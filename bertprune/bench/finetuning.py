@@ -66,7 +66,7 @@ def epoch(setting: Setting, size: Size, *, with_memory: bool = True) -> Iterator
             _seconds(side, setting, shorter, phrases, model)
         sides[OURS]()
     seconds = in_turn(setting.case, sides, setting.repeats)
-    flops = model_flops(model.config, phrases.train.lengths) / len(phrases.train)
+    flops = model_flops(model.config, phrases.train.lengths.tolist()) / len(phrases.train)
     tokens = phrases.train.lengths.mean()
     for side, times in seconds.items():
         yield setting.row(side, "speed", "examples/s", [1 / time for time in times])

@@ -6,15 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from torch import nn
-
 from bertprune import training
 from bertprune.bench.measure import Setting, now
 from bertprune.pruning.pruner import Pruner
 
 
 def seconds_a_step(
-    loss: nn.Module,
+    loss: training.Loss,
     batch: Callable[[int, int, int], training.Batch],
     *,
     setting: Setting,

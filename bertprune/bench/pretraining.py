@@ -23,6 +23,7 @@ from bertprune.bench.measure import (
     memory_rows,
     pairwise,
 )
+from bertprune.data.examples import PretrainingBatch
 from bertprune.models import Shape, fresh_model
 from bertprune.pretraining import PretrainingLoss
 from bertprune.pruning.masks import Criterion
@@ -80,7 +81,7 @@ def steps(
     lengths = [batch.attention_mask.sum(1).tolist() for batch in batches]
     tokens = sum(map(sum, lengths)) / len(batches)
     flops = sum(
-        model_flops(model.config, of_batch, masked=len(batch.masked_labels))
+        model_flops(model.config, of_batch, masked=_masked(batch))
         for of_batch, batch in zip(lengths, batches, strict=True)
     ) / len(batches)
     for side, times in seconds.items():
@@ -95,6 +96,13 @@ def steps(
         yield from setting.ratios({side: seconds[side] for side in (OURS, RIVAL)})
     if with_rival and with_memory:
         yield from memory_rows(setting, RIVAL, _alone, size)
+
+
+def _masked(batch: PretrainingBatch) -> list[int]:
+    """How many positions of each example are masked."""
+    rows = batch.masked_reads // batch.read_positions.shape[1]
+    counts: list[int] = rows.bincount(minlength=len(batch.input_ids)).tolist()
+    return counts
 
 
 def _seconds(

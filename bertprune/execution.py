@@ -159,6 +159,8 @@ def _execute_notebook(
                 kernel_name="python3",
                 cwd=str(paths.root()),
                 progress_bar=False,
+                # Not after every cell, since what counts is there only when the last one is done.
+                request_save_on_cell_execute=False,
                 stdout_file=show,
                 stderr_file=show,
                 kernel_manager_class=kernels.manager(sockets, show.log, forked=forked),

@@ -113,7 +113,7 @@ class Dropout:
     as if it trained alone.
 
     Models whose draws are the same object share them. `lengths` has for each model of a stack the
-    sizes of its own inputs by the letters L and R, which may be less than those of the stack.
+    sizes of its own inputs by the letters B, L and R, which may be less than those of the stack.
     """
 
     def __init__(self, draws: Sequence[Draws], lengths: Sequence[Mapping[str, int]] = ()) -> None:

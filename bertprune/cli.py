@@ -15,6 +15,9 @@ from bertprune.contracts import View
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.runs import Run, lineage
 
+# A stack of small models fills a GPU; more of them only take more memory.
+_AT_ONCE_ON_GPU = 16
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it did what was asked, 2 for a user's mistake, 130 if interrupted."""
@@ -64,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=None,
         help="notebooks side by side (default: one more than there are cores, one on a GPU)",
+    )
+    sweep.add_argument(
+        "--at-once",
+        type=int,
+        default=None,
+        metavar="N",
+        help="models that train as one where runs differ in seed and pruning alone "
+        f"(default: {_AT_ONCE_ON_GPU} on a GPU, 1 elsewhere)",
     )
     sweep.add_argument("--dry-run", action="store_true", help="list the runs, and do nothing")
 
@@ -228,15 +239,17 @@ def _sweep(options: argparse.Namespace) -> int:
 
     plan = studies.load(options.study, options.changes).plan()
     workers = _default_workers() if options.workers is None else options.workers
-    if workers < 1:
-        raise UserError(f"--workers must be at least 1, got {workers}")
+    at_once = _default_at_once() if options.at_once is None else options.at_once
+    for name, value in (("--workers", workers), ("--at-once", at_once)):
+        if value < 1:
+            raise UserError(f"{name} must be at least 1, got {value}")
     for run in {_inputs(run): run for run in plan}.values():
         run.check_inputs()
     if options.dry_run:
         return _show_status(plan)
     with local_workers(workers) as executor:
         try:
-            outcome = sweep(plan, executor, thread_counts(plan, workers))
+            outcome = sweep(plan, executor, thread_counts(plan, workers), at_once)
         except KeyboardInterrupt:
             executor.shutdown(cancel_futures=True)
             raise
@@ -255,6 +268,12 @@ def _default_workers() -> int:
     import torch
 
     return 1 if torch.cuda.is_available() else (os.cpu_count() or 1) + 1
+
+
+def _default_at_once() -> int:
+    import torch
+
+    return _AT_ONCE_ON_GPU if torch.cuda.is_available() else 1
 
 
 def _inputs(run: Run) -> tuple[object, ...]:

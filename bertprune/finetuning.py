@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import BertForSequenceClassification
 
 from bertprune import bert, models, rows, training
 from bertprune.analysis import masks
@@ -26,7 +26,7 @@ from bertprune.data.tasks import (
     load_task,
     task_key,
 )
-from bertprune.data.tokenizer import load_tokenizer, tokenizer_key
+from bertprune.data.tokenizer import KeyedTokenizer, load_tokenizer, tokenizer_key
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.pruning.pruner import Pruner
@@ -55,19 +55,11 @@ class TaskSplits:
     dev: TaskExamples
 
 
-@dataclass(frozen=True)
-class _Tokenizer:
-    """A tokenizer that equals those that give the same tokens."""
-
-    key: str
-    tokenizer: PreTrainedTokenizerFast = field(compare=False)
-
-
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)
 def _splits(
-    name: str, source: str, content: str, tokenizer: _Tokenizer, max_length_tokens: int
+    name: str, source: str, content: str, tokenizer: KeyedTokenizer, max_length_tokens: int
 ) -> TaskSplits:
-    """A task tokenised, once for all learning rates of a notebook; `content` is its key."""
+    """A task tokenised, once for all trainings on it; `content` is its key."""
     data = load_task(name, source)
     train, dev = (
         TaskExamples(frame, data.task, tokenizer.tokenizer, max_length_tokens)
@@ -101,22 +93,7 @@ def finetune(parameters: Finetune, upstream: Path, folder: Path) -> rows.Rows:
     The dense model's fine-tuned ones are kept in `folder`/model: pruning after fine-tuning starts
     from them. How far their weights move is in the rows.
     """
-    criterion = Criterion(parameters.method, parameters.scope, parameters.seed)
-
-    def held(model: BertForSequenceClassification) -> Pruner:
-        pruner = Pruner.holding(model, models.load_masks(upstream, model), criterion)
-        pruner.check(parameters.sparsity)
-        return pruner
-
-    work = _Work(
-        parameters,
-        start=lambda _: upstream,
-        epochs=parameters.epochs,
-        make_pruner=held,
-        keep=folder / "model" if parameters.sparsity == 0 else None,
-        with_movement=parameters.arm == "prune_pretrain" and parameters.sparsity == 0,
-    )
-    return _each(work, folder)
+    return _each(_work(parameters, upstream, folder), folder)
 
 
 def information_deletion(
@@ -127,13 +104,7 @@ def information_deletion(
     The pruned weights start at zero and may move: what pruning deleted is gone, while the
     complexity of the model is not restricted.
     """
-    work = _Work(
-        parameters,
-        start=lambda _: upstream,
-        epochs=parameters.epochs,
-        make_pruner=lambda model: None,
-    )
-    return _each(work, folder)
+    return _each(_work(parameters, upstream, folder), folder)
 
 
 def prune_after_finetune(
@@ -147,19 +118,22 @@ def prune_after_finetune(
     Epochs are counted from the start of recovery. The rows have how much the masks differ from
     those of the model in `compared_with`.
     """
-    criterion = Criterion(parameters.method, parameters.scope, parameters.seed)
+    return _each(_work(parameters, upstream, folder, compared_with), folder)
 
-    def one_shot(model: BertForSequenceClassification) -> Pruner:
-        return Pruner.following(model, Schedule(parameters.sparsity), criterion)
 
-    work = _Work(
-        parameters,
-        start=lambda name: upstream / name,
-        epochs=parameters.recovery_epochs,
-        make_pruner=one_shot,
-        compared_with=compared_with,
-    )
-    return _each(work, folder)
+def jobs(
+    parameters: Finetune,
+    upstream: Path,
+    folder: Path,
+    compared_with: Path | None,
+    accelerator: Accelerator,
+) -> Iterator[tuple[str, Callable[[], training.Job]]]:
+    """How to make the trainings that a run has ahead of it, each with the task that it is of."""
+    work = _work(parameters, upstream, folder, compared_with)
+    for task in parameters.task:
+        for rate in parameters.learning_rates:
+            if not _rows_file(folder, task, rate).exists():
+                yield task, partial(_job, work, task, rate, folder, accelerator)
 
 
 @dataclass(frozen=True)
@@ -180,6 +154,40 @@ class _Work:
     compared_with: Path | None = None
 
 
+def _work(
+    parameters: Finetune, upstream: Path, folder: Path, compared_with: Path | None = None
+) -> _Work:
+    criterion = Criterion(parameters.method, parameters.scope, parameters.seed)
+    if isinstance(parameters, InformationDeletion):
+        return _Work(parameters, lambda _: upstream, parameters.epochs, lambda model: None)
+    if isinstance(parameters, PruneAfterFinetune):
+
+        def one_shot(model: BertForSequenceClassification) -> Pruner:
+            return Pruner.following(model, Schedule(parameters.sparsity), criterion)
+
+        return _Work(
+            parameters,
+            lambda name: upstream / name,
+            parameters.recovery_epochs,
+            one_shot,
+            compared_with=compared_with,
+        )
+
+    def held(model: BertForSequenceClassification) -> Pruner:
+        pruner = Pruner.holding(model, models.load_masks(upstream, model), criterion)
+        pruner.check(parameters.sparsity)
+        return pruner
+
+    return _Work(
+        parameters,
+        lambda _: upstream,
+        parameters.epochs,
+        held,
+        keep=folder / "model" if parameters.sparsity == 0 else None,
+        with_movement=parameters.arm == "prune_pretrain" and parameters.sparsity == 0,
+    )
+
+
 def _each(work: _Work, folder: Path) -> rows.Rows:
     """Rows of all tasks and learning rates; those that are finished are not repeated.
 
@@ -190,17 +198,18 @@ def _each(work: _Work, folder: Path) -> rows.Rows:
     accelerator = training.accelerator(parameters.precision)
     parts = []
     for task in parameters.task:
-        files = {rate: folder / f"{task}-{rate:g}.csv" for rate in parameters.learning_rates}
+        files = {rate: _rows_file(folder, task, rate) for rate in parameters.learning_rates}
         left = [rate for rate, file in files.items() if not file.exists()]
         for rates in _together(left, accelerator):
-            found = _finetune(work, task, rates, folder, accelerator)
-            if training.is_main_process():
-                for rate, its_rows in zip(rates, found, strict=True):
-                    rows.write(its_rows, files[rate])
-                _checkpoint_folder(folder, task, rates).joinpath(training.CHECKPOINT_FILE).unlink(
-                    missing_ok=True
-                )
-            training.wait_for_everyone()
+            ahead = [_job(work, task, rate, folder, accelerator) for rate in rates]
+            what = f"{parameters.notebook} {task}"
+            training.do_together(ahead, accelerator, folder=folder, what=what)
+            for rate, job in zip(rates, ahead, strict=True):
+                found = _finetuned(work, task, rate, job, accelerator)
+                if training.is_main_process():
+                    rows.write(found, files[rate])
+                    job.checkpoint.unlink(missing_ok=True)
+                training.wait_for_everyone()
         parts += [rows.read(file) for file in files.values()]
     return rows.join(parts)
 
@@ -212,84 +221,107 @@ def _together(rates: list[float], accelerator: Accelerator) -> list[list[float]]
     return [[rate] for rate in rates]
 
 
-def _checkpoint_folder(folder: Path, task: str, rates: Sequence[float]) -> Path:
-    return folder / "-".join([task, *(f"{rate:g}" for rate in rates)])
+def _rows_file(folder: Path, task: str, rate: float) -> Path:
+    return folder / f"{task}-{rate:g}.csv"
 
 
-def _finetune(
-    work: _Work, name: str, rates: Sequence[float], folder: Path, accelerator: Accelerator
-) -> list[rows.Rows]:
-    """Train on task `name` at each of `rates`, together; dev metrics after each epoch, the loss
-    over the whole training set after the last. Rows of each learning rate."""
+def _job(
+    work: _Work, name: str, rate: float, folder: Path, accelerator: Accelerator
+) -> training.Job:
+    """Training on task `name` at a learning rate; dev metrics after each epoch, the loss over the
+    whole training set after the last."""
     parameters, epochs = work.parameters, work.epochs
-    tokenizer = load_tokenizer(str(work.start(f"{name}-{rates[0]:g}")))
+    start = str(work.start(f"{name}-{rate:g}"))
+    tokenizer = load_tokenizer(start)
     splits = _splits(
         name,
         parameters.task_data,
         task_key(name, parameters.task_data),
-        _Tokenizer(tokenizer_key(tokenizer), tokenizer),
+        KeyedTokenizer(tokenizer_key(tokenizer), tokenizer),
         parameters.max_length_tokens,
     )
-    train = splits.train
-    batches = -(-len(train) // parameters.batch_size)
+    batches = _Batches(splits, parameters.seed, parameters.batch_size)
+    labels = len(splits.task.labels)
+    model = models.load_classifier(start, labels=labels, seed=parameters.seed)
+    model.to(accelerator.device)
+    movement = Movement(_moving(model)) if work.with_movement else None
 
-    @lru_cache(maxsize=1)
-    def order(epoch: int) -> list[np.ndarray]:
-        return train.order(epoch, parameters.seed, parameters.batch_size)
+    def measured(step: int) -> training.History:
+        epoch = step // batches.an_epoch
+        found = _evaluated(model, splits, accelerator, with_train=epoch == epochs)
+        if movement is not None:
+            found += movement.entries(_moving(model), by_position=epoch == epochs)
+        return [{"step": step, "epoch": epoch, **one} for one in found]
 
-    def batch(step: int, rank: int, world: int) -> ClassificationBatch:
-        return train.batch(order(step // batches)[step % batches], rank, world)
-
-    def variant(rate: float) -> training.Variant:
-        start = work.start(f"{name}-{rate:g}")
-        labels = len(splits.task.labels)
-        model = models.load_classifier(str(start), labels=labels, seed=parameters.seed)
-        model.to(accelerator.device)
-        movement = Movement(_moving(model)) if work.with_movement else None
-
-        def measured(step: int) -> training.History:
-            epoch = step // batches
-            found = _evaluated(model, splits, accelerator, with_train=epoch == epochs)
-            if movement is not None:
-                found += movement.entries(_moving(model), by_position=epoch == epochs)
-            return [{"step": step, "epoch": epoch, **one} for one in found]
-
-        return training.Variant(
-            ClassificationLoss(model, accelerator.num_processes),
-            batch,
-            training.Optimization(
-                learning_rate=rate, steps=epochs * batches, warmup_steps=parameters.warmup_steps
-            ),
-            parameters.seed,
-            work.make_pruner(model),
-            measured,
-        )
-
-    variants = [variant(rate) for rate in rates]
-    trained = training.train_together(
-        variants,
-        accelerator=accelerator,
-        folder=_checkpoint_folder(folder, name, rates),
-        what=f"{parameters.notebook} {name} at {', '.join(f'{rate:g}' for rate in rates)}",
-        evaluate_after={batches * epoch for epoch in range(1, epochs + 1)},
+    variant = training.Variant(
+        ClassificationLoss(model, accelerator.num_processes),
+        batches,
+        training.Optimization(
+            learning_rate=rate,
+            steps=epochs * batches.an_epoch,
+            warmup_steps=parameters.warmup_steps,
+        ),
+        parameters.seed,
+        work.make_pruner(model),
+        measured,
     )
-    found = []
-    for one, rate, training_of_it in zip(variants, rates, trained, strict=True):
-        keep = work.keep / f"{name}-{rate:g}" if work.keep else None
-        if keep is not None and not accelerator.is_main_process:
-            keep = None
-        history = _finished(work, one, training_of_it.history, tokenizer, keep)
-        found.append(
-            rows.of_history(
-                history,
-                arm=parameters.arm,
-                task=name,
-                sparsity=parameters.sparsity,
-                learning_rate=rate,
-                seed=parameters.seed,
-            )
-        )
-    return found
+    return training.Job(
+        variant,
+        folder / f"{name}-{rate:g}",
+        f"{parameters.notebook} {name} at {rate:g}",
+        frozenset(batches.an_epoch * epoch for epoch in range(1, epochs + 1)),
+    )
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """The training batches of a task, which are the same for equal seeds and sizes."""
+
+    splits: TaskSplits
+    seed: int
+    batch_size: int
+
+    @property
+    def an_epoch(self) -> int:
+        return -(-len(self.splits.train) // self.batch_size)
+
+    def __call__(self, step: int, rank: int, world: int) -> ClassificationBatch:
+        epoch, place = divmod(step, self.an_epoch)
+        return self.splits.train.batch(_order(self, epoch)[place], rank, world)
+
+
+@lru_cache(maxsize=64)
+def _order(batches: _Batches, epoch: int) -> list[np.ndarray]:
+    return batches.splits.train.order(epoch, batches.seed, batches.batch_size)
+
+
+def _finetuned(
+    work: _Work, name: str, rate: float, job: training.Job, accelerator: Accelerator
+) -> rows.Rows:
+    """The rows of a training, with what is measured at its end; the model goes to `work.keep`."""
+    parameters, variant = work.parameters, job.variant
+    model, pruner, steps = variant.loss.model, variant.pruner, variant.optimization.steps
+    history = training.do(job, accelerator).history
+    if work.epochs == 0 and variant.evaluate is not None:
+        if pruner is not None:
+            pruner.before_step(0)
+        history = variant.evaluate(0)
+    if pruner is not None:
+        pruner.check(parameters.sparsity)
+        if work.compared_with is not None:
+            found = masks.difference(pruner.masks, models.load_masks(work.compared_with, model))
+            history = history + [{"step": steps, "epoch": work.epochs, **one} for one in found]
+        if work.keep is not None and accelerator.is_main_process:
+            tokenizer = load_tokenizer(str(work.start(f"{name}-{rate:g}")))
+            models.save_pretrained(model, tokenizer, pruner.masks, work.keep / f"{name}-{rate:g}")
+    return rows.of_history(
+        history,
+        arm=parameters.arm,
+        task=name,
+        sparsity=parameters.sparsity,
+        learning_rate=rate,
+        seed=parameters.seed,
+    )
 
 
 def _evaluated(
@@ -305,31 +337,6 @@ def _evaluated(
         for split, of_split in examples.items()
         for metric, value in evaluate(model, of_split, splits.task, accelerator).items()
     ]
-
-
-def _finished(
-    work: _Work,
-    variant: training.Variant,
-    history: training.History,
-    tokenizer: PreTrainedTokenizerFast,
-    keep: Path | None,
-) -> training.History:
-    """The history of a model that is trained, with what is measured at its end; it goes to
-    `keep`."""
-    model, pruner, steps = variant.loss.model, variant.pruner, variant.optimization.steps
-    if work.epochs == 0 and variant.evaluate is not None:
-        if pruner is not None:
-            pruner.before_step(0)
-        history = variant.evaluate(0)
-    if pruner is None:
-        return history
-    pruner.check(work.parameters.sparsity)
-    if keep is not None:
-        models.save_pretrained(model, tokenizer, pruner.masks, keep)
-    if work.compared_with is None:
-        return history
-    found = masks.difference(pruner.masks, models.load_masks(work.compared_with, model))
-    return history + [{"step": steps, "epoch": work.epochs, **one} for one in found]
 
 
 def _moving(model: BertForSequenceClassification) -> dict[str, Tensor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -15,9 +17,10 @@ from bertprune.analysis import embeddings, features, heads, weights
 from bertprune.analysis.entries import Entry, entry
 from bertprune.analysis.sizes import sizes
 from bertprune.contracts import BurnIn, PrunePretrain
-from bertprune.data.corpus import Corpus, prepare_corpus, split_documents
+from bertprune.data.corpus import prepare_corpus, split_documents
+from bertprune.data.documents import text_key
 from bertprune.data.examples import PretrainingBatch, PretrainingExamples, dev_batches
-from bertprune.data.tokenizer import load_tokenizer, wordpiece
+from bertprune.data.tokenizer import KeyedTokenizer, load_tokenizer, tokenizer_key, wordpiece
 from bertprune.lab.language import SOURCE, language, language_of
 from bertprune.lab.probe import probe
 from bertprune.pruning.masks import Criterion, Masks
@@ -81,7 +84,7 @@ def evaluate(
         ordered = (nsp_logits.argmax(-1) == batch.next_sentence_labels).sum()
         sums += torch.stack([mlm, nsp, correct, ordered]).cpu().double()
         masked += int(batch.masked_total)
-        examples += batch.examples_total
+        examples += int(batch.examples_total)
     mlm, nsp, correct, ordered = sums.tolist()
     return {
         "loss": mlm / masked + nsp / examples,
@@ -99,6 +102,77 @@ def burn_in(parameters: BurnIn, upstream: Path | None, folder: Path) -> rows.Row
     is where a study begins.
     """
     accelerator = training.accelerator(parameters.precision)
+    return _pretrain(_work(parameters, upstream, accelerator), folder, accelerator)
+
+
+def prune_pretrain(
+    parameters: PrunePretrain, upstream: Path, folder: Path, compared_with: Path | None = None
+) -> rows.Rows:
+    """Prune while pre-training goes on (the paper, section 3): a cubic ramp, then recovery.
+
+    `upstream` is the burnt-in model's folder. The pruned model and its masks go to
+    `folder`/model, its dev losses into the rows, and what became of heads, embeddings and features,
+    these against the dense model in `compared_with`. Of the dense model itself the rows have how
+    its weights are distributed.
+    """
+    accelerator = training.accelerator(parameters.precision)
+    work = _work(parameters, upstream, accelerator)
+    return _pretrain(work, folder, accelerator, compared_with)
+
+
+def jobs(
+    parameters: BurnIn,
+    upstream: Path | None,
+    folder: Path,
+    compared_with: Path | None,
+    accelerator: Accelerator,
+) -> Iterator[tuple[str, Callable[[], training.Job]]]:
+    """How to make the training that a run has ahead of it, with what it is of."""
+
+    def make() -> training.Job:
+        return _job(_work(parameters, upstream, accelerator), folder, accelerator)
+
+    if not (folder / "model").exists():
+        yield "pre-training", make
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a run of pre-training does."""
+
+    parameters: BurnIn
+    model: BertForPreTraining
+    tokenizer: PreTrainedTokenizerFast
+    optimization: training.Optimization
+    seed: int
+    pruner: Pruner
+    sparsity: float = 0.0
+
+
+def _work(parameters: BurnIn, upstream: Path | None, accelerator: Accelerator) -> _Work:
+    if isinstance(parameters, PrunePretrain):
+        model = models.load_pretraining_model(str(upstream), seed=parameters.seed)
+        model.to(accelerator.device)
+        schedule = Schedule(
+            final=parameters.sparsity,
+            end_step=parameters.ramp_steps if parameters.sparsity else 0,
+            frequency_steps=parameters.pruning_frequency_steps,
+        )
+        criterion = Criterion(parameters.method, parameters.scope, parameters.seed)
+        return _Work(
+            parameters,
+            model,
+            load_tokenizer(str(upstream)),
+            training.Optimization(
+                learning_rate=parameters.pretrain_learning_rate,
+                steps=parameters.pretrain_steps,
+                warmup_steps=parameters.pretrain_warmup_steps,
+            ),
+            # The first batches of burn-in are not the first ones here, even with equal seeds.
+            parameters.burn_in_seed + 1 + parameters.seed,
+            Pruner.following(model, schedule, criterion),
+            parameters.sparsity,
+        )
     tokenizer = _tokenizer(parameters)
     if parameters.model:
         model = models.load_pretraining_model(parameters.model, seed=parameters.burn_in_seed)
@@ -115,98 +189,24 @@ def burn_in(parameters: BurnIn, upstream: Path | None, folder: Path) -> rows.Row
         model = models.fresh_model(
             shape, padding_id=tokenizer.pad_token_id, seed=parameters.burn_in_seed
         )
-    return _pretrain(
-        model.to(accelerator.device),
-        tokenizer,
+    model.to(accelerator.device)
+    return _Work(
         parameters,
+        model,
+        tokenizer,
         training.Optimization(
             learning_rate=parameters.burn_in_learning_rate,
             steps=parameters.burn_in_steps,
             warmup_steps=parameters.burn_in_warmup_steps,
         ),
-        accelerator=accelerator,
-        seed=parameters.burn_in_seed,
-        schedule=Schedule(final=0.0),
-        criterion=Criterion(),
-        folder=folder,
+        parameters.burn_in_seed,
+        Pruner.following(model, Schedule(final=0.0), Criterion()),
     )
 
 
-def prune_pretrain(
-    parameters: PrunePretrain, upstream: Path, folder: Path, compared_with: Path | None = None
-) -> rows.Rows:
-    """Prune while pre-training goes on (the paper, section 3): a cubic ramp, then recovery.
-
-    `upstream` is the burnt-in model's folder. The pruned model and its masks go to
-    `folder`/model, its dev losses into the rows, and what became of heads, embeddings and features,
-    these against the dense model in `compared_with`. Of the dense model itself the rows have how
-    its weights are distributed.
-    """
-    accelerator = training.accelerator(parameters.precision)
-    model = models.load_pretraining_model(str(upstream), seed=parameters.seed)
-    return _pretrain(
-        model.to(accelerator.device),
-        load_tokenizer(str(upstream)),
-        parameters,
-        training.Optimization(
-            learning_rate=parameters.pretrain_learning_rate,
-            steps=parameters.pretrain_steps,
-            warmup_steps=parameters.pretrain_warmup_steps,
-        ),
-        accelerator=accelerator,
-        # The first batches of burn-in are not the first ones here, even with equal seeds.
-        seed=parameters.burn_in_seed + 1 + parameters.seed,
-        schedule=Schedule(
-            final=parameters.sparsity,
-            end_step=parameters.ramp_steps if parameters.sparsity else 0,
-            frequency_steps=parameters.pruning_frequency_steps,
-        ),
-        criterion=Criterion(parameters.method, parameters.scope, parameters.seed),
-        folder=folder,
-        compared_with=compared_with,
-    )
-
-
-def prepare(parameters: BurnIn, tokenizer: PreTrainedTokenizerFast) -> tuple[Corpus, list]:
-    """The tokenised text of `parameters` and the batches of its dev set."""
-    corpus = prepare_corpus(parameters.text, tokenizer, paths.cache_folder())
-    _, dev_documents = split_documents(corpus, parameters.dev_share)
-    dev = dev_batches(
-        corpus,
-        dev_documents,
-        tokenizer,
-        max_length_tokens=parameters.max_length_tokens,
-        batch_size=_DEV_BATCH_SIZE,
-        examples=parameters.dev_examples,
-    )
-    return corpus, list(dev)
-
-
-def _pretrain(
-    model: BertForPreTraining,
-    tokenizer: PreTrainedTokenizerFast,
-    parameters: BurnIn,
-    optimization: training.Optimization,
-    *,
-    accelerator: Accelerator,
-    seed: int,
-    schedule: Schedule,
-    criterion: Criterion,
-    folder: Path,
-    compared_with: Path | None = None,
-) -> rows.Rows:
-    corpus, dev = prepare(parameters, tokenizer)
-    train_documents, _ = split_documents(corpus, parameters.dev_share)
-    examples = PretrainingExamples(
-        corpus,
-        train_documents,
-        tokenizer,
-        max_length_tokens=parameters.max_length_tokens,
-        batch_size=parameters.pretrain_batch_size,
-        seed=seed,
-        cache=paths.cache_folder(),
-    )
-    pruner = Pruner.following(model, schedule, criterion)
+def _job(work: _Work, folder: Path, accelerator: Accelerator) -> training.Job:
+    parameters, model = work.parameters, work.model
+    dev = _dev(parameters, work.tokenizer)
 
     def evaluated(step: int) -> training.History:
         metrics = evaluate(model, dev, accelerator)
@@ -215,42 +215,98 @@ def _pretrain(
             for name, value in metrics.items()
         ]
 
-    trained = training.train(
+    variant = training.Variant(
         PretrainingLoss(model, accelerator.num_processes),
-        examples.batch,
-        optimization,
-        accelerator=accelerator,
-        seed=seed,
-        folder=folder,
-        what=f"{parameters.notebook} at sparsity {schedule.final:g}",
-        pruner=pruner,
-        evaluate=evaluated,
-        evaluate_after=_curve_points(optimization.steps),
+        _batches(
+            parameters.text,
+            text_key(parameters.text),
+            KeyedTokenizer(tokenizer_key(work.tokenizer), work.tokenizer),
+            parameters.dev_share,
+            parameters.max_length_tokens,
+            parameters.pretrain_batch_size,
+            work.seed,
+        ),
+        work.optimization,
+        work.seed,
+        work.pruner,
+        evaluated,
     )
-    history = trained.history
-    if optimization.steps == 0:
+    what = f"{parameters.notebook} at sparsity {work.sparsity:g}"
+    return training.Job(variant, folder, what, _curve_points(work.optimization.steps))
+
+
+@lru_cache(maxsize=4)
+def _batches(
+    text: tuple[str, ...],
+    content: str,
+    tokenizer: KeyedTokenizer,
+    dev_share: float,
+    max_length_tokens: int,
+    batch_size: int,
+    seed: int,
+) -> Callable[[int, int, int], PretrainingBatch]:
+    """The training batches, one object for all runs that have the same; `content` is the text's
+    key."""
+    corpus = prepare_corpus(text, tokenizer.tokenizer, paths.cache_folder())
+    documents, _ = split_documents(corpus, dev_share)
+    return PretrainingExamples(
+        corpus,
+        documents,
+        tokenizer.tokenizer,
+        max_length_tokens=max_length_tokens,
+        batch_size=batch_size,
+        seed=seed,
+        cache=paths.cache_folder(),
+    ).batch
+
+
+def _dev(parameters: BurnIn, tokenizer: PreTrainedTokenizerFast) -> list[PretrainingBatch]:
+    """The batches of the dev set."""
+    corpus = prepare_corpus(parameters.text, tokenizer, paths.cache_folder())
+    _, documents = split_documents(corpus, parameters.dev_share)
+    return list(
+        dev_batches(
+            corpus,
+            documents,
+            tokenizer,
+            max_length_tokens=parameters.max_length_tokens,
+            batch_size=_DEV_BATCH_SIZE,
+            examples=parameters.dev_examples,
+        )
+    )
+
+
+def _pretrain(
+    work: _Work, folder: Path, accelerator: Accelerator, compared_with: Path | None = None
+) -> rows.Rows:
+    parameters, model, pruner = work.parameters, work.model, work.pruner
+    job = _job(work, folder, accelerator)
+    history = training.do(job, accelerator).history
+    steps = work.optimization.steps
+    if steps == 0 and job.variant.evaluate is not None:
         # Nothing trains, so the one mask update of one-shot pruning is all there is to do.
         pruner.before_step(0)
-        history = evaluated(0)
-    pruner.check(schedule.final)
-    found = _probed(model, tokenizer, parameters)
-    if parameters.arm == "prune_pretrain" and schedule.final == 0:
+        history = job.variant.evaluate(0)
+    pruner.check(work.sparsity)
+    found = _probed(model, work.tokenizer, parameters)
+    if parameters.arm == "prune_pretrain" and work.sparsity == 0:
         found += _of_weights(model)
     if parameters.arm == "prune_pretrain":
         found += sizes(model, pruner.masks)
     if compared_with is not None:
         dense = models.load_pretraining_model(str(compared_with), seed=0).to(accelerator.device)
+        dev = _dev(parameters, work.tokenizer)
         found += features.similarity(model, dense, dev)
         found += heads.pruned_shares(pruner.masks, heads=model.config.num_attention_heads)
-        found += _of_embeddings(pruner.masks, tokenizer)
-    history = history + [{"step": optimization.steps, **entry} for entry in found]
+        found += _of_embeddings(pruner.masks, work.tokenizer)
+    history = history + [{"step": steps, **entry} for entry in found]
     if accelerator.is_main_process:
-        models.save_pretrained(model, tokenizer, pruner.masks, folder / "model")
+        models.save_pretrained(model, work.tokenizer, pruner.masks, folder / "model")
     return rows.of_pretraining(
         history,
         arm=parameters.arm,
-        sparsity=schedule.final,
-        learning_rate=optimization.learning_rate,
+        sparsity=work.sparsity,
+        learning_rate=work.optimization.learning_rate,
         seed=parameters.seed_of_run(),
     )
 
@@ -284,9 +340,9 @@ def _of_embeddings(masks: Masks, tokenizer: PreTrainedTokenizerFast) -> list[Ent
     ]
 
 
-def _curve_points(steps: int, points: int = 10) -> set[int]:
+def _curve_points(steps: int, points: int = 10) -> frozenset[int]:
     """Steps after which the dev set is evaluated: the last one, and some on the way."""
-    return {round(steps * point / points) for point in range(1, points + 1)} - {0}
+    return frozenset(round(steps * point / points) for point in range(1, points + 1)) - {0}
 
 
 def _summed_losses(

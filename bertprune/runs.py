@@ -55,6 +55,7 @@ LOG_FILE = "log.txt"
 PROGRESS_FILE = "progress.json"
 TRIES_FILE = "tries"
 PARAMETERS_FILE = "parameters.json"
+TOGETHER_FILE = "together.json"
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,7 @@ class Run:
         folder = self.partial_folder
         is_main = training.is_main_process()
         if is_main:
-            self._start_or_go_on()
+            self.start_or_go_on()
         training.wait_for_everyone()
         if (folder / ROWS_FILE).exists():
             return read_rows(folder / ROWS_FILE)
@@ -246,7 +247,9 @@ class Run:
             self.parameters, upstream, folder, **compared
         )
         if is_main:
-            facts = _facts(time.monotonic() - started) | {"tries": tries}
+            together = self._noted()
+            facts = _facts(together["wall_time_s"] + time.monotonic() - started)
+            facts |= {"tries": tries, "trained_at_once": together["models"]}
             with full_disk_is_user_error(folder):
                 (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1))
                 (folder / training.CHECKPOINT_FILE).unlink(missing_ok=True)
@@ -254,7 +257,7 @@ class Run:
         progress.report_to(None)
         return found
 
-    def _start_or_go_on(self) -> None:
+    def start_or_go_on(self) -> None:
         """Make the partial folder, or keep what it has if it was made with these parameters.
 
         A default that was changed since does not show in the identity.
@@ -266,6 +269,19 @@ class Run:
         with full_disk_is_user_error(self.partial_folder):
             self.partial_folder.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(parameters, indent=1))
+
+    def note_training(self, wall_time_s: float, models: int) -> None:
+        """Note that a training of this run was done at once with others, `models` in all, and its
+        share of the time."""
+        noted = self._noted()
+        noted["wall_time_s"] += wall_time_s
+        noted["models"] = max(noted["models"], models)
+        with full_disk_is_user_error(self.partial_folder):
+            (self.partial_folder / TOGETHER_FILE).write_text(json.dumps(noted))
+
+    def _noted(self) -> dict[str, Any]:
+        file = self.partial_folder / TOGETHER_FILE
+        return _read_json(file) if file.exists() else {"wall_time_s": 0.0, "models": 1}
 
     @contextmanager
     def only_here(self) -> Iterator[None]:

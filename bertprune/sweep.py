@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -18,8 +18,10 @@ from concurrent.futures import (
     wait,
 )
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
 
-from bertprune import execution, paths, progress
+from bertprune import execution, paths, progress, together
 from bertprune.contracts import BurnIn
 from bertprune.errors import UserError
 from bertprune.runs import Run, lineage, to_execute
@@ -46,58 +48,97 @@ def local_workers(workers: int) -> ProcessPoolExecutor:
     )
 
 
-def sweep(runs: Sequence[Run], executor: Executor, threads: Mapping[Run, int]) -> Outcome:
+def sweep(
+    runs: Sequence[Run], executor: Executor, threads: Mapping[Run, int], at_once: int = 1
+) -> Outcome:
     """Execute those of `runs` that are not done, in the order of what they need.
 
     `executor` is anything with the interface of `concurrent.futures.Executor`; what it is given
     is a module-level function and plain values. A run that fails does not stop those that do
-    not need it.
+    not need it. Of runs that differ in seed and pruning alone, up to `at_once` models train as one
+    before their notebooks are executed.
     """
     outcome = Outcome()
     waiting = to_execute(runs)
     outcome.skipped += [run.id for run in runs if run not in waiting]
-    working: dict[Future[str], Run] = {}
+    working: dict[Future[Any], list[Run]] = {}
+    trained: set[Run] = set()
     total = len(runs)
     with progress.bar("runs", total, "run", len(outcome.skipped)) as shown:
         while waiting or working:
+            ready = []
             for run in list(waiting):
-                needs = [upstream.id for upstream in lineage(run)]
-                if any(need in outcome.failed for need in needs):
+                needs = {needed.id for needed in lineage(run)}
+                busy = chain(waiting, *working.values())
+                if needs & outcome.failed.keys():
                     waiting.remove(run)
                     outcome.failed[run.id] = "not executed: what it starts from failed"
                     shown.update()
-                elif not any(other.id in needs for other in [*waiting, *working.values()]) and all(
-                    upstream.is_done() for upstream in lineage(run)
+                elif not any(other.id in needs for other in busy) and all(
+                    needed.is_done() for needed in lineage(run)
                 ):
-                    waiting.remove(run)
-                    future = executor.submit(_execute, run.parameters, threads[run])
-                    working[future] = run
+                    ready.append(run)
+            for group in _groups(ready, waiting, trained, at_once):
+                future: Future[Any]
+                if len(group) > 1:
+                    parameters = [run.parameters for run in group]
+                    future = executor.submit(together.train, parameters, at_once)
+                else:
+                    future = executor.submit(_execute, group[0].parameters, threads[group[0]])
+                working[future] = group
+                waiting = [run for run in waiting if run not in group]
             if waiting and not working:
                 needed = lineage(waiting[0])[-1]
                 raise UserError(
                     f"{waiting[0].id} waits for {needed.id}, whose result is not in "
                     f"{paths.runs_folder()}: do all workers write there?"
                 )
-            finished: set[Future[str]] = set()
+            finished: set[Future[Any]] = set()
             while working and not finished:
                 finished, _ = wait(working, _SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
-                shown.set_postfix_str(_in_work(working.values()))
+                shown.set_postfix_str(_in_work(chain(*working.values())))
             for future in finished:
-                run = working.pop(future)
+                group = working.pop(future)
+                said = ""
                 try:
-                    outcome.done.append(future.result())
+                    future.result()
                 except BrokenExecutor as error:
                     raise UserError(
                         "a worker process was killed, perhaps for lack of memory: give the same "
-                        "command again, with fewer --workers, to go on"
+                        "command again, with fewer --workers or --at-once, to go on"
                     ) from error
                 except Exception as error:
                     # Whatever it is, it is this run's, and the others go on.
                     said = str(error) if isinstance(error, UserError) else repr(error)
-                    outcome.failed[run.id] = said
                     shown.write(f"error: {said}", file=sys.stderr)
+                if len(group) > 1:
+                    # Their notebooks are next; those of a stack that failed train alone.
+                    trained.update(group)
+                    waiting = group + waiting
+                    continue
+                (run,) = group
+                if said:
+                    outcome.failed[run.id] = said
+                else:
+                    outcome.done.append(run.id)
                 shown.update()
     return outcome
+
+
+def _groups(
+    ready: Sequence[Run], waiting: Sequence[Run], trained: Collection[Run], at_once: int
+) -> list[list[Run]]:
+    """What to submit of the runs that are `ready`: runs to train together, and single ones.
+
+    A run waits for those that it may train with.
+    """
+    if at_once == 1:
+        return [[run] for run in ready]
+    groups: dict[object, list[Run]] = {}
+    for run in waiting:
+        which = None if run in trained else together.kind(run)
+        groups.setdefault(run if which is None else which, []).append(run)
+    return [group for group in groups.values() if all(run in ready for run in group)]
 
 
 def _in_work(runs: Iterable[Run]) -> str:

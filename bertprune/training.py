@@ -10,7 +10,9 @@ from __future__ import annotations
 import ctypes
 import math
 import pickle
+import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -22,6 +24,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
+import xxhash
 from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -41,8 +44,12 @@ _POINTS_OF_A_CURVE = 100
 _NO_DECAY = ("bias", "LayerNorm.weight")
 
 # Of glibc's malloc.h; the threshold is an int, so this is the highest.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _MOST_KEPT_BYTES = (1 << 31) - 1
+
+# A weight, its gradient and two moments, in float32; and what of a GPU's free memory stacks take.
+_BYTES_OF_STATE = 16
+_SHARE_FOR_STACKS = 0.8
 
 History = list[dict[str, Any]]
 
@@ -120,6 +127,20 @@ class Training:
     losses_since_point: list[float] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Job:
+    """A training: of what, and the folder where its checkpoint is kept until it is done."""
+
+    variant: Variant
+    folder: Path
+    what: str
+    evaluate_after: frozenset[int] = frozenset()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / CHECKPOINT_FILE
+
+
 class NonFiniteLoss(UserError):
     """The loss became infinite or not a number."""
 
@@ -181,13 +202,11 @@ def train_together(
     """Train models of one shape in place, as one, going on from the checkpoint in `folder` if there
     is one. The models are on their device, and are evaluated after each n of `evaluate_after`.
 
-    Each has its own batches, of as many examples, learning rate, seed and pruner, but they make the
-    same number of steps.
+    Each has its own batches, learning rate, seed and pruner; all make the same number of steps.
 
     Raises NonFiniteLoss with the step and the last good checkpoint. On SIGINT or SIGTERM the step
     under way is finished, a checkpoint saved, and KeyboardInterrupt raised.
     """
-    _keep_freed_memory()
     (steps,) = {variant.optimization.steps for variant in variants}
     models = [variant.loss.model for variant in variants]
     weights = FlatWeights(models)
@@ -210,7 +229,11 @@ def train_together(
             checkpoint.save(done, trainings)
         saved = time.monotonic()
 
-    with progress.bar(what, steps, "step", start) as shown, _stop_signal() as stop:
+    with (
+        progress.bar(what, steps, "step", start) as shown,
+        _stop_signal() as stop,
+        _freed_memory_is_kept(),
+    ):
         for step in range(start, steps):
             for number, pruner in enumerate(pruners):
                 if pruner is not None and pruner.is_due(step):
@@ -243,6 +266,72 @@ def train_together(
                 raise KeyboardInterrupt(f"{what} stopped after step {done}; it goes on from there")
     losses.check(steps)
     return trainings
+
+
+def do(job: Job, accelerator: Accelerator) -> Training:
+    """Do one training; see `train_together`."""
+    (training,) = train_together(
+        [job.variant],
+        accelerator=accelerator,
+        folder=job.folder,
+        what=job.what,
+        evaluate_after=job.evaluate_after,
+    )
+    return training
+
+
+def do_together(jobs: Sequence[Job], accelerator: Accelerator, *, folder: Path, what: str) -> int:
+    """Do trainings of models of one shape and of as many steps as one, in stacks that the device
+    has room for, with their checkpoints below `folder`.
+
+    Each is left with a checkpoint after its last step, so that `do` finds it done; one that has a
+    checkpoint already is left to that. Gives the size of the largest stack.
+    """
+    left = [job for job in jobs if not job.checkpoint.exists()]
+    if len(left) < 2:
+        return 1
+    most = _room_for(left[0].variant, accelerator)
+    for first in range(0, len(left), most):
+        stack = left[first : first + most]
+        if len(stack) > 1:
+            _do_stack(stack, accelerator, folder, f"{what}: {len(stack)} models at once")
+    return min(most, len(left))
+
+
+def _do_stack(stack: Sequence[Job], accelerator: Accelerator, folder: Path, what: str) -> None:
+    (evaluate_after,) = {job.evaluate_after for job in stack}
+    names = "\0".join(str(job.folder) for job in stack)
+    folder = folder / f"together-{xxhash.xxh3_128_hexdigest(names.encode())}"
+    trainings = train_together(
+        [job.variant for job in stack],
+        accelerator=accelerator,
+        folder=folder,
+        what=what,
+        evaluate_after=evaluate_after,
+    )
+    for job, training in zip(stack, trainings, strict=True):
+        variant = job.variant
+        finished = Checkpoint(job.checkpoint, [variant.loss.model], None, [variant.pruner])
+        finished.save(variant.optimization.steps, [training])
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _room_for(variant: Variant, accelerator: Accelerator) -> int:
+    """How many models like that of `variant` a GPU has room for, by what a step of it takes;
+    elsewhere any number."""
+    device = accelerator.device
+    if device.type != "cuda":
+        return sys.maxsize
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    with accelerator.autocast():
+        drop = bert.Dropout([bert.Draws((variant.seed,), device)])
+        variant.loss(variant.batch(0, 0, 1).to(device), drop).backward()
+    variant.loss.zero_grad()
+    of_step = torch.cuda.max_memory_allocated(device) - before
+    state = _BYTES_OF_STATE * sum(p.numel() for p in variant.loss.parameters())
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, int(_SHARE_FOR_STACKS * free / (of_step + state)))
 
 
 def _step_loss(
@@ -371,11 +460,12 @@ class FlatWeights:
 
 @dataclass
 class Checkpoint:
-    """One file with the whole state of a training, replaced atomically."""
+    """One file with the whole state of a training, replaced atomically; after the last step there
+    is no optimizer in it."""
 
     file: Path
     models: Sequence[nn.Module]
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | None
     pruners: Sequence[Pruner | None]
     pause_s: float = 0.0
     step: int = 0
@@ -386,7 +476,7 @@ class Checkpoint:
             "step": step,
             "trainings": [asdict(training) for training in trainings],
             "models": [model.state_dict() for model in self.models],
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict() if self.optimizer else {},
             "pruners": [pruner.state() if pruner else {} for pruner in self.pruners],
         }
         unfinished = self.file.with_suffix(".part")
@@ -415,7 +505,8 @@ class Checkpoint:
             ) from error
         for model, saved in zip(self.models, state["models"], strict=True):
             model.load_state_dict(saved)
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.optimizer and state["optimizer"]:
+            self.optimizer.load_state_dict(state["optimizer"])
         for pruner, saved in zip(self.pruners, state["pruners"], strict=True):
             if pruner:
                 pruner.load_state(saved)
@@ -466,16 +557,25 @@ class _Losses:
                 training.losses_since_point.append(value)
 
 
-def _keep_freed_memory() -> None:
-    """Make the C library keep large blocks that are freed, where it is glibc.
+@contextmanager
+def _freed_memory_is_kept() -> Iterator[None]:
+    """Make the C library, where it is glibc, keep large blocks that are freed.
 
     It would give them back to the system and get them anew at each step, page by page, which takes
-    a quarter of it.
+    a fifth of it. Afterwards it is as glibc comes to be by itself where large blocks are freed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT_BYTES)
+    if mallopt is None:
+        yield
+        return
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT_BYTES)
+    try:
+        yield
+    finally:
+        mallopt(_M_MMAP_MAX, 1 << 16)
+        mallopt(_M_MMAP_THRESHOLD, 1 << 25)
+        mallopt(_M_TRIM_THRESHOLD, 1 << 26)
 
 
 def _any_process(flag: bool, done: int, accelerator: Accelerator) -> bool:

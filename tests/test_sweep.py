@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bertprune import contracts, execution, fingerprint, runs, studies, sweep
+from bertprune import contracts, execution, fingerprint, runs, studies, sweep, together
 from bertprune.errors import UserError
 from bertprune.runs import Run, lineage
 
@@ -117,3 +117,50 @@ def test_threads_come_from_the_plan(plan: list[Run], monkeypatch: pytest.MonkeyP
     assert {threads[run] for run in plan if run.notebook == "burn_in"} == {4}
     assert {threads[run] for run in plan if run.notebook == "finetune"} == {2}
     assert set(sweep.thread_counts(plan, 100).values()) <= {1, 2, 4, 8}
+
+
+@pytest.fixture
+def stacks(executed: list[str], monkeypatch: pytest.MonkeyPatch) -> list[list[Run]]:
+    """The runs that were trained together, in order."""
+    found: list[list[Run]] = []
+
+    def train(parameters: list[contracts.BurnIn], most: int) -> None:
+        group = [Run(one) for one in parameters]
+        assert all(needed.is_done() for run in group for needed in lineage(run))
+        assert not {run.id for run in group} & set(executed)
+        found.append(group)
+
+    monkeypatch.setattr(together, "train", train)
+    return found
+
+
+def test_runs_of_a_kind_train_together_before_their_notebooks(
+    executed: list[str], stacks: list[list[Run]]
+) -> None:
+    plan = studies.load("ci", ["sparsity=[0.0, 0.5, 0.9]", "seed=[0, 1]"]).plan()
+    outcome = sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 1), at_once=8)
+    assert sorted(executed) == sorted(run.id for run in plan) == sorted(outcome.done)
+    of_notebook = {
+        notebook: [group for group in stacks if group[0].notebook == notebook]
+        for notebook in ("burn_in", "prune_pretrain", "finetune")
+    }
+    # Random weights and the given BERT are two kinds, and burn-in is done alone.
+    assert not of_notebook["burn_in"]
+    # The dense models of both seeds first, since the others are compared with them.
+    dense, pruned = of_notebook["prune_pretrain"]
+    assert sorted(run.slug for run in dense) == ["0.00-seed0", "0.00-seed1"]
+    assert len(pruned) == 8 and {run.parameters.seed_of_run() for run in pruned} == {0, 1}
+    for group in stacks:
+        assert len({together.kind(run) for run in group}) == 1 < len(group)
+        assert group[0].parameters.arm != "from_scratch"
+
+
+def test_runs_of_a_stack_that_fails_train_alone(
+    plan: list[Run], executed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(parameters: list[contracts.BurnIn], most: int) -> None:
+        raise MemoryError("too many")
+
+    monkeypatch.setattr(together, "train", fail)
+    outcome = sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 1), at_once=8)
+    assert sorted(outcome.done) == sorted(run.id for run in plan) and not outcome.failed

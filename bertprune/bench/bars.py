@@ -24,6 +24,7 @@ PADDED = "Trainer, padded to 128"
 DYNAMIC = "Trainer, dynamic padding"
 GROUPED = "Trainer, dynamic padding, grouped by length"
 TORCH_PRUNE = "torch.nn.utils.prune"
+ONE_AFTER_ANOTHER = "bertprune, one after another"
 
 NOT_MEASURED = "not measured"
 
@@ -83,7 +84,7 @@ BARS = (
     Bar(
         "16 variants of L4/H256 at once",
         "stacked-gpu",
-        "bertprune, one after another",
+        ONE_AFTER_ANOTHER,
         FASTER,
         6,
         needs_gpu=True,

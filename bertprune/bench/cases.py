@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from bertprune.bench import finetuning, inference, inputs, parts, pretraining
+from bertprune.bench import finetuning, inference, inputs, parts, pretraining, stacked
 from bertprune.bench.measure import Row, Setting
 from bertprune.errors import UserError, did_you_mean
 from bertprune.models import Shape
@@ -31,6 +31,7 @@ def _tiny(setting: Setting) -> Iterator[Row]:
     yield from pretraining.steps(
         setting, pretraining.Size(shape, batch_size=2, steps=3, skip=1), with_memory=False
     )
+    yield from stacked.stacked(setting, stacked.Size(shape, variants=2, steps=3, skip=1))
     size = finetuning.Size(shape, dynamic_steps=2, padded_steps=2, phrases=96, dev_phrases=32)
     yield from finetuning.epoch(setting, size, with_memory=False)
     yield from finetuning.dev_set(setting, size)
@@ -77,6 +78,15 @@ CASES: dict[str, Case] = {
     "inference": Case("forward pass of a pruned BERT, dense and sparse", inference.inference),
     "data": Case("from text to pairs of token ids", parts.data),
     "study": Case("the study ci, from nothing", parts.study),
+    "stacked": Case(
+        "4 variants at once, pre-training step, 2 layers × 128",
+        partial(stacked.stacked, size=stacked.ON_CPU),
+    ),
+    "stacked-gpu": Case(
+        "16 variants at once, pre-training step, 4 layers × 256",
+        partial(stacked.stacked, size=stacked.ON_GPU),
+        needs_gpu=True,
+    ),
     "pretrain-base-gpu": Case(
         "pre-training step, BERT-Base in bf16, batch 256",
         partial(pretraining.steps, size=pretraining.BASE_ON_GPU),

@@ -119,14 +119,14 @@ def _seconds(
         def batch(step: int, rank: int, world: int) -> ClassificationBatch:
             return phrases.train.batch(order[step], rank, world)
 
-        per_step = ours.seconds_a_step(
+        variant = training.Variant(
             ClassificationLoss(model),
             batch,
-            setting=setting,
-            steps=len(order),
-            skip=0,
+            training.Optimization(learning_rate=1e-4, steps=len(order)),
+            seed=0,
             pruner=Pruner.holding(model, masks, criterion),
         )
+        per_step = ours.seconds_a_step([variant], setting=setting, steps=len(order), skip=0)
         return per_step * len(order) / len(phrases.train)
     pruner = rivals.TorchPruner(model)
     pruner.hold(masks)

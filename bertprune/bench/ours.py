@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bertprune import training
 from bertprune.bench.measure import Setting, now
-from bertprune.pruning.pruner import Pruner
 
 
 def seconds_a_step(
-    loss: training.Loss,
-    batch: Callable[[int, int, int], training.Batch],
-    *,
-    setting: Setting,
-    steps: int,
-    skip: int,
-    pruner: Pruner | None,
+    variants: Sequence[training.Variant], *, setting: Setting, steps: int, skip: int
 ) -> float:
-    """Mean seconds of the steps of `training.train` after the first `skip`.
+    """Mean seconds of the steps of `training.train_together` after the first `skip`.
 
     A training of less than half a minute saves no checkpoint, as the rival saves none.
     """
@@ -31,16 +25,11 @@ def seconds_a_step(
         return []
 
     with TemporaryDirectory() as folder:
-        training.train(
-            loss,
-            batch,
-            training.Optimization(learning_rate=1e-4, steps=steps),
+        training.train_together(
+            [replace(variants[0], evaluate=note), *variants[1:]],
             accelerator=training.accelerator(setting.precision),
-            seed=0,
             folder=Path(folder),
             what="bench",
-            pruner=pruner,
-            evaluate=note,
             evaluate_after={skip, steps} - {0},
         )
     first, last = marks[-2:]

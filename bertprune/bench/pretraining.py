@@ -9,6 +9,7 @@ from functools import partial
 
 from transformers import BertForPreTraining
 
+from bertprune import training
 from bertprune.bench import inputs, ours, rivals
 from bertprune.bench.bars import COST_OF_PRUNING, OURS, SHARE
 from bertprune.bench.bars import TRAINER as RIVAL
@@ -123,14 +124,14 @@ def _seconds(
             sampling="sequential",
         )
     pruner = Pruner.following(model, size.schedule, Criterion()) if side == OURS else None
-    return ours.seconds_a_step(
+    variant = training.Variant(
         PretrainingLoss(model),
         pairs.examples.batch,
-        setting=setting,
-        steps=size.steps,
-        skip=size.skip,
+        training.Optimization(learning_rate=1e-4, steps=size.steps),
+        seed=0,
         pruner=pruner,
     )
+    return ours.seconds_a_step([variant], setting=setting, steps=size.steps, skip=size.skip)
 
 
 def _alone(side: str, setting: Setting, size: Size) -> float:

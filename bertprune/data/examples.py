@@ -201,7 +201,7 @@ class PretrainingBatch:
     masked_labels: Tensor  # (M,) int64
     next_sentence_labels: Tensor  # (B,) int64: 0 B follows A, 1 it is random
     masked_total: int | Tensor  # (K,) for K models
-    examples_total: int
+    examples_total: int | Tensor  # (K,) for K models
 
     @property
     def masked_positions(self) -> Tensor:
@@ -211,8 +211,12 @@ class PretrainingBatch:
 
     @property
     def lengths(self) -> dict[str, int]:
-        """Sizes of the axes in which the batches of two models differ: L, R the positions read."""
-        return {"L": self.input_ids.shape[-1], "R": self.read_positions.shape[-1]}
+        """Sizes of the axes in which batches differ: examples, length, and positions read."""
+        return {
+            "B": len(self.input_ids),
+            "L": self.input_ids.shape[-1],
+            "R": self.read_positions.shape[-1],
+        }
 
     def to(self, device: torch.device | str) -> "PretrainingBatch":
         tensors: dict[str, Any] = {
@@ -222,7 +226,8 @@ class PretrainingBatch:
 
     @classmethod
     def stacked(cls, batches: "Sequence[PretrainingBatch]") -> "PretrainingBatch":
-        """One batch of the batches of K models, which have the same number of examples."""
+        """One batch of the batches of K models, with examples that count for nothing where one has
+        fewer."""
         widest = max(batch.read_positions.shape[1] for batch in batches)
 
         def among_the_widest(batch: PretrainingBatch) -> Tensor:
@@ -238,9 +243,11 @@ class PretrainingBatch:
             read_positions=stacked([batch.read_positions for batch in batches]),
             masked_reads=stacked(reads),
             masked_labels=stacked([batch.masked_labels for batch in batches], NO_LABEL),
-            next_sentence_labels=stacked([batch.next_sentence_labels for batch in batches]),
+            next_sentence_labels=stacked(
+                [batch.next_sentence_labels for batch in batches], NO_LABEL
+            ),
             masked_total=torch.tensor([batch.masked_total for batch in batches]),
-            examples_total=batches[0].examples_total,
+            examples_total=torch.tensor([batch.examples_total for batch in batches]),
         )
 
 

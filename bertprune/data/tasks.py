@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bertprune.data.batches import stacked
+from bertprune.data.batches import NO_LABEL, stacked
 from bertprune.data.documents import HUB_NAME
 from bertprune.data.files import file_key, open_parquet
 from bertprune.data.hub import check_hub, load_rows
@@ -279,12 +279,12 @@ class ClassificationBatch:
     token_type_ids: Tensor  # (B, L) int64
     attention_mask: Tensor  # (B, L) int64
     labels: Tensor  # (B,) int64
-    examples_total: int
+    examples_total: int | Tensor  # (K,) for K models
 
     @property
     def lengths(self) -> dict[str, int]:
-        """Sizes of the axes in which the batches of two models differ: L, R the positions read."""
-        return {"L": self.input_ids.shape[-1], "R": 1}
+        """Sizes of the axes in which batches differ: examples, length, and positions read."""
+        return {"B": len(self.input_ids), "L": self.input_ids.shape[-1], "R": 1}
 
     def to(self, device: torch.device | str) -> ClassificationBatch:
         tensors: dict[str, Any] = {
@@ -294,13 +294,14 @@ class ClassificationBatch:
 
     @classmethod
     def stacked(cls, batches: Sequence[ClassificationBatch]) -> ClassificationBatch:
-        """One batch of the batches of K models, which have the same number of examples."""
+        """One batch of the batches of K models, with examples that count for nothing where one has
+        fewer."""
         return cls(
             input_ids=stacked([batch.input_ids for batch in batches]),
             token_type_ids=stacked([batch.token_type_ids for batch in batches]),
             attention_mask=stacked([batch.attention_mask for batch in batches]),
-            labels=stacked([batch.labels for batch in batches]),
-            examples_total=batches[0].examples_total,
+            labels=stacked([batch.labels for batch in batches], NO_LABEL),
+            examples_total=torch.tensor([batch.examples_total for batch in batches]),
         )
 
 

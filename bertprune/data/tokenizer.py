@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,14 @@ def tokenizer_key(tokenizer: PreTrainedTokenizerFast) -> str:
     """Hex hash of everything that decides which tokens a text becomes."""
     state = plain_tokenizer(tokenizer).to_str() + repr(sorted(tokenizer.special_tokens_map.items()))
     return xxhash.xxh3_128_hexdigest(state.encode())
+
+
+@dataclass(frozen=True)
+class KeyedTokenizer:
+    """A tokenizer that equals those that give the same tokens; `key` is its tokenizer_key."""
+
+    key: str
+    tokenizer: PreTrainedTokenizerFast = field(compare=False)
 
 
 def _train(text: Sequence[str], vocabulary_size: int) -> Tokenizer:

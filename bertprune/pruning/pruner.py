@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from bertprune.pruning.masks import Criterion, Masks, RealisedSparsityError
+from bertprune.pruning.masks import Criterion, Masks, RealisedSparsityError, pruned_entries
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.schedule import Schedule
 
@@ -70,8 +70,11 @@ class Pruner:
         }
         self.masks = self._criterion.masks(underlying, self._schedule.sparsity(step))
         self._kept = self._as_factors()
-        for name, kept in self._kept.items():
-            torch.mul(underlying[name], kept, out=self._weights[name])
+        for name, weight in self._weights.items():
+            if (kept := self._kept.get(name)) is None:
+                weight.copy_(underlying[name])
+                continue
+            torch.mul(underlying[name], kept, out=weight)
             if momentum and (moment := momentum.get(f"bert.{name}")) is not None:
                 moment.mul_(kept)
         self._aside = {}
@@ -93,7 +96,7 @@ class Pruner:
     def _as_factors(self) -> dict[str, Tensor]:
         """The masks that prune something as float32: a product with bools takes five times as
         long."""
-        return {name: mask.float() for name, mask in self.masks.items() if not bool(mask.all())}
+        return {name: mask.float() for name, mask in self.masks.items() if pruned_entries(mask)}
 
     @torch.no_grad()
     def _zero_pruned(self) -> None:

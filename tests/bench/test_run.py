@@ -10,7 +10,7 @@ import pytest
 
 from bertprune import contracts, studies
 from bertprune.bench import cases, page
-from bertprune.bench.bars import FASTER
+from bertprune.bench.bars import FASTER, ONE_AFTER_ANOTHER
 from bertprune.bench.cases import Case
 from bertprune.bench.measure import Row, Setting, table
 from bertprune.cli import main
@@ -37,6 +37,7 @@ def test_from_the_command_to_the_page(root: Path, capsys: pytest.CaptureFixture[
     assert rows.value.notna().all()
     sides = set(rows.side[rows.quantity == FASTER])
     assert sides == {
+        ONE_AFTER_ANOTHER,
         "torch.nn.utils.prune",
         "Trainer + torch.nn.utils.prune",
         "Trainer, padded to 128",

@@ -61,6 +61,25 @@ def test_masked_weights_keep_their_value_on_the_ramp_and_may_return() -> None:
     assert torch.equal(weight[gone], before[gone])
 
 
+def test_all_of_a_matrix_may_return_where_one_threshold_holds_for_all() -> None:
+    model = _model()
+    weights = prunable_matrices(model)
+    pooler = "pooler.dense.weight"
+    with torch.no_grad():
+        weights[pooler].mul_(0.1)
+    before = weights[pooler].detach().clone()
+    pruner = Pruner.following(model, Schedule(0.5, 0, 10, 1), Criterion(scope="global"))
+    pruner.before_step(1)
+    assert not pruner.masks[pooler].all()
+    with torch.no_grad():
+        for name, weight in weights.items():
+            if name != pooler:
+                weight.mul_(1e-6)
+    pruner.before_step(2)
+    assert pruner.masks[pooler].all()
+    assert torch.equal(weights[pooler], before)
+
+
 def test_after_the_ramp_masks_never_change() -> None:
     model = _model()
     pruner = Pruner.following(model, Schedule(0.5, 0, 3, 1), Criterion())

@@ -23,6 +23,11 @@ from transformers.activations import ACT2FN
 
 from bertprune.data.batches import NO_LABEL
 
+WORDS = "bert.embeddings.word_embeddings.weight"
+
+# Beside the weights of one model: where to add the gradient of looked-up words.
+WORDS_GRADIENT = f"{WORDS}.gradient"
+
 # How many numbers a pass may take before they leave the processor's cache.
 _IN_CACHE = 1 << 19
 
@@ -231,7 +236,11 @@ def weights_of(model: nn.Module) -> Weights:
 def _embed(weights: Weights, form: Architecture, inputs: Inputs, drop: Drop) -> Tensor:
     name = "bert.embeddings"
     places = torch.arange(inputs.ids.shape[-1], device=inputs.ids.device)
-    x = _look_up(weights[f"{name}.word_embeddings.weight"], inputs.ids)
+    words, gradient = weights[WORDS], weights.get(WORDS_GRADIENT)
+    if gradient is None or not torch.is_grad_enabled():
+        x = _look_up(words, inputs.ids)
+    else:
+        x = _AddedRows.apply(words, inputs.ids, gradient)
     x = x + _look_up(weights[f"{name}.token_type_embeddings.weight"], inputs.types)
     positions = weights[f"{name}.position_embeddings.weight"][..., : len(places), :]
     x = _layer_norm(weights, name, form, x + positions.unsqueeze(-3))
@@ -289,6 +298,23 @@ def _look_up(table: Tensor, ids: Tensor) -> Tensor:
         return functional.embedding(ids, table)
     offsets = torch.arange(len(table), device=ids.device) * table.shape[1]
     return functional.embedding(ids + offsets[:, None, None], table.flatten(0, 1))
+
+
+class _AddedRows(torch.autograd.Function):
+    """Rows of `table` (V, H) at `ids`, whose gradient is added to `gradient` (V, H) in place: a
+    batch has few words of a vocabulary, and a gradient of its size would be nearly all zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, ids: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.gradient = gradient
+        return functional.embedding(ids, table)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, None]:
+        (ids,) = ctx.saved_tensors
+        ctx.gradient.index_add_(0, ids.flatten(), gradients[0].flatten(0, -2))
+        return None, None, None
 
 
 def _linear(weights: Weights, name: str, x: Tensor) -> Tensor:

@@ -40,6 +40,8 @@ MakePruner = Callable[[BertForSequenceClassification], Pruner | None]
 class ClassificationLoss(training.Loss):
     """Mean cross-entropy of a batch, over the global batch where `processes` share it."""
 
+    only_looks_words_up = True
+
     def of(self, weights: bert.Weights, batch: ClassificationBatch, drop: bert.Drop) -> Tensor:
         logits = _logits(weights, self.form, batch, drop)
         loss = bert.summed_cross_entropy(logits, batch.labels)

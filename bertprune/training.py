@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -58,6 +58,9 @@ class Batch(Protocol):
     """What a step reads; `lengths` has the sizes of the axes in which batches differ."""
 
     @property
+    def input_ids(self) -> Tensor: ...
+
+    @property
     def lengths(self) -> dict[str, int]: ...
 
     def to(self, device: torch.device) -> Self: ...
@@ -68,6 +71,9 @@ class Batch(Protocol):
 
 class Loss(nn.Module):
     """The loss of a model for a batch; the model is the parameter that trains."""
+
+    only_looks_words_up: ClassVar[bool] = False
+    """Whether the word embeddings have gradients in the rows of a batch's words alone."""
 
     def __init__(self, model: PreTrainedModel, processes: int = 1) -> None:
         super().__init__()
@@ -238,17 +244,17 @@ def train_together(
             for number, pruner in enumerate(pruners):
                 if pruner is not None and pruner.is_due(step):
                     pruner.before_step(step, weights.momentum(optimizer, number))
-            loss = step_loss(step)
+            loss, words = step_loss(step)
             loss.sum().backward()
             for pruner in pruners:
                 if pruner is not None:
-                    pruner.mask_gradients()
-            weights.clip_gradients(highest_norms)
+                    pruner.mask_gradients(words)
+            weights.clip_gradients(highest_norms, words)
             weights.set_learning_rates(
                 optimizer, [v.optimization.learning_rate_at(step) for v in variants]
             )
             optimizer.step()
-            weights.gradients.zero_()
+            weights.zero_gradients(words)
 
             done = step + 1
             losses.add(done, loss)
@@ -334,27 +340,47 @@ def _room_for(variant: Variant, accelerator: Accelerator) -> int:
     return max(1, int(_SHARE_FOR_STACKS * free / (of_step + state)))
 
 
+StepLoss = Callable[[int], tuple[Tensor, Tensor | None]]
+
+
 def _step_loss(
     variants: Sequence[Variant], weights: FlatWeights, accelerator: Accelerator
-) -> Callable[[int], Tensor]:
-    """The function that gives the losses (K,) of a step."""
+) -> StepLoss:
+    """The function that gives the losses (K,) of a step, and which rows of the word embeddings
+    will have a gradient, where these are known to be few."""
     rank, world = accelerator.process_index, accelerator.num_processes
     device = accelerator.device
     first = variants[0]
-    if len(variants) == 1:
-        # The rest of what accelerate does for a step is for float16.
-        prepared = accelerator.prepare(first.loss)
+    if len(variants) > 1:
+        return _step_loss_together(variants, weights, accelerator)
+    prepared = accelerator.prepare(first.loss)
 
-        def alone(step: int) -> Tensor:
-            draws = bert.Draws((first.seed, step, rank), device)
-            batch = first.batch(step, rank, world).to(device)
-            return prepared(batch, bert.Dropout([draws])).view(1)
+    def alone(step: int) -> tuple[Tensor, None]:
+        drop = bert.Dropout([bert.Draws((first.seed, step, rank), device)])
+        batch = first.batch(step, rank, world).to(device)
+        return prepared(batch, drop).view(1), None
 
-        return alone
+    def with_few_rows(step: int) -> tuple[Tensor, Tensor | None]:
+        drop = bert.Dropout([bert.Draws((first.seed, step, rank), device)])
+        batch = first.batch(step, rank, world)
+        with accelerator.autocast():
+            loss = first.loss.of(weights.alone(), batch, drop)
+        words = batch.input_ids.unique() if first.loss.only_looks_words_up else None
+        return loss.view(1), words
+
+    # On a GPU a pass over all words costs next to nothing; several processes share whole gradients.
+    return with_few_rows if world == 1 and device.type == "cpu" else alone
+
+
+def _step_loss_together(
+    variants: Sequence[Variant], weights: FlatWeights, accelerator: Accelerator
+) -> StepLoss:
+    rank, world = accelerator.process_index, accelerator.num_processes
+    device = accelerator.device
     if world > 1:
         raise ValueError("several processes train one model at a time")
 
-    def together(step: int) -> Tensor:
+    def together(step: int) -> tuple[Tensor, None]:
         given = {variant.batch: variant.batch(step, rank, world) for variant in variants}
         draws = {v.seed: bert.Draws((v.seed, step, rank), device) for v in variants}
         batches = [given[variant.batch] for variant in variants]
@@ -362,10 +388,8 @@ def _step_loss(
             [draws[variant.seed] for variant in variants], [batch.lengths for batch in batches]
         )
         with accelerator.autocast():
-            loss = first.loss.of(
-                weights.stacked(), type(batches[0]).stacked(batches).to(device), drop
-            )
-        return loss
+            batch = type(batches[0]).stacked(batches).to(device)
+            return variants[0].loss.of(weights.stacked(), batch, drop), None
 
     return together
 
@@ -381,8 +405,9 @@ class FlatWeights:
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self._names, sizes = [], []
         named = dict(models[0].named_parameters())
-        # Those that decay come first: all but biases and LayerNorm, as in BERT.
-        for name in sorted(named, key=lambda name: name.endswith(_NO_DECAY)):
+        # The word embeddings are the first of those that decay: all but biases and LayerNorm, as in
+        # BERT.
+        for name in sorted(named, key=lambda name: (name.endswith(_NO_DECAY), name != bert.WORDS)):
             self._names.append(name)
             sizes.append(named[name].numel())
         self._shapes = [named[name].shape for name in self._names]
@@ -441,10 +466,40 @@ class FlatWeights:
         state = optimizer.state.get(parameter)
         return self._by_name(state["exp_avg"]) if state else {}
 
-    def clip_gradients(self, highest: Tensor) -> None:
-        """Scale each model's gradients to a norm of at most that of it in `highest` (K,)."""
-        norms = torch.linalg.vector_norm(self.gradients, dim=1)
-        self.gradients.mul_((highest / (norms + 1e-6)).clamp(max=1.0)[:, None])
+    def alone(self) -> bert.Weights:
+        """The weights of the only model, by all their names, and where the gradient of looked-up
+        words is added to."""
+        return {**self._parameters, bert.WORDS_GRADIENT: self._words_gradient()}
+
+    def clip_gradients(self, highest: Tensor, words: Tensor | None = None) -> None:
+        """Scale each model's gradients to a norm of at most that of it in `highest` (K,).
+
+        `words` are the rows of the only model's word embeddings that have any; by default all.
+        """
+        if words is None:
+            norms = torch.linalg.vector_norm(self.gradients, dim=1)
+            self.gradients.mul_((highest / (norms + 1e-6)).clamp(max=1.0)[:, None])
+            return
+        table, others = self._words_gradient(), self.gradients[:, self._ends[0] :]
+        rows = table[words]
+        norm = torch.linalg.vector_norm(
+            torch.stack([torch.linalg.vector_norm(part) for part in (rows, others)])
+        )
+        scale = (highest / (norm + 1e-6)).clamp(max=1.0)
+        table[words] = rows * scale
+        others.mul_(scale)
+
+    def zero_gradients(self, words: Tensor | None = None) -> None:
+        """Make all gradients zero, knowing that of the word embeddings only the rows `words` are
+        not."""
+        if words is None:
+            self.gradients.zero_()
+            return
+        self._words_gradient()[words] = 0.0
+        self.gradients[:, self._ends[0] :].zero_()
+
+    def _words_gradient(self) -> Tensor:
+        return self.gradients[0, : self._ends[0]].view(self._shapes[0])
 
     def _by_name(self, flat: Tensor) -> dict[str, Tensor]:
         """Windows on `flat` (..., parameters) of the shapes of the parameters that it reaches."""

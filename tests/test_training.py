@@ -4,21 +4,26 @@ import dataclasses
 import os
 import signal
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
 from torch import nn
-from transformers import BertForPreTraining
+from transformers import BertForPreTraining, BertForSequenceClassification
 
 from bertprune import bert, training
 from bertprune.data.examples import PretrainingBatch
+from bertprune.data.tasks import ClassificationBatch
 from bertprune.errors import UserError
+from bertprune.finetuning import ClassificationLoss
 from bertprune.models import Shape, fresh_model
 from bertprune.pretraining import PretrainingLoss, evaluate
 from bertprune.pruning.masks import Criterion
+from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 
@@ -201,6 +206,73 @@ def test_gradients_are_clipped_as_torch_does() -> None:
     for model, theirs in zip(models, wanted, strict=True):
         for parameter, other in zip(model.parameters(), theirs, strict=True):
             torch.testing.assert_close(parameter.grad, other)
+
+
+@pytest.mark.parametrize("task", ["pretraining", "classification"])
+def test_steps_are_those_of_plain_torch(tmp_path: Path, task: str) -> None:
+    """Against transformers' forward pass, torch's clipping, and AdamW over single parameters."""
+    model: Any = fresh_model(Shape(2, 16, 2, 60, dropout=0.0), seed=0)
+    loss: training.Loss = PretrainingLoss(model)
+    if task == "classification":
+        model = BertForSequenceClassification(model.config)
+        loss = ClassificationLoss(model)
+    rival = deepcopy(model).train()
+
+    def batch(step: int, rank: int, world: int) -> Any:
+        given = _batch(step)
+        if task == "pretraining":
+            return given
+        return ClassificationBatch(
+            given.input_ids,
+            given.token_type_ids,
+            given.attention_mask,
+            given.next_sentence_labels,
+            4,
+        )
+
+    pruners = [
+        Pruner.holding(one, Criterion().masks(prunable_matrices(one), 0.4), Criterion())
+        for one in (model, rival)
+    ]
+    settings = training.Optimization(learning_rate=1e-2, steps=5, warmup_steps=2)
+    training.train(
+        loss,
+        batch,
+        settings,
+        accelerator=Accelerator(cpu=True),
+        seed=0,
+        folder=tmp_path,
+        what="test",
+        pruner=pruners[0],
+    )
+    decayed = [p for p in rival.parameters() if p.dim() == 2]
+    kept = [p for p in rival.parameters() if p.dim() == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.01}, {"params": kept, "weight_decay": 0.0}], eps=1e-6
+    )
+    for step in range(5):
+        given = _batch(step)
+        inputs = {"input_ids": given.input_ids, "attention_mask": given.attention_mask}
+        if task == "pretraining":
+            labels = torch.full((64,), -100)
+            labels[given.masked_positions] = given.masked_labels
+            found = rival(
+                **inputs, labels=labels.view(4, 16), next_sentence_label=given.next_sentence_labels
+            ).loss
+        else:
+            found = rival(**inputs, labels=given.next_sentence_labels).loss
+        found.backward()
+        for name, weight in prunable_matrices(rival).items():
+            assert weight.grad is not None
+            weight.grad *= pruners[1].masks[name]
+        nn.utils.clip_grad_norm_(rival.parameters(), settings.max_gradient_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate_at(step)
+        optimizer.step()
+        optimizer.zero_grad()
+    for name, weight in rival.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+    pruners[0].check(0.4)
 
 
 def _evaluated(model: BertForPreTraining, step: int) -> training.History:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bertprune.pruning.masks import Criterion, Masks, RealisedSparsityError, pruned_entries
-from bertprune.pruning.matrices import prunable_matrices
+from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.pruning.schedule import Schedule
 
 
@@ -86,10 +86,15 @@ class Pruner:
         return self._schedule is not None and self._schedule.is_update(step)
 
     @torch.no_grad()
-    def mask_gradients(self) -> None:
-        """Zero the gradients of pruned weights: they neither train nor count in the norm."""
+    def mask_gradients(self, words: Tensor | None = None) -> None:
+        """Zero the gradients of pruned weights: they neither train nor count in the norm.
+
+        `words` (n) are the rows of the word embeddings that have any gradient; by default all.
+        """
         gradients = {name: self._weights[name].grad for name in self._kept}
         found = {name: one for name, one in gradients.items() if one is not None}
+        if words is not None and (of_words := found.pop(WORD_EMBEDDINGS, None)) is not None:
+            of_words[words] *= self._kept[WORD_EMBEDDINGS][words]
         if found:
             torch._foreach_mul_(list(found.values()), [self._kept[name] for name in found])
 

@@ -106,12 +106,12 @@ def table(rows: pd.DataFrame, gpu: bool) -> pd.DataFrame:
         lines.append(
             {
                 "what": bar.about,
-                "against": "" if bar.side == OURS else bar.side,
                 "asked": f"{'≤' if bar.is_at_most else '≥'} {shown(bar.asked)}",
                 "measured": missing if found is None else _with_spread(found, shown),
                 "met": ""
                 if found is None
                 else ("yes" if bar.is_met_by(float(found.value)) else "no"),
+                "against": "" if bar.side == OURS else bar.side,
             }
         )
     return pd.DataFrame(lines)

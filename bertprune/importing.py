@@ -193,7 +193,11 @@ def _unpack(archive: tarfile.TarFile, source: Path, folder: Path) -> None:
             f"{source} needs {size / 1e9:.1f} GB when unpacked, but {folder.parent} has "
             f"{free / 1e9:.1f} GB left: free some space"
         )
-    archive.extractall(folder, members, filter="data")
+    if hasattr(tarfile, "data_filter"):
+        archive.extractall(folder, members, filter="data")
+    else:
+        # Python before 3.11.4; the members have been looked at above.
+        archive.extractall(folder, members)
 
 
 def _origin(source: Path) -> str:

@@ -22,7 +22,7 @@ def sizes(model: nn.Module, masks: Masks) -> list[Entry]:
     """storage_bytes of `model`, pruned by `masks`, by way of storing it (`part`).
 
     `dense` and `sparse`: whole safetensors files, with every weight or without the zeros (see
-    `pruning.storage`), in float32 and in bf16. `..., gzip`: the file compressed at level 6.
+    `pruning.storage`), in float32 and in bf16. `..., gzip`: its content compressed at level 6.
     `CSR float32`: each prunable matrix in compressed sparse rows, with indices of 32 bits.
     `bound float32`: the kept weights as they are, and for which ones these are, the entropy of a
     mask of that sparsity, H(s) n / 8 bytes a matrix: masks without a pattern take no less, but the
@@ -32,14 +32,21 @@ def sizes(model: nn.Module, masks: Masks) -> list[Entry]:
     found = {
         "dense float32": len(dense),
         "dense bf16": len(save(dense_tensors(model, "bf16"))),
-        "dense float32, gzip": len(gzip.compress(dense, _GZIP_LEVEL)),
+        "dense float32, gzip": _gzip_bytes(dense),
         "sparse float32": len(sparse),
         "sparse bf16": len(sparse_bytes(model, masks, "bf16")),
-        "sparse float32, gzip": len(gzip.compress(sparse, _GZIP_LEVEL)),
+        "sparse float32, gzip": _gzip_bytes(sparse),
         "CSR float32": csr_bytes(model, masks),
         "bound float32": bound_bytes(model, masks),
     }
     return [entry("weights", "storage_bytes", size, part=part) for part, size in found.items()]
+
+
+def _gzip_bytes(file: bytes) -> int:
+    """Bytes of a safetensors file whose content is compressed, and its header not: safetensors
+    writes that in an order that differs from process to process."""
+    header = 8 + int.from_bytes(file[:8], "little")
+    return header + len(gzip.compress(file[header:], _GZIP_LEVEL))
 
 
 def csr_bytes(model: nn.Module, masks: Masks) -> int:

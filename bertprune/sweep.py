@@ -146,13 +146,14 @@ def _in_work(runs: Iterable[Run]) -> str:
     return "; ".join(words for run in runs if (words := run.progress()))
 
 
-def thread_counts(runs: Sequence[Run], workers: int) -> dict[Run, int]:
-    """How many threads each run gets: the cores, shared by what can run beside it.
+def thread_counts(runs: Sequence[Run], workers: int, cores: int | None = None) -> dict[Run, int]:
+    """How many threads each run gets: the cores, by default this machine's, shared by what can run
+    beside it.
 
     From the plan alone, not from what happens to run, so that a sweep that was stopped and goes on
     gives the same bits as an unbroken one.
     """
-    cores = os.cpu_count() or 1
+    cores = cores or os.cpu_count() or 1
     widths = Counter(len(lineage(run)) for run in runs)
     return {run: max(1, cores // min(workers, widths[len(lineage(run))])) for run in runs}
 

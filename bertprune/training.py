@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -69,7 +70,7 @@ class Batch(Protocol):
     def stacked(cls, batches: Any) -> Self: ...
 
 
-class Loss(nn.Module):
+class Loss(nn.Module, ABC):
     """The loss of a model for a batch; the model is the parameter that trains."""
 
     only_looks_words_up: ClassVar[bool] = False
@@ -82,9 +83,9 @@ class Loss(nn.Module):
         self.processes = processes
         self._weights = bert.weights_of(model)
 
+    @abstractmethod
     def of(self, weights: bert.Weights, batch: Any, drop: bert.Drop) -> Tensor:
         """The loss, a scalar, with these weights of the model; (K,) for those of K models."""
-        raise NotImplementedError
 
     def forward(self, batch: Any, drop: bert.Drop = bert.no_dropout) -> Tensor:
         return self.of(self._weights, batch, drop)

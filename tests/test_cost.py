@@ -1,7 +1,6 @@
 """The cost of a study: sums worked out by hand, and unit costs that are measured and used."""
 
 import json
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bertprune import cli, contracts, models, paths, runs, studies, sweep
+from bertprune import cli, contracts, models, paths, runs, studies
 from bertprune.cost import estimate, measure, units, work
 from bertprune.cost.units import Line, Measured
 from bertprune.cost.work import ModelSize
@@ -146,13 +145,6 @@ def _finish(run: Run, wall_time_s: float) -> None:
     run.folder.mkdir(parents=True)
     record = {"parameters": contracts.as_values(run.parameters), "wall_time_s": wall_time_s}
     (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
-
-
-def test_threads_are_those_of_a_sweep() -> None:
-    plan = studies.load("lab").plan()
-    for workers in (1, 3, 8):
-        ours = estimate.thread_counts(plan, workers, os.cpu_count() or 1)
-        assert ours == sweep.thread_counts(plan, workers)
 
 
 @pytest.mark.parametrize(("ramp", "frequency"), [(0, 1), (40, 10), (45, 10), (3, 7)])

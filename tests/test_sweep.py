@@ -117,6 +117,10 @@ def test_threads_come_from_the_plan(plan: list[Run], monkeypatch: pytest.MonkeyP
     assert {threads[run] for run in plan if run.notebook == "burn_in"} == {4}
     assert {threads[run] for run in plan if run.notebook == "finetune"} == {2}
     assert set(sweep.thread_counts(plan, 100).values()) <= {1, 2, 4, 8}
+    elsewhere = sweep.thread_counts(plan, 4, cores=16)
+    assert {elsewhere[run] for run in plan if run.notebook == "burn_in"} == {8}
+    # Four of them side by side, or the three of one level.
+    assert {elsewhere[run] for run in plan if run.notebook == "finetune"} == {4, 5}
 
 
 @pytest.fixture

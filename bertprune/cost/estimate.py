@@ -15,6 +15,7 @@ from bertprune.cost import units, work
 from bertprune.cost.units import Machine
 from bertprune.runs import Run, lineage
 from bertprune.studies import Study
+from bertprune.sweep import thread_counts
 
 TEXT = "text"
 """What stands in a table where the others have their notebook: text is prepared once for all."""
@@ -159,12 +160,6 @@ class Estimate:
 def default_workers(machine: Machine) -> int:
     """How many notebooks a sweep has side by side on `machine` where nothing else is asked."""
     return 1 if machine.is_gpu else machine.cores + 1
-
-
-def thread_counts(plan: Sequence[Run], workers: int, cores: int) -> dict[Run, int]:
-    """How many threads a sweep gives each run on a machine with `cores` (see `sweep`)."""
-    widths = Counter(len(lineage(run)) for run in plan)
-    return {run: max(1, cores // min(workers, widths[len(lineage(run))])) for run in plan}
 
 
 def estimate(plan: Sequence[Run], machine: Machine, workers: int | None = None) -> Estimate:

@@ -31,14 +31,14 @@ import yaml
 from bertprune import paths
 from bertprune.contracts import CONTRACTS, Finetune
 from bertprune.cost import work
-from bertprune.cost.estimate import default_workers, thread_counts
+from bertprune.cost.estimate import default_workers
 from bertprune.cost.units import Line, Measured, Table, scaled, through
 from bertprune.cost.work import ModelSize
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.fingerprint import code_key
 from bertprune.lab.language import SOURCE, language_of
 from bertprune.runs import RECORD_FILE, Run
-from bertprune.sweep import local_workers
+from bertprune.sweep import local_workers, thread_counts
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

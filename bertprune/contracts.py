@@ -57,6 +57,9 @@ class BurnIn(Contract):
     dropout: float = _parameter(
         0.1, "dropout of a fresh model, in pre-training and after", low=0.0, high=0.9
     )
+    initializer_range: float = _parameter(
+        0.02, "standard deviation of a fresh model's weights", above=0.0, high=1.0
+    )
     tokenizer: str = _parameter(
         "",
         "folder or Hub name; empty: the model's, the lab's, or a WordPiece of the text",
@@ -94,7 +97,8 @@ class BurnIn(Contract):
 
     def canonical(self) -> Self:
         """The same work with parameters that do not matter set to their defaults."""
-        idle = ["layers", "hidden_size", "heads", "dropout"] if self.model else []
+        shape = ["layers", "hidden_size", "heads", "dropout", "initializer_range"]
+        idle = shape if self.model else []
         own = self.model or self.tokenizer or language_of(self.text) is not None
         idle += ["vocabulary_size"] if own else []
         return self._without(*idle)

@@ -45,6 +45,8 @@ class Shape:
     vocabulary_size: int
     max_length_tokens: int = 512
     dropout: float = 0.1
+    initializer_range: float = 0.02
+    """Standard deviation of the fresh weights."""
 
 
 def fresh_model(shape: Shape, *, padding_id: int = 0, seed: int) -> BertForPreTraining:
@@ -58,6 +60,7 @@ def fresh_model(shape: Shape, *, padding_id: int = 0, seed: int) -> BertForPreTr
         max_position_embeddings=shape.max_length_tokens,
         hidden_dropout_prob=shape.dropout,
         attention_probs_dropout_prob=shape.dropout,
+        initializer_range=shape.initializer_range,
         pad_token_id=padding_id,
     )
     torch.manual_seed(seed)

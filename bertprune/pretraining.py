@@ -185,6 +185,7 @@ def _work(parameters: BurnIn, upstream: Path | None, accelerator: Accelerator) -
             vocabulary_size=len(tokenizer),
             max_length_tokens=parameters.max_length_tokens,
             dropout=parameters.dropout,
+            initializer_range=parameters.initializer_range,
         )
         model = models.fresh_model(
             shape, padding_id=tokenizer.pad_token_id, seed=parameters.burn_in_seed

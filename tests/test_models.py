@@ -1,6 +1,7 @@
 """Models: the paper's prunable matrices, saving and loading with masks, heads that are missing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,13 @@ def test_the_decoder_sees_the_pruned_embeddings() -> None:
     pruner.before_step(0)
     mask = pruner.masks["embeddings.word_embeddings.weight"]
     assert not model.cls.predictions.decoder.weight[~mask].any()
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.08])
+def test_fresh_weights_have_the_spread_asked_for(spread: float) -> None:
+    model = fresh_model(replace(TINY, initializer_range=spread), seed=0)
+    for name, weight in prunable_matrices(model).items():
+        assert weight.std().item() == pytest.approx(spread, rel=0.1), name
 
 
 def test_same_seed_same_weights() -> None:

@@ -76,6 +76,10 @@ class BurnIn(Contract):
     burn_in_steps: int = _parameter(100, "training steps without pruning", low=0)
     burn_in_learning_rate: float = _parameter(1e-3, "peak learning rate of burn-in", above=0.0)
     burn_in_warmup_steps: int = _parameter(10, "steps until that peak", low=0)
+    burn_in_short_steps: int = _parameter(
+        0, "how many of the burn-in steps are first made on short pairs, of as many tokens", low=0
+    )
+    burn_in_short_tokens: int = _parameter(32, "longest of the short pairs, in tokens", low=8)
     burn_in_seed: int = _parameter(0, "seed of the fresh weights and of burn-in", low=0)
     pretrain_batch_size: int = _parameter(32, "sentence pairs a pre-training step", low=1)
     precision: str = _parameter(
@@ -101,6 +105,7 @@ class BurnIn(Contract):
         idle = shape if self.model else []
         own = self.model or self.tokenizer or language_of(self.text) is not None
         idle += ["vocabulary_size"] if own else []
+        idle += [] if self.burn_in_short_steps else ["burn_in_short_tokens"]
         return self._without(*idle)
 
     def _without(self, *idle: str) -> Self:
@@ -122,10 +127,23 @@ class BurnIn(Contract):
             raise UserError(
                 f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
             )
+        self._check_short_steps()
         if not self.text:
             raise UserError("text is empty: name at least one folder, file or Hub data set")
         self._check_languages(("text", *self.text), ("model", self.model))
         self._check_languages(("text", *self.text), ("tokenizer", self.tokenizer))
+
+    def _check_short_steps(self) -> None:
+        if self.burn_in_short_steps > self.burn_in_steps:
+            raise UserError(
+                f"burn_in_short_steps is {self.burn_in_short_steps}, of {self.burn_in_steps} "
+                "burn_in_steps in all"
+            )
+        if self.burn_in_short_steps and self.max_length_tokens % self.burn_in_short_tokens:
+            raise UserError(
+                f"max_length_tokens {self.max_length_tokens} is not a multiple of "
+                f"burn_in_short_tokens {self.burn_in_short_tokens}"
+            )
 
     @staticmethod
     def _check_languages(*named: tuple[str, ...]) -> None:
@@ -299,6 +317,13 @@ class View(Contract):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Dense(View):
+    """What the dense model is, how it was pre-trained, and what that is worth."""
+
+    notebook: ClassVar[str] = "dense"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Results(View):
     """The rows of a study, gathered into tables and figures."""
 
@@ -338,6 +363,13 @@ class Ledger(View):
     """The paper's claims and numbers, each beside the study's."""
 
     notebook: ClassVar[str] = "ledger"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(View):
+    """The drops of the paper's table 1 beside the study's: what differs, and what agrees."""
+
+    notebook: ClassVar[str] = "comparison"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -393,7 +425,7 @@ CONTRACTS: dict[str, type[BurnIn]] = {
 VIEWS: dict[str, type[View]] = {
     view.notebook: view
     for view in (
-        *(Results, Information, Timing, Weights, Saving, Ledger),
+        *(Dense, Results, Information, Timing, Weights, Saving, Comparison, Ledger),
         *(Bits, LabLanguage, LabChecks, Cost, Bench),
     )
 }

@@ -218,15 +218,7 @@ def _job(work: _Work, folder: Path, accelerator: Accelerator) -> training.Job:
 
     variant = training.Variant(
         PretrainingLoss(model, accelerator.num_processes),
-        _batches(
-            parameters.text,
-            text_key(parameters.text),
-            KeyedTokenizer(tokenizer_key(work.tokenizer), work.tokenizer),
-            parameters.dev_share,
-            parameters.max_length_tokens,
-            parameters.pretrain_batch_size,
-            work.seed,
-        ),
+        _short_pairs_first(work),
         work.optimization,
         work.seed,
         work.pruner,
@@ -234,6 +226,39 @@ def _job(work: _Work, folder: Path, accelerator: Accelerator) -> training.Job:
     )
     what = f"{parameters.notebook} at sparsity {work.sparsity:g}"
     return training.Job(variant, folder, what, _curve_points(work.optimization.steps))
+
+
+def _short_pairs_first(work: _Work) -> Callable[[int, int, int], PretrainingBatch]:
+    """The training batches of a run: where burn-in begins with short pairs, so many more of them a
+    step that tokens are as many.
+
+    BERT's own pre-training was on short sequences for the first nine tenths of its steps (Devlin et
+    al., 2019, appendix A.2). Attention finds out sooner where to look if there is less to look at.
+    """
+    parameters, long = work.parameters, _batches_of(work)
+    steps = parameters.burn_in_short_steps
+    if parameters.notebook != "burn_in" or steps == 0:
+        return long
+    short = _batches_of(work, parameters.max_length_tokens // parameters.burn_in_short_tokens)
+
+    def batch(step: int, rank: int, world: int) -> PretrainingBatch:
+        return short(step, rank, world) if step < steps else long(step - steps, rank, world)
+
+    return batch
+
+
+def _batches_of(work: _Work, shorter: int = 1) -> Callable[[int, int, int], PretrainingBatch]:
+    """Batches of pairs that are `shorter` times as short, and as many times more."""
+    parameters = work.parameters
+    return _batches(
+        parameters.text,
+        text_key(parameters.text),
+        KeyedTokenizer(tokenizer_key(work.tokenizer), work.tokenizer),
+        parameters.dev_share,
+        parameters.max_length_tokens // shorter,
+        parameters.pretrain_batch_size * shorter,
+        work.seed,
+    )
 
 
 @lru_cache(maxsize=4)

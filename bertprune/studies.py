@@ -51,7 +51,13 @@ ARMS: dict[str, tuple[type[Finetune], dict[str, Any]]] = {
     # The same shape fine-tuned from random weights: what pre-training is worth.
     "from_scratch": (
         Finetune,
-        {"model": "", "burn_in_steps": 0, "pretrain_steps": 0, "sparsity": 0.0},
+        {
+            "model": "",
+            "burn_in_steps": 0,
+            "burn_in_short_steps": 0,
+            "pretrain_steps": 0,
+            "sparsity": 0.0,
+        },
     ),
 }
 

@@ -40,6 +40,14 @@ from bertprune.errors import UserError
         ({"hidden_size": 65}, "hidden_size 65 is not a multiple of heads 2"),
         ({"method": "random", "scope": "global"}, "set scope to 'matrix'"),
         ({"text": []}, "text is empty"),
+        (
+            {"burn_in_short_steps": 101},
+            "burn_in_short_steps is 101, of 100 burn_in_steps in all",
+        ),
+        (
+            {"burn_in_short_steps": 9, "max_length_tokens": 100},
+            "max_length_tokens 100 is not a multiple of burn_in_short_tokens 32",
+        ),
     ],
 )
 def test_refused(values: dict[str, Any], said: str) -> None:

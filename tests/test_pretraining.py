@@ -1,9 +1,14 @@
 """Our pre-training loss against `transformers.BertForPreTraining`, and sharing a batch."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from accelerate import Accelerator
 
+from bertprune import pretraining
+from bertprune.contracts import BurnIn
 from bertprune.data.examples import PretrainingBatch, reads
 from bertprune.models import Shape, fresh_model
 from bertprune.pretraining import PretrainingLoss, evaluate
@@ -101,3 +106,26 @@ def test_evaluation_is_a_mean_over_tokens_not_over_batches() -> None:
     expected = (once["mlm_loss"] * masked[0] + second["mlm_loss"] * masked[1]) / sum(masked)
     assert both["mlm_loss"] == pytest.approx(expected, rel=1e-6)
     assert 0 <= both["masked_accuracy"] <= 1
+
+
+def test_burn_in_begins_with_short_pairs_of_as_many_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    values = {"text": ("lab:0:300",), "max_length_tokens": 32, "pretrain_batch_size": 4}
+    given = BurnIn(**values, burn_in_steps=6, burn_in_short_steps=3, burn_in_short_tokens=16)
+    batches = [_batches(parameters) for parameters in (given, BurnIn(**values, burn_in_steps=3))]
+    short, long = [[batch(step, 0, 1) for step in range(3)] for batch in batches]
+    for step, batch in enumerate(short):
+        assert batch.lengths["B"] == 8 and batch.lengths["L"] <= 16
+        ids = batches[0](3 + step, 0, 1).input_ids
+        assert torch.equal(ids, long[step].input_ids) and len(ids) == 4
+    assert max(batch.lengths["L"] for batch in long) > 16
+    # Two processes have it between them.
+    halves = [batches[0](0, rank, 2).input_ids for rank in (0, 1)]
+    assert sum(map(len, halves)) == 8
+
+
+def _batches(parameters: BurnIn) -> Callable[[int, int, int], PretrainingBatch]:
+    work = pretraining._work(parameters, None, Accelerator())
+    return pretraining._short_pairs_first(work)

@@ -148,7 +148,10 @@ def test_from_scratch_is_one_dense_model_that_was_never_pre_trained() -> None:
     assert p.max_length_tokens == shape.max_position_embeddings
 
 
-CHAPTERS = ["results", "information", "timing", "weights", "saving", "ledger"]
+CHAPTERS = [
+    *("dense", "results", "information", "timing"),
+    *("weights", "saving", "comparison", "ledger"),
+]
 
 
 def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV
 
 from bertprune.contracts import Finetune
 from bertprune.data.tasks import LABEL, TaskData, load_task
+from bertprune.results import facts_of, has_published
 from bertprune.studies import Study
 
 _STRENGTHS = np.logspace(-2, 2, 5)  # inverse regularisation to choose from
@@ -37,14 +38,22 @@ def bag_of_words(data: TaskData) -> float:
 
 
 def of_study(study: Study) -> pd.DataFrame:
-    """Both baselines, as shares, of each task of `study`."""
-    runs = [run.parameters for run in study.plan()]
+    """Of each task of `study` both baselines, as shares, and how many `train examples` and `dev
+    examples` it has: as published, where the study is shown as it was published."""
+    plan = study.plan()
+    if has_published(study) and not any(run.is_done() for run in plan):
+        return pd.DataFrame.from_dict(facts_of(study.name)["tasks"], orient="index")
+    runs = [run.parameters for run in plan]
     sources = {name: p.task_data for p in runs if isinstance(p, Finetune) for name in p.task}
-    found = {name: load_task(name, source) for name, source in sources.items()}
-    lines = {
-        name: {"majority": majority(data), "bag of words": bag_of_words(data)}
-        for name, data in found.items()
-    }
+    lines = {}
+    for name, source in sources.items():
+        data = load_task(name, source)
+        lines[name] = {
+            "majority": majority(data),
+            "bag of words": bag_of_words(data),
+            "train examples": len(data.train),
+            "dev examples": len(data.dev),
+        }
     return pd.DataFrame.from_dict(lines, orient="index")
 
 

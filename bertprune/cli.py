@@ -305,11 +305,11 @@ def _state(run: Run) -> str:
 
 
 def _results(options: argparse.Namespace) -> int:
-    from bertprune import results, tables
+    from bertprune import publishing, results, tables
 
     study = studies.load(options.study, options.changes)
     if options.publish:
-        print(results.publish(study))
+        print(publishing.publish(study))
         return 0
     found = results.rows_of(study)
     if options.csv:

@@ -77,7 +77,7 @@ class BurnIn(Contract):
     burn_in_learning_rate: float = _parameter(1e-3, "peak learning rate of burn-in", above=0.0)
     burn_in_warmup_steps: int = _parameter(10, "steps until that peak", low=0)
     burn_in_short_steps: int = _parameter(
-        0, "how many of the burn-in steps are first made on short pairs, of as many tokens", low=0
+        0, "first steps of burn-in, on short pairs of as many tokens", low=0
     )
     burn_in_short_tokens: int = _parameter(32, "longest of the short pairs, in tokens", low=8)
     burn_in_seed: int = _parameter(0, "seed of the fresh weights and of burn-in", low=0)

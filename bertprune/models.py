@@ -30,6 +30,9 @@ from bertprune.pruning.storage import SPARSE_FILE, load_sparse
 
 MASKS_FILE = "masks.safetensors"
 DENSE_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+CURVE_FILE = "training.csv"
+"""Rows of how a model was pre-trained, which `bertprune ship` puts beside it."""
 
 # Loading and saving take a moment here; bars for them would bury those of the training.
 transformers.logging.disable_progress_bar()
@@ -70,7 +73,7 @@ def fresh_model(shape: Shape, *, padding_id: int = 0, seed: int) -> BertForPreTr
 def check_model(name: str, max_length_tokens: int = 0) -> None:
     """Raise UserError unless `name` is a BERT, a folder or of the Hugging Face Hub, that has
     `max_length_tokens` positions."""
-    config = _config(name)
+    config = config_of(name)
     kind = config.get("model_type")
     if kind != "bert":
         raise UserError(f"{name} is not a BERT: its config.json says model_type {kind!r}")
@@ -92,10 +95,17 @@ def check_fit(model: BertForPreTraining, vocabulary_size: int, max_length_tokens
             raise UserError(f"{what} is {needed}, but the model has embeddings for {there} only")
 
 
+def local_folder(name: str) -> Path | None:
+    """The folder of the model `name`, one that comes with the package or a path; None if there is
+    none here."""
+    folder = _shipped(name) or paths.resolve(name)
+    return folder if folder.is_dir() else None
+
+
 def model_key(name: str) -> str:
     """Identity of a model or tokenizer: hash of its files, or its name on the Hub."""
-    folder = _shipped(name) or paths.resolve(name)
-    if not folder.is_dir():
+    folder = local_folder(name)
+    if folder is None:
         return name
     files = [
         file for pattern in ("*.safetensors", *TOKENIZER_FILES) for file in folder.glob(pattern)
@@ -171,7 +181,8 @@ def parameter_counts(model: BertForPreTraining) -> dict[str, int]:
     }
 
 
-def _config(name: str) -> dict[str, object]:
+def config_of(name: str) -> dict[str, Any]:
+    """The config of the model `name`; raises UserError if it has none."""
     file = _folder(name, ["config.json"]) / "config.json"
     if not file.exists():
         raise UserError(f"{name} is not a Hugging Face model: it has no config.json")
@@ -187,12 +198,12 @@ def _folder(name: str, files: Sequence[str]) -> Path:
 
     Raises UserError, within seconds, if there is neither a folder nor a way to the Hub.
     """
-    folder = _shipped(name) or paths.resolve(name)
-    if folder.is_dir():
+    if folder := local_folder(name):
         return folder
+    path = paths.resolve(name)
     if name.startswith((".", "/", "~")):
-        raise UserError(f"there is no model folder {folder}")
-    instead = f"the folder of a downloaded model (there is no folder {folder})"
+        raise UserError(f"there is no model folder {path}")
+    instead = f"the folder of a downloaded model (there is no folder {path})"
     return download(name, files, instead=instead)
 
 

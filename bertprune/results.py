@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bertprune import contracts, paths, rows, studies
 from bertprune.contracts import Finetune, View
-from bertprune.errors import UserError, full_disk_is_user_error
+from bertprune.errors import UserError
 from bertprune.rows import PRETRAINING, Rows
 from bertprune.studies import Study
 
@@ -67,7 +66,7 @@ def rows_of(study: Study) -> Rows:
         for run in study.runs_of(EPOCHS_ARM)
         if run.is_done() and isinstance(run.parameters, Finetune)
     ]
-    if not found and not study.changes and paths.published(study.name).exists():
+    if not found and has_published(study):
         return published([study.name])[study.name].assign(own=False)
     if not found:
         raise UserError(
@@ -78,83 +77,11 @@ def rows_of(study: Study) -> Rows:
     return gathered[["notebook", *rows.COLUMNS, "run", "own"]]
 
 
-def publish(study: Study) -> Path:
-    """Write what the pages of a study show to `book/published`, and beside it when, where and by
-    what code that was made, so that the book shows it where nobody executes the study.
-
-    Raises UserError for a study that has no file in `notebooks/studies`, and unless all of its
-    runs are done.
-    """
-    if study.given_as not in studies.names():
-        raise UserError(
-            f"{study.given_as or study.name} cannot be published: only a study of "
-            f"notebooks/studies can, {', '.join(studies.names())}"
-        )
-    plan = study.plan()
-    if missing := [run.id for run in plan if not run.is_done()]:
-        raise UserError(
-            f"study {study.name} is not whole, {len(missing)} of {len(plan)} runs are missing "
-            f"({missing[0]}, ...): execute them with `{study.command('sweep')}`"
-        )
-    file = paths.published(study.name)
-    with full_disk_is_user_error(file):
-        file.parent.mkdir(exist_ok=True)
-        rows.write(_worth_publishing(rows_of(study)), file)
-        records = [run.record() for run in plan]
-        facts = {
-            "changes": list(study.changes),
-            "finished": max(record["finished"] for record in records),
-            "runs": len(records),
-            "work_s": round(sum(record["wall_time_s"] for record in records), 1),
-            "devices": sorted({f"{one['device']} × {one['threads']}" for one in records}),
-            "versions": records[-1]["versions"],
-            "code": sorted({record["identity"]["code"] for record in records}),
-        }
-        file.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
-    return file
-
-
-def _worth_publishing(found: Rows) -> Rows:
-    """What the pages of a study show: what curves end with, and how weights move by epoch.
-
-    Values by matrix are left out where no page has them, and what shows a shape and no difference
-    is one seed's. Values have six digits, but counts all of them. What the reader has added is not
-    the study's.
-    """
-    found = found[~found.own].drop(columns="own")
-    keep = found.index.isin(rows.final(found).index)
-    keep |= (found.part == "") & found.metric.isin(["movement_mean", "movement_std"])
-    keep &= found.metric != "running_loss"
-    is_of_matrix = found.metric.isin(["mask_difference", "movement_mean", "movement_std"])
-    keep &= ~is_of_matrix | found.part.isin(["", "starting position"])
-    is_shape = found.metric.isin(["magnitude", "histogram"])
-    is_shape |= (found.arm == "random_pruning") & found.part.str.startswith("dimension ")
-    keep &= ~is_shape | (found.seed == found.seed.min())
-    kept = _with_fewer_blocks(found[keep])
-    six_digits = kept[["position", "value"]].map(lambda exact: float(f"{exact:.6g}"))
-    return kept.assign(**six_digits.where(kept[["position", "value"]] % 1 != 0, kept))
-
-
-def _with_fewer_blocks(found: Rows, most: int = 16) -> Rows:
-    """`found` with `most` blocks of tokens at most in maps of magnitudes: means of neighbours."""
-    maps = found[found.metric == "magnitude"]
-    if maps.empty:
-        return found
-    firsts = sorted(maps.position.unique())
-    joined = -(-len(firsts) // most)
-    first_of = {first: firsts[at - at % joined] for at, first in enumerate(firsts)}
-    maps = maps.assign(position=maps.position.map(first_of))
-    columns = [name for name in maps if name != "value"]
-    by_block = maps.groupby(columns, as_index=False, sort=False, dropna=False)
-    means = by_block.agg(value=("value", "mean"))
-    return pd.concat([found[found.metric != "magnitude"], means])
-
-
 def provenance(study: Study) -> str:
     """Where the study's rows come from, for its pages: runs of this machine, or published ones."""
     plan = study.plan()
     done = [run for run in plan if run.is_done()]
-    if not done and not study.changes and paths.published(study.name).exists():
+    if not done and has_published(study):
         facts = published_facts([study.name]).loc[study.name]
         return (
             f"Published rows of {facts.runs} runs: {facts['work (min)']} minutes of work on "
@@ -171,11 +98,16 @@ def provenance(study: Study) -> str:
     )
 
 
+def has_published(study: Study) -> bool:
+    """Whether rows of just this study came with the book."""
+    return not study.changes and paths.published(study.name).exists()
+
+
 def published_facts(names: Iterable[str]) -> pd.DataFrame:
     """When, where and from what the published rows of studies were made, a line each."""
     lines = {}
     for name in names:
-        facts = json.loads(paths.published(name).with_suffix(".json").read_text())
+        facts = facts_of(name)
         lines[name] = {
             "finished": facts["finished"][:10],
             "runs": facts["runs"],
@@ -187,8 +119,16 @@ def published_facts(names: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("study")
 
 
+def facts_of(name: str) -> dict[str, Any]:
+    """What `publishing.publish` wrote beside the published rows of a study."""
+    return dict(json.loads(paths.published(name).with_suffix(".json").read_text()))
+
+
 def published(names: Iterable[str]) -> dict[str, Rows]:
-    """The rows that `publish` wrote of studies, by name; raises UserError if there are none."""
+    """The rows that `publishing.publish` wrote of studies, by name.
+
+    Raises UserError if there are none.
+    """
     found = {}
     for name in names:
         file = paths.published(name)

@@ -16,13 +16,13 @@ from bertprune import contracts, models, paths, results, rows
 from bertprune.data.files import new_folder
 from bertprune.data.tokenizer import load_tokenizer
 from bertprune.errors import UserError
+from bertprune.models import CARD_FILE, CURVE_FILE
 from bertprune.pruning.masks import Masks, pruned_count, pruned_entries, sparsity_of
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.storage import save_sparse
 from bertprune.runs import RECORD_FILE, ROWS_FILE
 from bertprune.tables import ARM_NAMES, percent
 
-_CARD = "README.md"
 _LICENCE = (
     "The model is under the licence of the project that made it, MIT. The text that it was trained "
     "on has a licence of its own."
@@ -39,8 +39,9 @@ def ship(named: str, destination: Path, *, precision: str = "bf16") -> Path:
     """Write the model of the run or in the folder `named` to the new folder `destination`.
 
     It gets its weights in `precision`, without the zeros if it is pruned (see `pruning.storage`),
-    config, tokenizer, and a model card. Raises UserError if there is no such model, if a weight
-    that its mask prunes is not zero, or if `destination` is there already.
+    config, tokenizer, a model card, and the curve of its pre-training where a run has one. Raises
+    UserError if there is no such model, if a weight that its mask prunes is not zero, or if
+    `destination` is there already.
     """
     if destination.exists():
         raise UserError(f"{destination} is there already: name a new folder")
@@ -62,8 +63,16 @@ def ship(named: str, destination: Path, *, precision: str = "bf16") -> Path:
             dense.save_pretrained(unfinished)
         stored = sum(file.stat().st_size for file in unfinished.glob("*.safetensors"))
         said = card.replace(_SIZE, f"{_megabytes(stored)}; dense in float32 {_megabytes(4 * size)}")
-        (unfinished / _CARD).write_text(said)
+        (unfinished / CARD_FILE).write_text(said)
+        if run is not None and len(curve := _curve(run)):
+            rows.write(curve, unfinished / CURVE_FILE)
     return destination
+
+
+def _curve(run: Path) -> rows.Rows:
+    """The losses and dev metrics of a run of pre-training, step by step."""
+    found = rows.read(run / ROWS_FILE)
+    return found[(found.task == rows.PRETRAINING) & found.split.isin(["train", "dev"])]
 
 
 def _model_folder(named: str) -> Path:

@@ -112,9 +112,9 @@ def test_burn_in_begins_with_short_pairs_of_as_many_tokens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
-    values = {"text": ("lab:0:300",), "max_length_tokens": 32, "pretrain_batch_size": 4}
-    given = BurnIn(**values, burn_in_steps=6, burn_in_short_steps=3, burn_in_short_tokens=16)
-    batches = [_batches(parameters) for parameters in (given, BurnIn(**values, burn_in_steps=3))]
+    usual = BurnIn(text=("lab:0:300",), max_length_tokens=32, pretrain_batch_size=4)
+    given = usual.replace(burn_in_steps=6, burn_in_short_steps=3, burn_in_short_tokens=16)
+    batches = [_batches(parameters) for parameters in (given, usual)]
     short, long = [[batch(step, 0, 1) for step in range(3)] for batch in batches]
     for step, batch in enumerate(short):
         assert batch.lengths["B"] == 8 and batch.lengths["L"] <= 16

@@ -10,11 +10,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bertprune import claims, models, paths, results, rows, studies, tables
+from bertprune import claims, models, results, rows, studies, tables
 from bertprune.contracts import Results
 from bertprune.errors import UserError
 from bertprune.rows import PRETRAINING, Rows
-from bertprune.runs import Run
 
 SPARSITIES = (0.0, 0.3, 0.6, 0.9)
 ARMS = tuple(tables.ARM_NAMES)
@@ -313,46 +312,6 @@ def test_the_table_of_bits_ends_with_the_content() -> None:
     assert list(table["all"]) == ["12 ± 0", "20"]
 
 
-def _detailed() -> Rows:
-    """Rows of two seeds with all that `_worth_publishing` thins out."""
-    point: dict[str, Any] = {"sparsity": 0.5, "learning_rate": 1e-3}
-    parts = []
-    for seed in (3, 4):
-        entries = [
-            {"metric": "magnitude", "part": part, "position": 10.0 * block, "value": block + seed}
-            for part in ("dimension 0", "dimension 1")
-            for block in range(20)
-        ]
-        entries += [{"metric": "histogram", "part": "query", "value": 0.5}]
-        entries += [{"metric": "memory_bytes", "part": "pooler", "value": 12345678.0}]
-        entries += [{"metric": "pruned_share", "part": "dimension 0", "value": 2 / 3}]
-        masks = [{"metric": "mask_difference", "part": part, "value": 1 / 3} for part in ("", "a")]
-        for arm in ("prune_pretrain", "random_pruning"):
-            history = [{"split": "weights", "step": 1, **one} for one in [*entries, *masks]]
-            parts.append(rows.of_pretraining(history, arm=arm, seed=seed, **point))
-    return rows.join(parts).assign(own=False)
-
-
-def test_published_rows_are_as_many_as_pages_show() -> None:
-    found = results._worth_publishing(_detailed())
-    assert set(found[found.metric == "mask_difference"].part) == {""}
-    assert found[found.metric == "memory_bytes"].value.tolist() == [12345678.0] * 4
-    assert set(found[found.metric == "mask_difference"].value) == {0.333333}
-    assert set(found[found.metric.isin(["histogram", "magnitude"])].seed) == {3}
-    shares = found[found.metric == "pruned_share"].groupby("arm").seed.apply(set).to_dict()
-    assert shares == {"prune_pretrain": {3, 4}, "random_pruning": {3}}
-    again = results._worth_publishing(found.assign(own=False))
-    pd.testing.assert_frame_equal(again.reset_index(drop=True), found.reset_index(drop=True))
-
-
-def test_published_maps_have_means_of_neighbouring_blocks() -> None:
-    found = results._worth_publishing(_detailed())
-    ours = (found.metric == "magnitude") & (found.arm == "prune_pretrain")
-    one = found[ours & (found.part == "dimension 1")]
-    assert one.position.tolist() == [20.0 * pair for pair in range(10)]
-    assert one.value.tolist() == [2 * pair + 0.5 + 3 for pair in range(10)]
-
-
 def test_a_study_is_not_shown_beside_itself() -> None:
     study = dataclasses.replace(studies.load("lab"), beside=("lab", "glue-tiny"))
     assert list(results.published_beside(study)) == ["glue-tiny"]
@@ -370,35 +329,3 @@ def test_what_was_measured_of_the_whole_model_by_epoch() -> None:
     table = tables.by_epoch(found, "movement_mean")
     assert table.to_dict("index") == {("cola", 1e-3): {1: 1.0, 2: 2.0}}
     assert tables.by_epoch(found, "mask_difference").empty
-
-
-def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "published", lambda name: tmp_path / "new" / f"{name}.csv")
-    study = studies.load("ci", ["seed=[0]"])
-    elsewhere = dataclasses.replace(study, given_as="/some/where/ci.yaml")
-    with pytest.raises(UserError, match="/some/where/ci.yaml cannot be published"):
-        results.publish(elsewhere)
-    with pytest.raises(UserError, match="there is no .*ci.csv: execute the study and publish it"):
-        results.published(["ci"])
-    monkeypatch.setattr(Run, "is_done", lambda run: False)
-    with pytest.raises(UserError, match="study ci is not whole, 20 of 20 runs are missing"):
-        results.publish(study)
-    monkeypatch.setattr(Run, "is_done", lambda run: True)
-    found = made_up(seeds=2)
-    of_run = found.assign(notebook="finetune", run="finetune/x", own=False)
-    monkeypatch.setattr(results, "rows_of", lambda study: of_run)
-    record = {
-        "finished": "2020-01-01T00:00:00Z",
-        "wall_time_s": 60.0,
-        "device": "CPU",
-        "threads": 1,
-        "versions": {"torch": "2"},
-        "identity": {"code": "abc"},
-    }
-    monkeypatch.setattr(Run, "record", lambda run: record)
-    results.publish(study)
-    facts = results.published_facts(["ci"])
-    assert list(facts["runs"]) == [20] and list(facts["changed by --set"]) == ["seed=[0]"]
-    again = results.published(["ci"])["ci"]
-    pd.testing.assert_frame_equal(results.scores(again), results.scores(found))
-    assert len(again) < len(found) and set(again.run) == {"finetune/x"}

@@ -7,6 +7,7 @@ import torch
 import yaml
 
 import bertprune
+from bertprune import rows
 from bertprune.data.tokenizer import load_tokenizer, tokenizer_key
 from bertprune.errors import UserError
 from bertprune.models import (
@@ -37,7 +38,7 @@ def test_a_pruned_run_is_shipped_without_its_zeros(tmp_path: Path) -> None:
         finished(parameters)
     run = Run.of(PRUNED)
     shipped = ship(run.id, tmp_path / "shipped", precision="float32")
-    names = {"README.md", "config.json", "sparse.safetensors"}
+    names = {"README.md", "config.json", "sparse.safetensors", "training.csv"}
     assert names | {"tokenizer.json", "tokenizer_config.json"} == {
         file.name for file in shipped.iterdir()
     }
@@ -45,6 +46,9 @@ def test_a_pruned_run_is_shipped_without_its_zeros(tmp_path: Path) -> None:
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name]), name
     assert tokenizer_key(load_tokenizer(str(shipped))) == tokenizer_key(load_tokenizer("lab"))
+
+    curve = rows.read(shipped / "training.csv")
+    assert set(curve.task) == {rows.PRETRAINING} and set(curve.split) <= {"train", "dev"}
 
     text = (shipped / "README.md").read_text()
     front = yaml.safe_load(text.split("---")[1])

@@ -10,6 +10,7 @@ from bertprune.figures.accuracy import (
     average_and_loss,
     average_and_training_loss,
 )
+from bertprune.figures.comparison import drops_beside
 from bertprune.figures.information import information_deletion
 from bertprune.figures.lab import bits_against, bits_recalled
 from bertprune.figures.masks import before_pruning, mask_difference, pruned_heads
@@ -30,6 +31,7 @@ __all__ = [
     "bits_against",
     "bits_recalled",
     "drawn",
+    "drops_beside",
     "embedding_magnitudes",
     "inference_time",
     "information_deletion",

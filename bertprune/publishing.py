@@ -1,0 +1,97 @@
+"""Publishing: what the pages of a study show, written where the book finds it without any run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bertprune import baselines, paths, results, rows, studies
+from bertprune.errors import UserError, full_disk_is_user_error
+from bertprune.rows import Rows
+from bertprune.studies import Study
+
+
+def publish(study: Study) -> Path:
+    """Write what the pages of a study show to `book/published`, and beside it when, where and by
+    what code that was made, run by run, so that the book shows it where nobody executes the study.
+
+    Raises UserError for a study that has no file in `notebooks/studies`, and unless all of its
+    runs are done.
+    """
+    if study.given_as not in studies.names():
+        raise UserError(
+            f"{study.given_as or study.name} cannot be published: only a study of "
+            f"notebooks/studies can, {', '.join(studies.names())}"
+        )
+    plan = study.plan()
+    if missing := [run.id for run in plan if not run.is_done()]:
+        raise UserError(
+            f"study {study.name} is not whole, {len(missing)} of {len(plan)} runs are missing "
+            f"({missing[0]}, ...): execute them with `{study.command('sweep')}`"
+        )
+    file = paths.published(study.name)
+    with full_disk_is_user_error(file):
+        file.parent.mkdir(exist_ok=True)
+        rows.write(_worth_publishing(results.rows_of(study)), file)
+        records = [run.record() for run in plan]
+        facts = {
+            "changes": list(study.changes),
+            "finished": max(record["finished"] for record in records),
+            "runs": len(records),
+            "work_s": round(sum(record["wall_time_s"] for record in records), 1),
+            "devices": sorted({f"{one['device']} × {one['threads']}" for one in records}),
+            "versions": records[-1]["versions"],
+            "code": sorted({record["identity"]["code"] for record in records}),
+            "tasks": baselines.of_study(study).to_dict(orient="index"),
+            "records": [_worth_recording(record) for record in records],
+        }
+        file.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
+    return file
+
+
+def _worth_recording(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What made a run, and what it took; the rest is the same for all runs of a study."""
+    names = ("id", "parameters", "identity", "finished", "device", "threads", "wall_time_s")
+    return {name: record[name] for name in (*names, "peak_memory_bytes", "tries")}
+
+
+def _worth_publishing(found: Rows) -> Rows:
+    """What the pages of a study show: the curves of burn-in, what others end with, and how weights
+    move by epoch.
+
+    Values by matrix are left out where no page has them, and what shows a shape and no difference
+    is one seed's. Values have six digits, but counts all of them. What the reader has added is not
+    the study's.
+    """
+    found = found[~found.own].drop(columns="own")
+    keep = found.index.isin(rows.final(found).index)
+    keep |= (found.part == "") & found.metric.isin(["movement_mean", "movement_std"])
+    keep &= found.metric != "running_loss"
+    keep |= (found.arm == "burn_in") & found.split.isin(["train", "dev"])
+    is_of_matrix = found.metric.isin(["mask_difference", "movement_mean", "movement_std"])
+    keep &= ~is_of_matrix | found.part.isin(["", "starting position"])
+    is_shape = found.metric.isin(["magnitude", "histogram"])
+    is_shape |= (found.arm == "random_pruning") & found.part.str.startswith("dimension ")
+    keep &= ~is_shape | (found.seed == found.seed.min())
+    kept = _with_fewer_blocks(found[keep])
+    six_digits = kept[["position", "value"]].map(lambda exact: float(f"{exact:.6g}"))
+    return kept.assign(**six_digits.where(kept[["position", "value"]] % 1 != 0, kept))
+
+
+def _with_fewer_blocks(found: Rows, most: int = 16) -> Rows:
+    """`found` with `most` blocks of tokens at most in maps of magnitudes: means of neighbours."""
+    maps = found[found.metric == "magnitude"]
+    if maps.empty:
+        return found
+    firsts = sorted(maps.position.unique())
+    joined = -(-len(firsts) // most)
+    first_of = {first: firsts[at - at % joined] for at, first in enumerate(firsts)}
+    maps = maps.assign(position=maps.position.map(first_of))
+    columns = [name for name in maps if name != "value"]
+    by_block = maps.groupby(columns, as_index=False, sort=False, dropna=False)
+    means = by_block.agg(value=("value", "mean"))
+    return pd.concat([found[found.metric != "magnitude"], means])

@@ -40,6 +40,10 @@ def accuracy_drop(found: Rows) -> Picture:
     return figures.accuracy_drop(found, MAKER, paper=paper.rows())
 
 
+def drops_beside(found: Rows) -> Picture:
+    return figures.drops_beside(found, MAKER)
+
+
 def information_deletion(found: Rows) -> Picture:
     return figures.information_deletion(found, fits.line_fits(found), MAKER, paper=paper.rows())
 
@@ -129,6 +133,7 @@ OF_SCORES: list[Draw] = [
     average_and_loss,
     average_and_training_loss,
     accuracy_drop,
+    drops_beside,
     bits_against,
 ]
 ALL = [*OF_ANALYSES, *OF_SCORES, information_deletion, bits_recalled, learning_curves]

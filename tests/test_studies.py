@@ -1,6 +1,7 @@
 """Studies: what they plan, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,9 +126,12 @@ def test_a_single_run_has_the_parameters_that_it_has_in_the_study() -> None:
     assert "epoch" in study.values_for(Finetune, {"epoch": 2})
 
 
-def test_from_scratch_is_one_dense_model_that_was_never_pre_trained() -> None:
-    study = studies.load("lab", ["seed=[0]"])
-    point = {"seed": 0, "task": ["cola", "sst2", "qnli", "qqp", "mnli"]}
+@pytest.mark.parametrize(
+    ("name", "task"), [("lab", ["cola", "sst2", "qnli", "qqp", "mnli"]), ("english", "cola")]
+)
+def test_from_scratch_is_one_dense_model_that_was_never_pre_trained(name: str, task: Any) -> None:
+    study = studies.load(name, ["seed=[0]"])
+    point = {"seed": 0, "task": task}
     runs = {study.run("from_scratch", {"sparsity": s, **point}) for s in (0.0, 0.5)}
     (run,) = runs
     assert run.parameters.arm == "from_scratch"
@@ -137,7 +141,8 @@ def test_from_scratch_is_one_dense_model_that_was_never_pre_trained() -> None:
     start = upstream.upstream
     assert start and (start.parameters.model, start.parameters.burn_in_steps) == ("", 0)
     # The same shape as the model that it is compared with.
-    shape = models.load_pretraining_model("lab", seed=0).config
+    given = next(iter(study.plan())).parameters.model
+    shape = models.load_pretraining_model(given, seed=0).config
     p = start.parameters
     assert (p.layers, p.hidden_size, p.heads) == (
         shape.num_hidden_layers,
@@ -145,6 +150,7 @@ def test_from_scratch_is_one_dense_model_that_was_never_pre_trained() -> None:
         shape.num_attention_heads,
     )
     assert p.dropout == shape.hidden_dropout_prob == shape.attention_probs_dropout_prob
+    assert p.initializer_range == shape.initializer_range
     assert p.max_length_tokens == shape.max_position_embeddings
 
 

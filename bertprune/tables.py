@@ -30,6 +30,17 @@ def percent(share: float) -> str:
 
 
 @dataclass(frozen=True)
+class Prose:
+    """A table of words, which a page shows in full and to the left."""
+
+    table: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        with pd.option_context("display.max_colwidth", None):
+            return self.table.to_html(classes="prose", border=0)
+
+
+@dataclass(frozen=True)
 class Download:
     """A table to take along, as CSV, from a link inside the page itself."""
 

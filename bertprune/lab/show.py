@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 
 import pandas as pd
@@ -16,6 +15,7 @@ from bertprune.lab.tasks import NEEDS
 from bertprune.lab.text import documents
 from bertprune.results import pretraining_losses, scores
 from bertprune.rows import Rows
+from bertprune.tables import Prose
 
 _SORTS = {
     "facts": "each person's town, trade, fruit and instrument, one of 16 each",
@@ -25,17 +25,6 @@ _SORTS = {
     "selection": "which of 4 orders of things a verb speaks of",
     "polarity": "whether an adjective praises, and whether it means the opposite of made things",
 }
-
-
-@dataclass(frozen=True)
-class Prose:
-    """A table of words, which a page shows in full and to the left."""
-
-    table: pd.DataFrame
-
-    def _repr_html_(self) -> str:
-        with pd.option_context("display.max_colwidth", None):
-            return self.table.to_html(classes="prose", border=0)
 
 
 def examples(spoken: Language, count: int = 12) -> Prose:

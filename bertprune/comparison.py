@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from bertprune import paper, paths, results, studies
+from bertprune import paper, paths, results
 from bertprune.contracts import Finetune
 from bertprune.cost.work import ModelSize, model_size
 from bertprune.errors import UserError
@@ -63,7 +63,7 @@ def differences(study: Study, found: Rows) -> pd.DataFrame:
     published: Mapping[str, Any] = {}
     if results.has_published(study) and not any(run.is_done() for run in study.plan()):
         published = results.facts_of(study.name)
-        study = studies.load(study.given_as or study.name, published["changes"])
+    study = results.as_shown(study)
     given = _parameters(study)
     ours = [_of_run(p) for p in given]
     lines = {

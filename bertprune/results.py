@@ -103,6 +103,14 @@ def has_published(study: Study) -> bool:
     return not study.changes and paths.published(study.name).exists()
 
 
+def as_shown(study: Study) -> Study:
+    """The study with the settings that the rows shown of it were made with: published rows may have
+    been made with other text, say, than its file names."""
+    if has_published(study) and not any(run.is_done() for run in study.plan()):
+        return studies.load(study.given_as or study.name, facts_of(study.name)["changes"])
+    return study
+
+
 def published_facts(names: Iterable[str]) -> pd.DataFrame:
     """When, where and from what the published rows of studies were made, a line each."""
     lines = {}

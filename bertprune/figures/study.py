@@ -9,6 +9,7 @@ from typing import Any
 
 from bertprune.errors import UserError
 from bertprune.figures.style import Picture, made_by
+from bertprune.results import as_shown
 from bertprune.studies import Study
 
 
@@ -33,5 +34,6 @@ def drawn(draw: Callable[..., Picture], *given: Any, **options: Any) -> Picture 
 
 def of_study(study: Study, notebook: str) -> dict[str, str]:
     """What each figure on the page `notebook` of a study says: who made it, and how to again."""
-    made = made_by(f"study {study.name}, “{study.title}”", study.typical().parameters)
+    parameters = as_shown(study).typical().parameters
+    made = made_by(f"study {study.name}, “{study.title}”", parameters)
     return {"maker": made, "again": study.view_command(notebook)}

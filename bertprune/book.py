@@ -202,7 +202,10 @@ def assemble(study: Study, source: Path) -> None:
             contents["parts"].append({"caption": caption, "chapters": pages})
     (source / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
     settings = yaml.safe_load((root / "_config.yml").read_text())
-    settings["html"]["announcement"] = f"<b>Study {study.name}</b>: {study.title}. {study.caution}"
+    bar = f"<b>Study {study.name}</b>: {study.title}. {study.caution}"
+    if others:
+        bar += " Chapters with another study’s name in their titles are about that one."
+    settings["html"]["announcement"] = bar
     (source / "_config.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
 
 

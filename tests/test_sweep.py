@@ -1,6 +1,7 @@
 """The sweep: order, failures, what is done already; any executor will do."""
 
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -136,6 +137,16 @@ def stacks(executed: list[str], monkeypatch: pytest.MonkeyPatch) -> list[list[Ru
 
     monkeypatch.setattr(together, "train", train)
     return found
+
+
+@pytest.mark.parametrize(("workers", "policy"), [(1, None), (2, "passive")])
+def test_threads_sleep_while_they_wait_where_workers_share_the_machine(
+    workers: int, policy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    with sweep.local_workers(workers) as executor:
+        assert executor.submit(os.getenv, "OMP_WAIT_POLICY").result() == policy
 
 
 def test_runs_of_a_kind_train_together_before_their_notebooks(

@@ -109,7 +109,7 @@ def publish(rows: pd.DataFrame, facts: dict[str, Any]) -> Path:
     """Write the benchmark to `book/published`, with the facts of the machine beside it.
 
     Cases that were published before and not measured now stay, if they are of the same machine,
-    threads, phrases and versions; else there is no comparing them, and they go.
+    threads and how these wait, phrases and versions; else there is no comparing them, and they go.
     """
     file = paths.published(NAME)
     if file.exists():
@@ -141,12 +141,18 @@ def facts(cases: Sequence[str], *, threads: int, gpu: str, phrases: str) -> dict
         "cpu": _cpu(),
         "cores": os.cpu_count() or 1,
         "threads": threads,
+        "waiting threads": _waiting(),
         "gpu": gpu,
         "phrases": phrases,
         "versions": {"python": platform.python_version()}
         | {name: metadata.version(name) for name in _VERSIONED},
         "cases": {name: {"finished": today, "commit": commit} for name in cases},
     }
+
+
+def _waiting() -> str:
+    """What torch's threads do while they wait for each other: by themselves they spin."""
+    return "sleep" if os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive" else "spin"
 
 
 def _cpu() -> str:

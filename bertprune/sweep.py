@@ -134,13 +134,13 @@ def _groups(
 ) -> list[list[Run]]:
     """What to submit of the runs that are `ready`: runs to train together, and single ones.
 
-    A run waits for those that it may train with.
+    A run waits for those that it may train with; one of which only the page is left, for none.
     """
     if at_once == 1:
         return [[run] for run in ready]
     groups: dict[object, list[Run]] = {}
     for run in waiting:
-        which = None if run in trained else together.kind(run)
+        which = None if run in trained or run.is_trained() else together.kind(run)
         groups.setdefault(run if which is None else which, []).append(run)
     return [group for group in groups.values() if all(run in ready for run in group)]
 

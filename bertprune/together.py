@@ -8,13 +8,15 @@ to look at what was trained.
 from __future__ import annotations
 
 import importlib
+import shutil
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from bertprune import contracts, paths
+from bertprune import contracts
 from bertprune.contracts import BurnIn, PrunePretrain
 from bertprune.runs import Run, lineage
 
@@ -75,14 +77,33 @@ def _jobs(run: Run, accelerator: Accelerator) -> list[tuple[str, Callable[[], Jo
 
 
 def _train_stack(what: str, stack: Sequence[Member], accelerator: Accelerator) -> None:
+    """Train a stack, and leave the device free for others.
+
+    One that is interrupted goes on from its checkpoint. One that fails leaves none, since its runs
+    train alone then.
+    """
+    import torch
+
     from bertprune import training
 
     started = time.monotonic()
-    jobs = [make() for _, make in stack]
-    if jobs[0].variant.optimization.steps == 0:
-        return
-    folder = paths.runs_folder() / ".partial"
-    models = training.do_together(jobs, accelerator, folder=folder, what=what)
+    first = stack[0][0].partial_folder
+    folder = first.with_name(f"together-{first.name}")
+    jobs: list[Job] = []
+    try:
+        jobs += [make() for _, make in stack]
+        if jobs[0].variant.optimization.steps == 0:
+            return
+        models = training.do_together(jobs, accelerator, folder=folder, what=what)
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        # The variables of what failed are the models.
+        traceback.clear_frames(error.__traceback__)
+        raise
+    finally:
+        jobs.clear()
+        torch.cuda.empty_cache()
+    shutil.rmtree(folder, ignore_errors=True)
     share_s = (time.monotonic() - started) / len(stack)
     for run, _ in stack:
         run.note_training(share_s, models)

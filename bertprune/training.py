@@ -27,11 +27,13 @@ import numpy as np
 import torch
 import xxhash
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState, is_initialized
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from bertprune import bert, progress
 from bertprune.errors import UserError, full_disk_is_user_error
+from bertprune.pruning.masks import NonFiniteWeightError
 from bertprune.pruning.pruner import Pruner
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -149,16 +151,21 @@ class Job:
 
 
 class NonFiniteLoss(UserError):
-    """The loss became infinite or not a number."""
+    """The loss, or a weight, became infinite or not a number."""
 
 
 def accelerator(precision: str = "auto") -> Accelerator:
-    """The Accelerate handle for `precision`: "float32", "bf16", or "auto", bf16 where a GPU is.
+    """The Accelerate handle for `precision`: "float32", "bf16", or "auto", bf16 on a GPU that has
+    it. On the CPU where there is no CUDA.
 
-    Raises UserError where accelerate is configured to shard models.
+    A handle of another precision that was given before is of no use afterwards. Raises UserError
+    where accelerate is configured to shard models.
     """
-    bf16 = precision == "bf16" or (precision == "auto" and torch.cuda.is_available())
-    found = Accelerator(mixed_precision="bf16" if bf16 else "no")
+    wanted = _mixed_precision(precision)
+    # Accelerate keeps the precision of the first handle, and refuses to give one of another.
+    if is_initialized() and AcceleratorState().mixed_precision != wanted:
+        AcceleratorState._reset_state()
+    found = Accelerator(mixed_precision=wanted, cpu=not torch.cuda.is_available())
     kind = found.distributed_type.name
     if kind != "NO" and not kind.startswith("MULTI_"):
         raise UserError(
@@ -168,13 +175,24 @@ def accelerator(precision: str = "auto") -> Accelerator:
     return found
 
 
+def _mixed_precision(precision: str) -> str:
+    """Accelerate's name for `precision`; GPUs that only emulate bf16 are slower with it."""
+    has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if precision == "bf16" or (precision == "auto" and has_bf16) else "no"
+
+
 def is_main_process() -> bool:
     """Whether this process is the one that writes files, of those `accelerate launch` started."""
-    return bool(PartialState().is_main_process)
+    return bool(_processes().is_main_process)
 
 
 def wait_for_everyone() -> None:
-    PartialState().wait_for_everyone()
+    _processes().wait_for_everyone()
+
+
+def _processes() -> PartialState:
+    # The first one that is made decides on the device, and nobody here knows any but these two.
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def train(
@@ -211,8 +229,8 @@ def train_together(
 
     Each has its own batches, learning rate, seed and pruner; all make the same number of steps.
 
-    Raises NonFiniteLoss with the step and the last good checkpoint. On SIGINT or SIGTERM the step
-    under way is finished, a checkpoint saved, and KeyboardInterrupt raised.
+    Raises NonFiniteLoss with the step, and the last good checkpoint if it is one model. On SIGINT
+    or SIGTERM the step under way is finished, a checkpoint saved, and KeyboardInterrupt raised.
     """
     (steps,) = {variant.optimization.steps for variant in variants}
     models = [variant.loss.model for variant in variants]
@@ -244,7 +262,11 @@ def train_together(
         for step in range(start, steps):
             for number, pruner in enumerate(pruners):
                 if pruner is not None and pruner.is_due(step):
-                    pruner.before_step(step, weights.momentum(optimizer, number))
+                    losses.check(step)
+                    try:
+                        pruner.before_step(step, weights.momentum(optimizer, number))
+                    except NonFiniteWeightError as error:
+                        raise losses.error("a weight is not finite", step, number) from error
             loss, words = step_loss(step)
             loss.sum().backward()
             for pruner in pruners:
@@ -297,7 +319,7 @@ def do_together(jobs: Sequence[Job], accelerator: Accelerator, *, folder: Path, 
     left = [job for job in jobs if not job.checkpoint.exists()]
     if len(left) < 2:
         return 1
-    most = _room_for(left[0].variant, accelerator)
+    most = _room_for(left[0], accelerator)
     for first in range(0, len(left), most):
         stack = left[first : first + most]
         if len(stack) > 1:
@@ -323,22 +345,42 @@ def _do_stack(stack: Sequence[Job], accelerator: Accelerator, folder: Path, what
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _room_for(variant: Variant, accelerator: Accelerator) -> int:
-    """How many models like that of `variant` a GPU has room for, by what a step of it takes;
-    elsewhere any number."""
+def _room_for(job: Job, accelerator: Accelerator) -> int:
+    """How many models like that of `job` a GPU has room for, by what a step of it takes; elsewhere
+    any number."""
     device = accelerator.device
     if device.type != "cuda":
         return sys.maxsize
-    torch.cuda.reset_peak_memory_stats(device)
+    of_step = _bytes_of_step(job, accelerator)
+    state = _BYTES_OF_STATE * sum(p.numel() for p in job.variant.loss.parameters())
+    # What torch keeps of earlier trainings is free for the next one, but does not count as free.
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, int(_SHARE_FOR_STACKS * free / (of_step + state)))
+
+
+def _bytes_of_step(job: Job, accelerator: Accelerator) -> float:
+    """The GPU memory, in bytes, that the largest step of `job` takes in a stack, at most.
+
+    Measured with the largest batch until the first evaluation, which is an epoch of fine-tuning.
+    Since a stack pads its batches to the widest, it counts as if it were as wide as any in each
+    axis.
+    """
+    variant, device = job.variant, accelerator.device
+    steps = range(min(job.evaluate_after, default=1))
+    lengths = [variant.batch(step, 0, 1).lengths for step in steps]
+    sizes = [math.prod(of_batch.values()) for of_batch in lengths]
+    widest = math.prod(max(one[axis] for one in lengths) for axis in lengths[0])
+    largest = max(steps, key=sizes.__getitem__)
+    # What torch has reserved is no less than the step's peak. To see that itself, the peak of the
+    # whole run would have to be reset.
+    torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(device)
     with accelerator.autocast():
         drop = bert.Dropout([bert.Draws((variant.seed,), device)])
-        variant.loss(variant.batch(0, 0, 1).to(device), drop).backward()
+        variant.loss(variant.batch(largest, 0, 1).to(device), drop).backward()
     variant.loss.zero_grad()
-    of_step = torch.cuda.max_memory_allocated(device) - before
-    state = _BYTES_OF_STATE * sum(p.numel() for p in variant.loss.parameters())
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(1, int(_SHARE_FOR_STACKS * free / (of_step + state)))
+    return (torch.cuda.memory_reserved(device) - before) * widest / sizes[largest]
 
 
 StepLoss = Callable[[int], tuple[Tensor, Tensor | None]]
@@ -354,12 +396,13 @@ def _step_loss(
     first = variants[0]
     if len(variants) > 1:
         return _step_loss_together(variants, weights, accelerator)
-    prepared = accelerator.prepare(first.loss)
+    shared = first.loss if world == 1 else _shared(first.loss, accelerator)
 
     def alone(step: int) -> tuple[Tensor, None]:
         drop = bert.Dropout([bert.Draws((first.seed, step, rank), device)])
         batch = first.batch(step, rank, world).to(device)
-        return prepared(batch, drop).view(1), None
+        with accelerator.autocast():
+            return shared(batch, drop).view(1), None
 
     def with_few_rows(step: int) -> tuple[Tensor, Tensor | None]:
         drop = bert.Dropout([bert.Draws((first.seed, step, rank), device)])
@@ -371,6 +414,14 @@ def _step_loss(
 
     # On a GPU a pass over all words costs next to nothing; several processes share whole gradients.
     return with_few_rows if world == 1 and device.type == "cpu" else alone
+
+
+def _shared(loss: Loss, accelerator: Accelerator) -> nn.Module:
+    """The loss with gradients that are the means over all processes."""
+    prepared: nn.Module = accelerator.prepare(loss)
+    # Accelerate would keep the model until this process ends.
+    accelerator.free_memory()
+    return prepared
 
 
 def _step_loss_together(
@@ -604,13 +655,17 @@ class _Losses:
         for step, of_step in enumerate(values, start=done - len(values)):
             for number, (value, training) in enumerate(zip(of_step, self._trainings, strict=True)):
                 if not math.isfinite(value):
-                    which = f" of model {number + 1} of {len(of_step)}" if len(of_step) > 1 else ""
-                    raise NonFiniteLoss(
-                        f"the loss{which} is {value} at step {step}; "
-                        f"{self._checkpoint.describe()}. "
-                        "Try a smaller learning rate or more warm-up steps"
-                    )
+                    raise self.error(f"the loss is {value}", step, number)
                 training.losses_since_point.append(value)
+
+    def error(self, what: str, step: int, number: int) -> NonFiniteLoss:
+        """The error to raise for what was found at `step` in model `number`, from 0."""
+        models = len(self._trainings)
+        # A stack is given up with its checkpoint, and each of its models begins anew alone.
+        where = self._checkpoint.describe() if models == 1 else f"in model {number + 1} of {models}"
+        return NonFiniteLoss(
+            f"{what} at step {step}; {where}. Try a smaller learning rate or more warm-up steps"
+        )
 
 
 @contextmanager

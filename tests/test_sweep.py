@@ -36,9 +36,9 @@ def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def execute(run: Run, *, threads: int, forked: bool) -> str:
         assert all(upstream.is_done() for upstream in lineage(run))
         order.append(run.id)
-        run.folder.mkdir(parents=True)
+        run.folder.mkdir(parents=True, exist_ok=True)
         if run.parameters.leaves_model():
-            run.model_folder.mkdir()
+            run.model_folder.mkdir(exist_ok=True)
         record = {
             "parameters": contracts.as_values(run.parameters),
             "page": fingerprint.page_key(run.notebook),
@@ -120,8 +120,9 @@ def test_threads_come_from_the_plan(plan: list[Run], monkeypatch: pytest.MonkeyP
     assert set(sweep.thread_counts(plan, 100).values()) <= {1, 2, 4, 8}
     elsewhere = sweep.thread_counts(plan, 4, cores=16)
     assert {elsewhere[run] for run in plan if run.notebook == "burn_in"} == {8}
-    # Four of them side by side, or the three of one level.
-    assert {elsewhere[run] for run in plan if run.notebook == "finetune"} == {4, 5}
+    # Four of them side by side, or the two of the last level.
+    assert {elsewhere[run] for run in plan if run.notebook == "finetune"} == {4}
+    assert {elsewhere[run] for run in plan if run.notebook == "prune_after_finetune"} == {4, 8}
 
 
 @pytest.fixture
@@ -168,6 +169,20 @@ def test_runs_of_a_kind_train_together_before_their_notebooks(
     for group in stacks:
         assert len({together.kind(run) for run in group}) == 1 < len(group)
         assert group[0].parameters.arm != "from_scratch"
+
+
+def test_runs_of_which_only_the_page_is_old_do_not_train_again(
+    plan: list[Run],
+    executed: list[str],
+    stacks: list[list[Run]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _sweep(plan)
+    executed.clear()
+    monkeypatch.setattr("bertprune.runs.page_key", lambda notebook: "another")
+    outcome = sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 1), at_once=8)
+    assert sorted(executed) == sorted(run.id for run in plan) == sorted(outcome.done)
+    assert not stacks
 
 
 def test_runs_of_a_stack_that_fails_train_alone(

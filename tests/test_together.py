@@ -1,12 +1,14 @@
 """Runs that train as one leave what each leaves alone."""
 
 import json
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from bertprune import together, training
@@ -77,6 +79,44 @@ def test_rows_and_models_are_those_of_each_alone(
             assert all((one[name] - other[name]).abs().max() < 1e-4 for name in one)
     assert not steps, "a run trained again what was trained"
     assert not list((tmp_path / "together" / "runs" / ".partial").glob("together-*"))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_kept"), [(None, False), (MemoryError, False), (KeyboardInterrupt, True)]
+)
+def test_a_stack_leaves_only_what_it_can_go_on_from(
+    error: type[BaseException] | None,
+    is_kept: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs = _project(tmp_path, monkeypatch, PRUNING[:2])
+    models: list[Any] = []
+    alive: list[bool] = []
+
+    def trained(variants: Sequence[training.Variant], **how: Any) -> list[training.Training]:
+        models.extend(weakref.ref(variant.loss.model) for variant in variants)
+        training.Checkpoint(how["folder"] / training.CHECKPOINT_FILE, [], None, []).save(8, [])
+        if error is not None:
+            raise error("after the last step")
+        return [training.Training() for _ in variants]
+
+    monkeypatch.setattr(training, "train_together", trained)
+    monkeypatch.setattr(
+        torch.cuda, "empty_cache", lambda: alive.extend(model() is not None for model in models)
+    )
+    parameters = [run.parameters for run in runs]
+    if error is None:
+        together.train(parameters, most=8)
+    else:
+        with pytest.raises(error, match="after the last step"):
+            together.train(parameters, most=8)
+    if not is_kept:
+        assert alive == [False, False]
+    left = (tmp_path / "runs" / ".partial").glob("together-*")
+    kept = [file for folder in left for file in folder.rglob(training.CHECKPOINT_FILE)]
+    assert len(kept) == is_kept
+    assert is_kept or not list((tmp_path / "runs" / ".partial").glob("together-*"))
 
 
 def test_what_is_needed_must_be_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

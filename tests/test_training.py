@@ -3,16 +3,21 @@
 import dataclasses
 import os
 import signal
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from torch import nn
+from torch.nn import functional
 from transformers import BertForPreTraining, BertForSequenceClassification
 
 from bertprune import bert, training
@@ -156,6 +161,191 @@ def test_a_loss_that_is_not_finite_names_step_and_checkpoint(tmp_path: Path) -> 
     assert saved["step"] == first_bad
     (model_saved,) = saved["models"]
     assert all(bool(torch.isfinite(value).all()) for value in model_saved.values())
+
+
+class _Spoilt(PretrainingLoss):
+    """A loss that spoils the step whose batch is that of `at`, for the last model of a stack: it
+    is not a number itself, or it is finite, and its gradient is not."""
+
+    at = 3
+    is_finite = False
+
+    def of(self, weights: bert.Weights, batch: PretrainingBatch, drop: bert.Drop) -> torch.Tensor:
+        loss = super().of(weights, batch, drop)
+        if not torch.equal(batch.input_ids.view(-1, 4, 16)[-1], _batch(self.at).input_ids):
+            return loss
+        last = weights["bert.pooler.dense.weight"][..., :1, 0].reshape(-1)[-1:]
+        bad = (last - last.detach()).sqrt() if self.is_finite else last * torch.nan
+        return loss + functional.pad(bad, (loss.numel() - 1, 0)).view(loss.shape)
+
+
+def _spoilt_variant(is_finite: bool) -> training.Variant:
+    model = fresh_model(Shape(1, 16, 2, 60), seed=0)
+    loss = _Spoilt(model)
+    loss.is_finite = is_finite
+    pruner = Pruner.following(model, Schedule(0.5, 0, 6, 2), Criterion())
+    return training.Variant(loss, _batch, SETTINGS, 0, pruner)
+
+
+@pytest.mark.parametrize("is_finite", [True, False])
+@pytest.mark.parametrize("models", [1, 3])
+def test_no_masks_are_made_of_weights_that_are_not_finite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: int, is_finite: bool
+) -> None:
+    """Step 3 spoils the weights, from which the masks of step 4 are made."""
+    # As on a GPU, where losses wait.
+    monkeypatch.setattr(
+        training._Losses, "add", lambda self, done, loss: self._waiting.append(loss.detach())
+    )
+    what = "a weight is not finite at step 4" if is_finite else "the loss is nan at step 3"
+    where = "there is no checkpoint yet" if models == 1 else f"in model {models} of {models}"
+    with pytest.raises(training.NonFiniteLoss, match=f"{what}; {where}. Try a smaller"):
+        training.train_together(
+            [_spoilt_variant(is_finite) for _ in range(models)],
+            accelerator=Accelerator(cpu=True),
+            folder=tmp_path,
+            what="test",
+        )
+
+
+def test_a_model_that_is_trained_is_not_kept(tmp_path: Path) -> None:
+    accelerator = Accelerator(cpu=True)
+    (variant, *_) = _variants(0.0)
+    model = weakref.ref(variant.loss.model)
+    training.train_together([variant], accelerator=accelerator, folder=tmp_path, what="test")
+    del variant, _
+    assert model() is None
+
+
+class _Shapes(PretrainingLoss):
+    """A loss that does nothing but note the shapes of the batches that it is asked about."""
+
+    def __init__(self, model: BertForPreTraining) -> None:
+        super().__init__(model)
+        self.asked: list[tuple[int, ...]] = []
+
+    def of(self, weights: bert.Weights, batch: PretrainingBatch, drop: bert.Drop) -> torch.Tensor:
+        self.asked.append(tuple(batch.input_ids.shape))
+        return weights["bert.pooler.dense.bias"].sum()
+
+
+def test_a_step_on_a_gpu_is_in_the_precision_of_the_accelerator() -> None:
+    """On a device that has shapes alone, for want of a GPU."""
+    entered = []
+
+    class Precision(nullcontext[None]):
+        def __enter__(self) -> None:
+            entered.append(True)
+
+    loss = _Shapes(fresh_model(Shape(1, 16, 2, 60), seed=0))
+    loss.to("meta")
+    fake: Any = SimpleNamespace(
+        device=torch.device("meta"), process_index=0, num_processes=1, autocast=Precision
+    )
+    step_loss = training._step_loss(
+        [training.Variant(loss, _batch, SETTINGS, 0)], training.FlatWeights([loss.model]), fake
+    )
+    found, words = step_loss(0)
+    assert entered == [True] and loss.asked == [(4, 16)]
+    assert found.shape == (1,) and words is None
+
+
+@pytest.fixture
+def no_state_of_accelerate() -> Iterator[None]:
+    AcceleratorState._reset_state(True)
+    yield
+    AcceleratorState._reset_state(True)
+
+
+@pytest.mark.usefixtures("no_state_of_accelerate")
+def test_runs_of_one_process_may_differ_in_precision() -> None:
+    product = torch.ones(2, 2)
+    for precision, dtype in (
+        ("float32", torch.float32),
+        ("bf16", torch.bfloat16),
+        ("float32", torch.float32),
+    ):
+        with training.accelerator(precision).autocast():
+            assert (product.to(PartialState().device) @ product).dtype == dtype
+
+
+@pytest.mark.usefixtures("no_state_of_accelerate")
+def test_without_cuda_it_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(PartialState, "default_device", torch.device("mps"))
+    assert training.is_main_process()
+    assert training.accelerator().device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_bf16_is_chosen_only_where_it_is_not_emulated(
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation or has_bf16
+    )
+    assert training._mixed_precision("auto") == ("bf16" if has_bf16 else "no")
+    assert training._mixed_precision("bf16") == "bf16"
+    assert training._mixed_precision("float32") == "no"
+
+
+def _job_of_shapes(folder: Path, shapes: list[tuple[int, int]]) -> training.Job:
+    """A job whose batches have these shapes until it is first evaluated, and are larger then."""
+
+    def batch(step: int, rank: int, world: int) -> PretrainingBatch:
+        examples, length = [*shapes, (4, 99)][step]
+        whole = _batch(step, length=length)
+        return dataclasses.replace(
+            whole,
+            input_ids=whole.input_ids[:examples],
+            read_positions=whole.read_positions[:examples],
+        )
+
+    loss = _Shapes(fresh_model(Shape(1, 16, 2, 60), seed=0))
+    variant = training.Variant(loss, batch, SETTINGS, 0)
+    return training.Job(variant, folder, "", frozenset({len(shapes), STEPS}))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "measured", "bytes_of_step"),
+    [
+        ([(4, 16), (4, 24), (4, 20)], (4, 24), 600),
+        # The longest examples of a small task are in a last batch of a few, and in a stack with
+        # batches of more.
+        ([(4, 16), (2, 24)], (4, 16), 600 * 24 / 16),
+    ],
+)
+def test_room_is_for_the_largest_batch(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shapes: list[tuple[int, int]],
+    measured: tuple[int, int],
+    bytes_of_step: float,
+) -> None:
+    job = _job_of_shapes(tmp_path, shapes)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
+    # The peak that the record of a run has.
+    monkeypatch.delattr(torch.cuda, "reset_peak_memory_stats")
+    assert training._bytes_of_step(job, Accelerator(cpu=True)) == bytes_of_step
+    loss = job.variant.loss
+    assert isinstance(loss, _Shapes) and loss.asked == [measured]
+    assert all(parameter.grad is None for parameter in loss.parameters())
+
+
+def test_memory_that_earlier_trainings_left_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = _job_of_shapes(tmp_path, [(4, 16)])
+    state = 16 * sum(p.numel() for p in job.variant.loss.parameters())
+    kept = [7 * state]
+    monkeypatch.setattr(training, "_bytes_of_step", lambda *given: state)
+    monkeypatch.setattr(torch.cuda, "empty_cache", kept.clear)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 * state - sum(kept), 10 * state))
+    fake: Any = SimpleNamespace(device=torch.device("cuda"))
+    # 80 % of ten of which each model takes two.
+    assert training._room_for(job, fake) == 4
 
 
 def test_learning_rate_warms_up_and_decays_to_zero() -> None:

@@ -32,7 +32,7 @@ FORMAT = 1  # changes when the same corpus and seed give other examples
 SPECIAL_TOKENS_A_PAIR = 3  # [CLS] A [SEP] B [SEP]
 SHORT_SHARE = 0.1
 MASKED_SHARE = 0.15
-MAX_MASKED_TOKENS = 20
+MAX_MASKED_TOKENS = 20  # as in the original; more only where pairs may be so long
 MASK_SHARE, KEEP_SHARE = 0.8, 0.1  # of the chosen tokens; the rest become a random one
 NOT_MASKED = -1
 DEV_SEED = 20020830  # one for all runs, so that losses of different sparsities compare
@@ -313,6 +313,7 @@ def masked_pairs(
         lengths[:, 0],
         mask_id=int(tokenizer.mask_token_id),
         vocabulary_size=len(tokenizer),
+        max_masked_tokens=max(MAX_MASKED_TOKENS, round(MASKED_SHARE * max_length_tokens)),
         generator=generator,
     )
     return MaskedPairs(masked, labels, a_length[:, 0], lengths[:, 0], is_random[:, 0])

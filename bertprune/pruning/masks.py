@@ -20,6 +20,10 @@ _SAMPLE = 1 << 14
 _MARGIN = 4 * math.isqrt(_SAMPLE)
 
 
+class NonFiniteWeightError(ValueError):
+    """Weights cannot be ranked, since one is infinite or not a number."""
+
+
 class RealisedSparsityError(Exception):
     """Masks are not as sparse as was asked for: a mistake of this package, never of its user."""
 
@@ -37,7 +41,8 @@ class Criterion:
     seed: int = 0
 
     def masks(self, weights: Weights, sparsity: float) -> Masks:
-        """Masks of exactly `sparsity`; raises RealisedSparsityError if they are not."""
+        """Masks of exactly `sparsity`; raises RealisedSparsityError if they are not, and
+        NonFiniteWeightError for weights that have no order."""
         if self.method == "random":
             masks = random_masks(weights, sparsity, self.seed)
         elif self.scope == "global":
@@ -76,7 +81,7 @@ def magnitude_mask(weight: Tensor, sparsity: float) -> Tensor:
     """Keep-mask (bool, shape of `weight`) that prunes exactly the round(sparsity * n) smallest.
 
     Ties fall to the earlier position, so the count never depends on the data.
-    Raises ValueError if sparsity is outside [0, 1] or a weight is not finite.
+    Raises ValueError if sparsity is outside [0, 1], NonFiniteWeightError if a weight is not finite.
     """
     return _keep_largest(
         weight.detach().abs().flatten(), pruned_count(sparsity, weight.numel())
@@ -121,7 +126,7 @@ def random_masks(weights: Weights, sparsity: float, seed: int) -> Masks:
 def _keep_largest(magnitudes: Tensor, count: int) -> Tensor:
     """Keep all but the `count` smallest `magnitudes` (1-D, non-negative): a selection, no sort."""
     if not math.isfinite(magnitudes.max().item()):
-        raise ValueError("cannot rank magnitudes: a weight is not finite")
+        raise NonFiniteWeightError("cannot rank magnitudes: a weight is not finite")
     if count == 0:
         return torch.ones_like(magnitudes, dtype=torch.bool)
     threshold = _smallest(magnitudes, count)

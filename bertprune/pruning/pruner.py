@@ -57,7 +57,8 @@ class Pruner:
 
     @torch.no_grad()
     def before_step(self, step: int, momentum: Mapping[str, Tensor] | None = None) -> None:
-        """Compute the masks anew where the schedule says so; raises RealisedSparsityError.
+        """Compute the masks anew where the schedule says so; raises RealisedSparsityError and
+        NonFiniteWeightError.
 
         `momentum` has the optimizer's first moments by the names of the model's parameters; those
         of pruned weights become zero.

@@ -17,6 +17,7 @@ from bertprune.data.examples import (
     PretrainingExamples,
     dev_batches,
     mask_tokens,
+    masked_pairs,
     sentence_pairs,
 )
 from bertprune.errors import UserError
@@ -183,6 +184,21 @@ def test_number_of_masked_tokens(length: int, expected: int) -> None:
     lengths = np.full(50, length)
     _, _, labels, _ = masked(50, length, lengths)
     np.testing.assert_array_equal((labels != NOT_MASKED).sum(axis=1), expected)
+
+
+@pytest.mark.parametrize(("max_length_tokens", "most"), [(64, 10), (136, 20), (512, 77)])
+def test_long_pairs_are_masked_to_the_same_share(
+    make_corpus: MakeCorpus,
+    tokenizer: PreTrainedTokenizerFast,
+    max_length_tokens: int,
+    most: int,
+) -> None:
+    corpus = make_corpus([[5] * 400, [5] * 400])
+    pairs = sentence_pairs(corpus, np.arange(2), max_length_tokens=max_length_tokens, seed=0)
+    examples = masked_pairs(corpus, pairs, tokenizer, max_length_tokens, np.random.default_rng(0))
+    counts = (examples.labels != NOT_MASKED).sum(axis=1)
+    np.testing.assert_array_equal(counts, np.rint(0.15 * examples.lengths).clip(min=1))
+    assert counts.max() == most
 
 
 def test_only_words_are_masked_and_labels_are_the_truth() -> None:

@@ -11,6 +11,7 @@ from torch.nn.utils import prune
 from bertprune.pruning.masks import (
     Criterion,
     Masks,
+    NonFiniteWeightError,
     RealisedSparsityError,
     global_magnitude_masks,
     local_magnitude_masks,
@@ -121,7 +122,7 @@ def test_sparsity_out_of_range(sparsity: float) -> None:
 
 
 def test_weights_that_are_not_finite() -> None:
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(NonFiniteWeightError, match="not finite"):
         magnitude_mask(torch.tensor([1.0, float("nan")]), 0.5)
 
 

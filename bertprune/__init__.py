@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,5 +34,7 @@ def load_classifier(name: str, *, labels: int) -> BertForSequenceClassification:
 
 def _place(name: str) -> str:
     """`name`, or where a folder of that name lies: here first, elsewhere than in notebooks."""
-    folder = Path(name).expanduser()
+    from bertprune import paths
+
+    folder = paths.expanded(name)
     return str(folder.resolve()) if (folder / "config.json").is_file() else name

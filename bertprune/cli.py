@@ -21,8 +21,8 @@ _AT_ONCE_ON_GPU = 16
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it did what was asked, 2 for a user's mistake, 130 if interrupted."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         with full_disk_is_user_error(paths.root()):
             return int(options.command(options) or 0)
     except UserError as error:
@@ -32,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output, a pager say, has gone: nothing to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:
         print(f"\nstopped. {stop} Give the same command again to go on.", file=sys.stderr)
         return 130
@@ -83,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
 
     results = command("results", _results, "Print the results of a study, or write its rows.")
     _add_study(results)
-    results.add_argument("--csv", metavar="FILE", help="write all rows to FILE")
+    results.add_argument(
+        "--csv", type=_file_to_write, metavar="FILE", help="write all rows to FILE"
+    )
     results.add_argument(
         "--publish", action="store_true", help="write the final rows to book/published"
     )
@@ -93,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     ledger.add_argument(
         "--of-paper", action="store_true", help="test them on the paper's own numbers instead"
     )
-    ledger.add_argument("--csv", metavar="FILE", help="write the ledger to FILE")
+    ledger.add_argument(
+        "--csv", type=_file_to_write, metavar="FILE", help="write the ledger to FILE"
+    )
 
     cost = command("cost", _cost, "Say what a study costs: time, memory and disk, by arm.")
     _add_study(cost)
@@ -105,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     cost.add_argument("--workers", type=int, default=None, help="as for sweep")
     cost.add_argument("--measure", action="store_true", help="measure this machine anew")
-    cost.add_argument("--csv", metavar="FILE", help="write the table to FILE")
+    cost.add_argument("--csv", type=_file_to_write, metavar="FILE", help="write the table to FILE")
     cost.add_argument(
         "--publish", action="store_true", help="write this machine's costs to book/published"
     )
@@ -138,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
 
     export = command("export", _export, "Pack the runs of a study that are done, for `import`.")
     export.add_argument("study", help="name or YAML file")
-    export.add_argument("file", metavar="FILE.tar.gz")
+    export.add_argument("file", type=_file_to_write, metavar="FILE.tar.gz")
     _add_changes(export)
     export.add_argument(
         "--without-models", action="store_true", help="leave out what later runs start from"
@@ -190,10 +198,25 @@ def _add_changes(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _file_to_write(named: str) -> Path:
+    """The file `named`. Raises UserError, before any work, where it cannot be written."""
+    if not named:
+        raise UserError("the name of a file to write is empty: name a file")
+    file = Path(named)
+    # Unlike Path.is_dir and Path.exists, these never raise.
+    if os.path.isdir(file):
+        raise UserError(f"{file} is a folder: name a file")
+    if not os.path.isdir(file.parent):
+        raise UserError(f"{file} cannot be written: there is no folder {file.parent}")
+    if not os.access(file if os.path.exists(file) else file.parent, os.W_OK):
+        raise UserError(f"{file} may not be written by you: name a file in another folder")
+    return file
+
+
 def _named_run(options: argparse.Namespace) -> Run:
     contract = contracts.contract_of_run(options.notebook)
     values = _typed_values(options)
-    if options.study:
+    if options.study is not None:
         values = studies.load(options.study).values_for(contract, values)
     return Run.of(contracts.parse(contract, values))
 
@@ -312,11 +335,10 @@ def _results(options: argparse.Namespace) -> int:
         print(publishing.publish(study))
         return 0
     found = results.rows_of(study)
-    if options.csv:
-        file = Path(options.csv)
-        with full_disk_is_user_error(file):
-            found.to_csv(file, index=False)
-        print(f"{len(found)} rows in {file}")
+    if options.csv is not None:
+        with full_disk_is_user_error(options.csv):
+            found.to_csv(options.csv, index=False)
+        print(f"{len(found)} rows in {options.csv}")
     else:
         print(tables.summary_text(results.summary(found)))
     return 0
@@ -330,11 +352,10 @@ def _ledger(options: argparse.Namespace) -> int:
     else:
         found = results.rows_of(studies.load(options.study, options.changes))
     entries = ledger.ledger(found)
-    if options.csv:
-        file = Path(options.csv)
-        with full_disk_is_user_error(file):
-            ledger.table(entries).to_csv(file, index=False)
-        print(f"{len(entries)} claims in {file}")
+    if options.csv is not None:
+        with full_disk_is_user_error(options.csv):
+            ledger.table(entries).to_csv(options.csv, index=False)
+        print(f"{len(entries)} claims in {options.csv}")
     else:
         print(ledger.text(entries))
     return 0
@@ -346,21 +367,20 @@ def _cost(options: argparse.Namespace) -> int:
     study = studies.load(options.study, options.changes)
     if options.workers is not None and options.workers < 1:
         raise UserError(f"--workers must be at least 1, got {options.workers}")
-    if options.device and (options.measure or options.publish):
+    if options.device is not None and (options.measure or options.publish):
         raise UserError("--measure and --publish are about this machine: leave out --device")
     plan = study.plan()
-    if options.device:
+    if options.device is not None:
         found = estimate.estimate(plan, units.named(options.device), options.workers)
     else:
         here = measure.for_plan(plan, options.workers, again=options.measure)
         found = estimate.estimate(plan, here, options.workers)
         if options.publish:
             print(units.publish(here))
-    if options.csv:
-        file = Path(options.csv)
-        with full_disk_is_user_error(file):
-            found.table().to_csv(file, index=False)
-        print(f"{len(found.table())} lines in {file}")
+    if options.csv is not None:
+        with full_disk_is_user_error(options.csv):
+            found.table().to_csv(options.csv, index=False)
+        print(f"{len(found.table())} lines in {options.csv}")
     else:
         print(estimate.text(found, study))
     return 0
@@ -390,7 +410,7 @@ def _import(options: argparse.Namespace) -> int:
     found = [
         one
         for source in options.sources
-        for one in importing.import_runs(Path(source), dry_run=options.dry_run)
+        for one in importing.import_runs(paths.expanded(source), dry_run=options.dry_run)
     ]
     print(importing.summary(found, dry_run=options.dry_run))
     return 1 if any(one.what == importing.REFUSED for one in found) else 0
@@ -400,16 +420,16 @@ def _export(options: argparse.Namespace) -> int:
     from bertprune import importing
 
     study = studies.load(options.study, options.changes)
-    file = Path(options.file)
-    count = importing.export(study, file, with_models=not options.without_models)
-    print(f"{count} of {len(study.plan())} runs of {study.name} in {file}")
+    count = importing.export(study, options.file, with_models=not options.without_models)
+    print(f"{count} of {len(study.plan())} runs of {study.name} in {options.file}")
     return 0
 
 
 def _ship(options: argparse.Namespace) -> int:
     from bertprune import shipping
 
-    print(shipping.ship(options.model, Path(options.destination), precision=options.precision))
+    destination = paths.expanded(options.destination)
+    print(shipping.ship(options.model, destination, precision=options.precision))
     return 0
 
 

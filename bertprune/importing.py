@@ -6,6 +6,7 @@ are copied, and a run comes in whole, under the name that its identity gives it,
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ import shutil
 import tarfile
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ from bertprune.book import flaw_of
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.fingerprint import code_key
 from bertprune.progress import bar
-from bertprune.runs import FACTS_FILE, NOTEBOOK_FILE, RECORD_FILE, ROWS_FILE, Run
+from bertprune.runs import FACTS_FILE, MODEL_FOLDER, NOTEBOOK_FILE, RECORD_FILE, ROWS_FILE, Run
 from bertprune.studies import Study
 
 # What a finished run needs; checkpoints, logs and half-finished parts stay where they are.
@@ -56,9 +58,19 @@ _RECORDED = {
     "peak_memory_bytes": int,
     "tries": int,
 }
-_MODEL_FOLDER = "model"
-_MODEL_FILES = {".safetensors", ".json", ".txt"}
+_IDENTITY = ("notebook", "parameters", "data", "code", "upstream")
 _NAME = re.compile(r"[^./\\][^/\\]*-[0-9a-f]{10}")
+
+# What reading a run may raise; JSON that is nested deeply, the RecursionError.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    SafetensorError,
+)
 
 IMPORTED, ALREADY_HERE, REFUSED = "imported", "already here", "refused"
 
@@ -159,11 +171,16 @@ def _opened(source: Path) -> Iterator[Path]:
         raise UserError(f"there is no {source}: name a folder or a .tar.gz")
     with _work_folder() as folder:
         try:
-            with tarfile.open(source, "r:gz") as archive:
+            with (
+                full_disk_is_user_error(folder),
+                gzip.open(source) as stream,
+                tarfile.open(fileobj=stream, mode="r:") as archive,
+            ):
                 _unpack(archive, source, folder)
-        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-            if getattr(error, "errno", None):
-                raise
+                # The checksum is at the end of the stream, behind that of the archive.
+                while stream.read(1 << 20):
+                    pass
+        except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
             raise UserError(f"{source} cannot be read as a .tar.gz: {error}") from error
         yield folder
 
@@ -220,19 +237,25 @@ def _taken_over(folder: Path, origin: str, dry_run: bool) -> Found:
     name = f"{folder.parent.name}/{folder.name}"
     try:
         record = _verified(folder, name)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        said = f"it cannot be read ({error!r})" if not isinstance(error, _Flaw) else str(error)
+    except _UNREADABLE as error:
+        plain = isinstance(error, _Flaw | UserError)
+        said = str(error) if plain else f"it cannot be read ({error!r})"
         return Found(name, REFUSED, said)
     here = paths.runs_folder() / name
     if (here / RECORD_FILE).exists():
         difference = _difference(here, folder)
-        models = [place / _MODEL_FOLDER for place in (here, folder)]
+        models = [place / MODEL_FOLDER for place in (here, folder)]
         if difference or models[0].exists() or not models[1].exists():
             return Found(name, ALREADY_HERE, difference)
         if not dry_run:
             with _work_folder() as work:
                 _copy_files(folder, work)
-                os.replace(work / _MODEL_FOLDER, models[0])
+                # Made by another execution, it may differ from the one that our record has.
+                hashes = runs.file_hashes(work) | runs.file_hashes(here)
+                ours = runs.read_record(here) | {"files_sha256": hashes}
+                (work / RECORD_FILE).write_text(json.dumps(ours, indent=1) + "\n")
+                os.replace(work / RECORD_FILE, here / RECORD_FILE)
+                os.replace(work / MODEL_FOLDER, models[0])
         return Found(name, IMPORTED, "its model, without which it was here already")
     if here.exists():
         return Found(name, REFUSED, "a folder of that name is here, but no run: delete it first")
@@ -241,7 +264,7 @@ def _taken_over(folder: Path, origin: str, dry_run: bool) -> Found:
     why_not = _why_not_of_today(record, parameters)
     if why_not:
         notes.append(f"not counted as done, since {why_not}")
-    if not (folder / _MODEL_FOLDER).exists() and _leaves_model(record):
+    if not (folder / MODEL_FOLDER).exists() and _leaves_model(record):
         notes.append("without its model: it is executed again if another run needs that")
     if not dry_run:
         _copy(folder, here, record, origin)
@@ -266,6 +289,8 @@ def _verified(folder: Path, name: str) -> dict[str, Any]:
                 f"its record has {key} {record.get(key)!r}, not one of kind {kind.__name__}"
             )
     identity = record["identity"]
+    if missing := [key for key in _IDENTITY if key not in identity]:
+        raise _Flaw(f"the identity in its record has no {', '.join(missing)}")
     given = f"{identity['notebook']}/", f"-{runs.digest_of(identity)}"
     if record["id"] != name or not name.startswith(given[0]) or not name.endswith(given[1]):
         raise _Flaw(
@@ -279,13 +304,27 @@ def _verified(folder: Path, name: str) -> dict[str, Any]:
         raise _Flaw("its notebook was altered after it was executed")
     if flaw := flaw_of(notebook):
         raise _Flaw(flaw)
+    # Former runs did not note them.
+    if "files_sha256" in record:
+        _check_hashes(folder, record["files_sha256"])
     if rows.read(folder / ROWS_FILE).empty:
         raise _Flaw("it has no rows")
-    json.loads((folder / FACTS_FILE).read_text())
-    for file in (folder / _MODEL_FOLDER).rglob("*.safetensors"):
+    if not isinstance(json.loads((folder / FACTS_FILE).read_text()), dict):
+        raise _Flaw(f"its {FACTS_FILE} has no facts")
+    for file in (folder / MODEL_FOLDER).rglob("*.safetensors"):
         with safe_open(file, framework="np"):
             pass
     return dict(record)
+
+
+def _check_hashes(folder: Path, recorded: dict[str, str]) -> None:
+    """Raise _Flaw unless the rows and the model, if it came with one, are as they were left."""
+    found = runs.file_hashes(folder)
+    if not (folder / MODEL_FOLDER).exists():
+        recorded = {ROWS_FILE: recorded[ROWS_FILE]}
+    names = sorted(recorded.keys() | found.keys())
+    if altered := [name for name in names if recorded.get(name) != found.get(name)]:
+        raise _Flaw(f"it was altered or damaged after it was executed: {', '.join(altered)}")
 
 
 def _difference(here: Path, there: Path) -> str:
@@ -358,10 +397,7 @@ def _copy_files(folder: Path, copy: Path) -> None:
 def _files(folder: Path, *, with_models: bool) -> list[Path]:
     """The files of a finished run that go with it."""
     found = [folder / name for name in _FILES if (folder / name).is_file()]
-    if with_models:
-        models = sorted((folder / _MODEL_FOLDER).rglob("*"))
-        found += [file for file in models if file.is_file() and file.suffix in _MODEL_FILES]
-    return found
+    return found + (runs.files_of_model(folder) if with_models else [])
 
 
 def summary(found: list[Found], *, dry_run: bool = False) -> str:

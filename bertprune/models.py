@@ -9,12 +9,14 @@ from typing import Any
 import torch
 import transformers
 import xxhash
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
     BertConfig,
     BertForPreTraining,
     BertForSequenceClassification,
+    BertModel,
     PreTrainedTokenizerBase,
 )
 
@@ -30,6 +32,7 @@ from bertprune.pruning.storage import SPARSE_FILE, load_sparse
 
 MASKS_FILE = "masks.safetensors"
 DENSE_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
 CURVE_FILE = "training.csv"
 """Rows of how a model was pre-trained, which `bertprune ship` puts beside it."""
@@ -72,11 +75,14 @@ def fresh_model(shape: Shape, *, padding_id: int = 0, seed: int) -> BertForPreTr
 
 def check_model(name: str, max_length_tokens: int = 0) -> None:
     """Raise UserError unless `name` is a BERT, a folder or of the Hugging Face Hub, that has
-    `max_length_tokens` positions."""
+    `max_length_tokens` positions, and as a folder weights that can be opened."""
     config = config_of(name)
     kind = config.get("model_type")
     if kind != "bert":
-        raise UserError(f"{name} is not a BERT: its config.json says model_type {kind!r}")
+        raise UserError(f"{name} is not a BERT: its {CONFIG_FILE} says model_type {kind!r}")
+    _check_config(_folder(name, [CONFIG_FILE]))
+    if folder := local_folder(name):
+        _weight_files(folder)
     positions = config.get("max_position_embeddings")
     if isinstance(positions, int) and positions < max_length_tokens:
         raise UserError(
@@ -170,27 +176,43 @@ def load_masks(folder: Path, model: nn.Module) -> Masks:
     return masks
 
 
-def parameter_counts(model: BertForPreTraining) -> dict[str, int]:
-    """Numbers of parameters: the encoder with embeddings and pooler, the word embeddings, and
-    the prunable ones among them."""
-    prunable = prunable_matrices(model)
-    return {
-        "encoder": sum(p.numel() for p in model.bert.parameters()),
-        "word embeddings": prunable["embeddings.word_embeddings.weight"].numel(),
-        "prunable": sum(p.numel() for p in prunable.values()),
-    }
-
-
 def config_of(name: str) -> dict[str, Any]:
     """The config of the model `name`; raises UserError if it has none."""
-    file = _folder(name, ["config.json"]) / "config.json"
+    file = _folder(name, [CONFIG_FILE]) / CONFIG_FILE
     if not file.exists():
-        raise UserError(f"{name} is not a Hugging Face model: it has no config.json")
+        raise UserError(f"{name} is not a Hugging Face model: it has no {CONFIG_FILE}")
     try:
         config = json.loads(file.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is not JSON: {error}") from error
     return config if isinstance(config, dict) else {}
+
+
+def _check_config(folder: Path) -> None:
+    """Raise UserError unless a BERT can be made by the config in `folder`."""
+    try:
+        config = BertConfig.from_pretrained(folder)
+        with torch.device("meta"):
+            BertModel(config)
+    # Each wrong value ends in an error of another class.
+    except Exception as error:
+        raise UserError(f"{folder / CONFIG_FILE} is no config of a BERT: {error!r}") from error
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files of the weights in `folder`. Raises UserError if there is none, or if the header of
+    one cannot be read."""
+    sparse = _sparse_file(folder)
+    files = [sparse] if sparse else sorted(folder.glob("model*.safetensors"))
+    if not files:
+        raise UserError(f"{folder} has no weights: it needs {DENSE_FILE}, or {SPARSE_FILE}")
+    for file in files:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{file} is damaged, or no safetensors file: {error}") from error
+    return files
 
 
 def _folder(name: str, files: Sequence[str]) -> Path:
@@ -221,9 +243,14 @@ def _shipped(name: str) -> Path | None:
 
 
 def _load(kind: Any, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
-    """The model, of class `kind`, and what transformers says of loading it."""
+    """The model, of class `kind`, and what transformers says of loading it.
+
+    Raises UserError if a weight is missing that is not of a head or the pooler, or has another
+    shape than the config says.
+    """
     # Weights from outside are read as safetensors only: a pickle could run code.
-    folder = _folder(name, ["config.json", "*.safetensors"])
+    folder = _folder(name, [CONFIG_FILE, "*.safetensors"])
+    files = ", ".join(map(str, _weight_files(folder)))
     source: dict[str, Any] = {"pretrained_model_name_or_path": folder, **options}
     if sparse := _sparse_file(folder):
         source = {
@@ -238,13 +265,41 @@ def _load(kind: Any, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
             **source,
             dtype=torch.float32,
             use_safetensors=True,
+            # The error of transformers does not name them.
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"cannot load the model {name}: {error}") from error
     finally:
         transformers.logging.set_verbosity(verbosity)
+    if flaw := _flaw_of_loading(files, info):
+        raise UserError(f"cannot load the model {name}: {flaw}")
     return model, info
+
+
+def _flaw_of_loading(files: str, info: dict[str, Any]) -> str:
+    """What of the BERT, but for its pooler, did not come from `files`; empty if all did."""
+    if mismatched := sorted(info["mismatched_keys"]):
+        weight, found, asked = mismatched[0]
+        return (
+            f"{weight} has the shape {tuple(found)} in {files}, but {tuple(asked)} by the "
+            f"{CONFIG_FILE} beside it, or the number of labels"
+        )
+    missing = [
+        weight
+        for weight in sorted(info["missing_keys"])
+        if weight.startswith("bert.") and not weight.startswith("bert.pooler.")
+    ]
+    if missing:
+        # Heads are often not asked for, which says nothing about the rest.
+        others = sorted(name for name in info["unexpected_keys"] if not name.startswith("cls."))
+        instead = f"; {others[0]} in it has no place there" if others else ""
+        return (
+            f"{files} lacks {len(missing)} weights of the BERT that the {CONFIG_FILE} beside it "
+            f"describes: {', '.join(missing[:3])}{', ...' if missing[3:] else ''}{instead}"
+        )
+    return ""
 
 
 def _sparse_file(folder: Path) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def publish(study: Study) -> Path:
             "runs": len(records),
             "work_s": round(sum(record["wall_time_s"] for record in records), 1),
             "devices": sorted({f"{one['device']} × {one['threads']}" for one in records}),
-            "versions": records[-1]["versions"],
+            "versions": _versions(records),
             "code": sorted({record["identity"]["code"] for record in records}),
             "tasks": baselines.of_study(study).to_dict(orient="index"),
             "records": [_worth_recording(record) for record in records],
@@ -53,10 +53,21 @@ def publish(study: Study) -> Path:
     return file
 
 
+def _versions(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The version of each library; where runs had different ones, all of them."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for name, version in record["versions"].items():
+            found.setdefault(name, set()).add(version)
+    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+
+
 def _worth_recording(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What made a run, and what it took; the rest is the same for all runs of a study."""
+    """What made a run, and what it took."""
     names = ("id", "parameters", "identity", "finished", "device", "threads", "wall_time_s")
-    return {name: record[name] for name in (*names, "peak_memory_bytes", "tries")}
+    found = {name: record[name] for name in (*names, "peak_memory_bytes", "tries")}
+    # Former runs did not note it.
+    return found | ({"precision": record["precision"]} if "precision" in record else {})
 
 
 def _worth_publishing(found: Rows) -> Rows:

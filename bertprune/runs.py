@@ -56,6 +56,14 @@ PROGRESS_FILE = "progress.json"
 TRIES_FILE = "tries"
 PARAMETERS_FILE = "parameters.json"
 TOGETHER_FILE = "together.json"
+MODEL_FOLDER = "model"
+
+# What later runs read of a model's folder, nothing of which is ever executed.
+_MODEL_FILES = {".safetensors", ".json", ".txt"}
+
+
+class DamagedRecord(UserError, ValueError):
+    """A record that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +156,7 @@ class Run:
 
     def is_current(self) -> bool:
         """Whether the run is done, and its page is what the present notebook would show."""
-        return self.is_done() and self.record()["page"] == page_key(self.notebook)
+        return self.is_done() and self.record().get("page") == page_key(self.notebook)
 
     def has_model(self) -> bool:
         """Whether the model is there that a run of this kind leaves, if it leaves any.
@@ -167,7 +175,8 @@ class Run:
         return [run for run in (self.upstream, self.compared_with) if run]
 
     def record(self) -> dict[str, Any]:
-        return _read_json(self.folder / RECORD_FILE)
+        """The record of a run that is done. Raises DamagedRecord if it cannot be read."""
+        return read_record(self.folder)
 
     def rows(self) -> Rows:
         """The tidy rows of a run that is done, with its notebook and id."""
@@ -176,7 +185,7 @@ class Run:
     @property
     def model_folder(self) -> Path:
         """The Hugging Face folder that the run leaves for those downstream."""
-        return self.folder / "model"
+        return self.folder / MODEL_FOLDER
 
     def check_inputs(self) -> None:
         """Raise UserError for text, model, tokenizer or task data that cannot be had."""
@@ -250,10 +259,9 @@ class Run:
             together = self._noted()
             facts = _facts(together["wall_time_s"] + time.monotonic() - started)
             facts |= {"tries": tries, "trained_at_once": together["models"]}
-            with full_disk_is_user_error(folder):
-                (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1))
-                (folder / training.CHECKPOINT_FILE).unlink(missing_ok=True)
-                write_rows(found, folder / ROWS_FILE)
+            _write_json(facts, folder / FACTS_FILE)
+            (folder / training.CHECKPOINT_FILE).unlink(missing_ok=True)
+            write_rows(found, folder / ROWS_FILE)
         progress.report_to(None)
         return found
 
@@ -264,11 +272,11 @@ class Run:
         """
         file = self.partial_folder / PARAMETERS_FILE
         parameters = contracts.as_values(self.parameters)
-        if file.exists() and not _agree(_read_json(file), parameters):
+        if not _agree(_read_if_whole(file), parameters):
             shutil.rmtree(self.partial_folder)
         with full_disk_is_user_error(self.partial_folder):
             self.partial_folder.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(parameters, indent=1))
+        _write_json(parameters, file)
 
     def note_training(self, wall_time_s: float, models: int) -> None:
         """Note that a training of this run was done at once with others, `models` in all, and its
@@ -276,12 +284,11 @@ class Run:
         noted = self._noted()
         noted["wall_time_s"] += wall_time_s
         noted["models"] = max(noted["models"], models)
-        with full_disk_is_user_error(self.partial_folder):
-            (self.partial_folder / TOGETHER_FILE).write_text(json.dumps(noted))
+        _write_json(noted, self.partial_folder / TOGETHER_FILE)
 
     def _noted(self) -> dict[str, Any]:
-        file = self.partial_folder / TOGETHER_FILE
-        return _read_json(file) if file.exists() else {"wall_time_s": 0.0, "models": 1}
+        noted = _read_if_whole(self.partial_folder / TOGETHER_FILE)
+        return {"wall_time_s": 0.0, "models": 1} | noted
 
     @contextmanager
     def only_here(self) -> Iterator[None]:
@@ -319,7 +326,7 @@ class Run:
     def model_files(self) -> Path:
         """The model folder of this run, done or still in work."""
         done = self.model_folder
-        return done if done.exists() else self.partial_folder / "model"
+        return done if done.exists() else self.partial_folder / MODEL_FOLDER
 
     def finish(self, executed: Path, wall_time_s: float) -> None:
         """Make the partial folder, with its `executed` notebook, the run's result."""
@@ -330,14 +337,13 @@ class Run:
             "parameters": contracts.as_values(self.parameters),
             "identity": self.identity,
             "page": page_key(self.notebook),
-            "notebook_sha256": hashlib.sha256(executed.read_bytes()).hexdigest(),
+            "notebook_sha256": _sha256(executed),
+            "files_sha256": file_hashes(self.partial_folder),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "notebook_wall_time_s": round(wall_time_s, 2),
             **facts,
         }
-        with full_disk_is_user_error(self.partial_folder):
-            file = self.partial_folder / RECORD_FILE
-            file.write_text(json.dumps(record, indent=1) + "\n")
+        _write_json(record, self.partial_folder / RECORD_FILE)
         (self.partial_folder / PROGRESS_FILE).unlink(missing_ok=True)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         if self.folder.exists():
@@ -357,9 +363,8 @@ class Run:
 
     def progress(self) -> str:
         """How far a run in work is, in words; empty where nothing is known."""
-        try:
-            state = _read_json(self.partial_folder / PROGRESS_FILE)
-        except (OSError, ValueError):
+        state = _read_if_whole(self.partial_folder / PROGRESS_FILE)
+        if not state:
             return ""
         unit = state["unit"].strip().removesuffix("s")
         words = f"{state['what']}, {state['done']} of {state['total']} {unit}s"
@@ -427,7 +432,7 @@ def done() -> list[Run]:
     for file in sorted(paths.runs_folder().glob(f"*/*/{RECORD_FILE}")):
         # A record that cannot be read, or of parameters that are no longer, is of no run of today.
         with suppress(OSError, ValueError, KeyError, UserError):
-            record = _read_json(file)
+            record = read_record(file.parent)
             contract = contracts.contract_of_run(record["notebook"])
             run = Run.of(contracts.parse(contract, record["parameters"]))
             if run.folder == file.parent and run.is_done():
@@ -440,9 +445,42 @@ def digest_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of the run in `folder`. Raises DamagedRecord if it cannot be read."""
+    file = folder / RECORD_FILE
+    try:
+        record = _read_json(file)
+        if not isinstance(record.get("parameters"), dict):
+            raise ValueError("it has no parameters")
+    except ValueError as error:
+        raise DamagedRecord(
+            f"the record {file} is damaged ({error}): delete the folder {folder}, and its run is "
+            "executed anew"
+        ) from error
+    return record
+
+
+def files_of_model(folder: Path) -> list[Path]:
+    """The files of the model that the run in `folder` left, if it has left any."""
+    found = sorted((folder / MODEL_FOLDER).rglob("*"))
+    return [file for file in found if file.is_file() and file.suffix in _MODEL_FILES]
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of the rows and the model of the run in `folder`, by the place of each file in it."""
+    files = [folder / ROWS_FILE, *files_of_model(folder)]
+    return {file.relative_to(folder).as_posix(): _sha256(file) for file in files if file.is_file()}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def _facts(wall_time_s: float) -> dict[str, Any]:
     """Where and with what the work was done."""
     import torch
+    from accelerate.state import AcceleratorState
 
     versions = {"python": platform.python_version(), "bertprune": __version__}
     versions |= {name: metadata.version(name) for name in _VERSIONED}
@@ -453,6 +491,8 @@ def _facts(wall_time_s: float) -> dict[str, Any]:
         "versions": versions,
         "device": torch.cuda.get_device_name() if gpu else f"CPU ({platform.machine()})",
         "threads": torch.get_num_threads(),
+        # What "auto" came to.
+        "precision": "bf16" if AcceleratorState().mixed_precision == "bf16" else "float32",
         "wall_time_s": round(wall_time_s, 2),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
         "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if gpu else 0,
@@ -469,11 +509,26 @@ def _agree(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
 
 def _count_try(file: Path) -> int:
     """How often this work was begun: more than once, and the wall time is of the last try."""
-    tries = len(file.read_text()) + 1 if file.exists() else 1
-    file.write_text("|" * tries)
-    return tries
+    with file.open("a") as tries:
+        tries.write("|")
+    return file.stat().st_size
 
 
 def _read_json(file: Path) -> dict[str, Any]:
     found = json.loads(file.read_text())
     return found if isinstance(found, dict) else {}
+
+
+def _read_if_whole(file: Path) -> dict[str, Any]:
+    """What `file` says; nothing if it is not there, or was cut off."""
+    with suppress(OSError, ValueError):
+        return _read_json(file)
+    return {}
+
+
+def _write_json(content: Mapping[str, Any], file: Path) -> None:
+    """Replaced atomically: where the disk is full, or the process killed, the old one stays."""
+    unfinished = file.with_name(f"{file.name}.part")
+    with full_disk_is_user_error(file):
+        unfinished.write_text(json.dumps(content, indent=1) + "\n")
+        unfinished.replace(file)

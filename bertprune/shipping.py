@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from bertprune.models import CARD_FILE, CURVE_FILE
 from bertprune.pruning.masks import Masks, pruned_count, pruned_entries, sparsity_of
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.storage import save_sparse
-from bertprune.runs import RECORD_FILE, ROWS_FILE
+from bertprune.runs import RECORD_FILE, ROWS_FILE, DamagedRecord, read_record
 from bertprune.tables import ARM_NAMES, percent
 
 _LICENCE = (
@@ -77,7 +77,7 @@ def _curve(run: Path) -> rows.Rows:
 
 def _model_folder(named: str) -> Path:
     """The folder of the model of the run `named`, by its id or its folder, or in that folder."""
-    for place in (paths.runs_folder() / named, Path(named).expanduser().absolute()):
+    for place in (paths.runs_folder() / named, paths.expanded(named).absolute()):
         for folder in (place, place / "model"):
             if (folder / "config.json").is_file():
                 return folder
@@ -193,7 +193,7 @@ def asked_for(masks: Masks) -> tuple[float, str]:
 
 def _of_run(run: Path) -> list[str]:
     """What the record and the rows of a run say."""
-    record, found = _record(run), rows.read(run / ROWS_FILE)
+    record, found = read_record(run), rows.read(run / ROWS_FILE)
     lines = ["", "## How it was made", "", f"By the run `{record['id']}`", ""]
     lines[-2] += f", finished {record['finished'][:10]}: {_cost(record)}."
     lines += _table(_parameters(record))
@@ -215,9 +215,11 @@ def _of_run(run: Path) -> list[str]:
 
 def _cost(record: Mapping[str, Any]) -> str:
     memory = record["peak_memory_bytes"]
+    # Former runs did not note it.
+    precision = f", in {record['precision']}" if "precision" in record else ""
     return (
         f"{record['wall_time_s'] / 60:.1f} minutes on {record['device']} × {record['threads']}, "
-        f"{memory / 1e9:.2f} GB"
+        f"{memory / 1e9:.2f} GB{precision}"
     )
 
 
@@ -279,18 +281,15 @@ def _lineage(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         file = paths.runs_folder() / upstream / RECORD_FILE
         if not file.is_file():
             break
-        record = _record(file.parent)
+        record = read_record(file.parent)
         found.append(record)
     return found
 
 
 def _records() -> Iterable[dict[str, Any]]:
     for file in sorted(paths.runs_folder().glob(f"[!.]*/*/{RECORD_FILE}")):
-        yield _record(file.parent)
-
-
-def _record(run: Path) -> dict[str, Any]:
-    return dict(json.loads((run / RECORD_FILE).read_text()))
+        with suppress(DamagedRecord):
+            yield read_record(file.parent)
 
 
 def _by_matrix(masks: Masks) -> list[Mapping[str, Any]]:

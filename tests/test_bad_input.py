@@ -1,6 +1,7 @@
 """What a user can get wrong: one clear error each, exit code 2, before any work, nothing lost."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from safetensors import SafetensorError
 
-from bertprune import cli, contracts, execution
+from bertprune import cli, contracts, execution, studies
 from bertprune.runs import Run
 
 Refused = Callable[..., str]
@@ -175,6 +176,80 @@ def test_label_out_of_range(refused: Refused, project: Path) -> None:
     _glue(project / "glue", [0, 1, 2, 1])
     said = refused("run", "finetune", "-p", "task_data", "glue")
     assert "train.parquet, row 2: label 2" in said and "0 to 1" in said
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["results --csv", "ledger --csv", "ledger --of-paper --csv", "cost --csv", "export lab"],
+)
+def test_a_file_that_cannot_be_written(
+    refused: Refused, project: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def no_work(*_: object) -> None:
+        raise AssertionError("work was begun")
+
+    monkeypatch.setattr("bertprune.studies.load", no_work)
+    monkeypatch.setattr("bertprune.paper.rows", no_work)
+    nowhere = project / "nowhere" / "out.tar.gz"
+    assert f"there is no folder {nowhere.parent}" in refused(*command.split(), str(nowhere))
+    (project / "a-file").touch()
+    assert "there is no folder" in refused(*command.split(), str(project / "a-file" / "out.tar.gz"))
+    assert "is a folder: name a file" in refused(*command.split(), str(project))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_file_that_may_not_be_written(refused: Refused, project: Path) -> None:
+    (project / "theirs").mkdir()
+    (project / "theirs" / "out.csv").touch(mode=0o400)
+    (project / "theirs").chmod(0o500)
+    for name in ("out.csv", "new.csv"):
+        said = refused("ledger", "--of-paper", "--csv", str(project / "theirs" / name))
+        assert f"{name} may not be written by you" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/theirs"), "Permission denied: /theirs"),
+        (OSError("no device"), "no device"),
+    ],
+)
+def test_what_the_system_refuses(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("bertprune.studies.load", refuse)
+    assert refused("status", "ci") == f"error: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("cost ci --device", "unknown device ''"),
+        ("results ci --csv", "the name of a file to write is empty"),
+        ("run finetune --study", "unknown study ''"),
+    ],
+)
+def test_an_empty_value_is_one(refused: Refused, command: str, said: str) -> None:
+    assert said in refused(*command.split(), "")
+
+
+@pytest.mark.parametrize("command", [("ship", "lab"), ("ship", "~nouser/x", "x"), ("import",)])
+def test_a_home_of_nobody(refused: Refused, command: tuple[str, ...]) -> None:
+    place = () if "~nouser/x" in command else ("~nouser/x",)
+    assert "~nouser/x: there is no such user" in refused(*command, *place)
+
+
+@pytest.mark.parametrize("command", [("status", "ci"), ("sweep", "ci", "--workers", "1")])
+def test_damaged_record(refused: Refused, command: tuple[str, ...]) -> None:
+    folder = studies.load("ci").plan()[0].folder
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text('{"id": ')
+    said = refused(*command)
+    assert f"the record {folder / 'record.json'} is damaged" in said
+    assert f"delete the folder {folder}" in said
 
 
 def test_unknown_notebook(refused: Refused) -> None:

@@ -1,24 +1,36 @@
 """Runs made elsewhere: they come whole or not at all, and without a model they are made again."""
 
+import errno
+import gzip
 import io
 import json
 import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bertprune import cli, execution, rows, studies
 from bertprune.errors import UserError
 from bertprune.importing import ALREADY_HERE, IMPORTED, REFUSED, Found, export, import_runs
-from bertprune.runs import FACTS_FILE, NOTEBOOK_FILE, RECORD_FILE, ROWS_FILE, Run, to_execute
+from bertprune.runs import (
+    FACTS_FILE,
+    NOTEBOOK_FILE,
+    RECORD_FILE,
+    ROWS_FILE,
+    Run,
+    digest_of,
+    file_hashes,
+    to_execute,
+)
 
 from .finished import BURN_IN, PRUNED, TUNED, finished
 
 STUDY = """
 title: Moved
-parameters: {text: ["lab:0:300"], sparsity: 0.6}
+parameters: {text: ["lab:0:300"]}
 grid: {sparsity: [0.6], task: [sst2], seed: [0]}
 arms: {prune_pretrain: {}}
 """
@@ -125,9 +137,14 @@ def test_without_models_only_what_is_needed_is_made_again(
     # Its result stays until the new one is there.
     dense.reopen()
     assert dense.is_done()
-    # The models may come later.
+    # The models may come later, from another execution even: the record has what lies there.
+    config = there / "runs" / pruned.id / "model" / "config.json"
+    config.write_text(config.read_text() + " ")
+    note_hashes(config.parents[1])
     assert [one.what for one in import_runs(there)].count(IMPORTED) == len(PARTS)
     assert all(run.has_model() for run in plan)
+    assert pruned.record()["files_sha256"] == file_hashes(pruned.folder)
+    assert "model/model.safetensors" in pruned.record()["files_sha256"]
 
 
 def test_what_is_executed_again_replaces_what_came(
@@ -159,14 +176,37 @@ def test_other_rows_stay_what_they_are(there: Path) -> None:
     assert ours.rows().value.tolist()[0] == 2.25 and "imported" not in ours.record()
 
 
+def change_record(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    record = json.loads((folder / RECORD_FILE).read_text())
+    change(record)
+    (folder / RECORD_FILE).write_text(json.dumps(record))
+
+
+def note_hashes(folder: Path) -> None:
+    change_record(folder, lambda record: record.update(files_sha256=file_hashes(folder)))
+
+
+def forget_hashes(folder: Path) -> None:
+    """Make it a run of before files were hashed."""
+    change_record(folder, lambda record: record.pop("files_sha256"))
+
+
 def altered_notebook(folder: Path) -> None:
     (folder / NOTEBOOK_FILE).write_text((folder / NOTEBOOK_FILE).read_text() + " ")
 
 
 def other_identity(folder: Path) -> None:
-    record = json.loads((folder / RECORD_FILE).read_text())
-    record["identity"]["code"] = "0" * 16
-    (folder / RECORD_FILE).write_text(json.dumps(record))
+    change_record(folder, lambda record: record["identity"].update(code="0" * 16))
+
+
+def no_code(folder: Path) -> None:
+    """A run whose name fits its identity, which says nothing of the code."""
+    identity = json.loads((folder / RECORD_FILE).read_text())["identity"]
+    del identity["code"]
+    name = f"less-{digest_of(identity)}"
+    run = f"{identity['notebook']}/{name}"
+    change_record(folder, lambda record: record.update(identity=identity, id=run))
+    folder.rename(folder.with_name(name))
 
 
 def other_name(folder: Path) -> None:
@@ -190,16 +230,74 @@ def cut_model(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
 
 
+def cut_model_of_before(folder: Path) -> None:
+    forget_hashes(folder)
+    cut_model(folder)
+
+
+def other_weights(folder: Path) -> None:
+    file = folder / "model" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def other_values(folder: Path) -> None:
+    file = folder / ROWS_FILE
+    rows.write(rows.read(file).assign(value=0.875), file)
+
+
+def no_masks(folder: Path) -> None:
+    (folder / "model" / "masks.safetensors").unlink()
+
+
+def one_file_more(folder: Path) -> None:
+    (folder / "model" / "adapter_config.json").write_text("{}")
+
+
+def hashes_that_are_none(folder: Path) -> None:
+    change_record(folder, lambda record: record.update(files_sha256=["rows.csv"]))
+
+
+def no_values(folder: Path) -> None:
+    forget_hashes(folder)
+    file = folder / ROWS_FILE
+    rows.write(rows.read(file).drop(columns="value"), file)
+
+
+def no_facts(folder: Path) -> None:
+    (folder / FACTS_FILE).write_text("[]")
+
+
+def deep_record(folder: Path) -> None:
+    (folder / RECORD_FILE).write_text("[" * 100_000)
+
+
+def deep_facts(folder: Path) -> None:
+    (folder / FACTS_FILE).write_text("[" * 100_000)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         (altered_notebook, "its notebook was altered"),
         (other_identity, "its name is not that of its record"),
+        (no_code, "the identity in its record has no code"),
         (other_name, "its name is not that of its record"),
         (no_rows, r"it has no rows.csv"),
         (no_record, "cannot be read"),
         (a_link, "it has a link in it"),
-        (cut_model, "cannot be read"),
+        (cut_model, "altered or damaged after it was executed: model/model.safetensors"),
+        (cut_model_of_before, "cannot be read"),
+        (other_weights, "altered or damaged after it was executed: model/model.safetensors"),
+        (other_values, "altered or damaged after it was executed: rows.csv"),
+        (no_masks, "altered or damaged after it was executed: model/masks.safetensors"),
+        (one_file_more, "altered or damaged after it was executed: model/adapter_config.json"),
+        (hashes_that_are_none, "cannot be read"),
+        (no_values, "its rows.csv has no column value"),
+        (no_facts, "its facts.json has no facts"),
+        (deep_record, "cannot be read"),
+        (deep_facts, "cannot be read"),
     ],
 )
 def test_a_damaged_run_is_refused(
@@ -215,6 +313,45 @@ def test_a_damaged_run_is_refused(
     assert cli.main(["import", str(there)]) == 1
 
 
+def test_runs_of_before_files_were_hashed_come(there: Path) -> None:
+    for parameters in PARTS:
+        forget_hashes(there / "runs" / Run.of(parameters).id)
+    assert told(import_runs(there)) == [(IMPORTED, "")] * len(PARTS)
+    assert all(run.is_current() for run in studies.load("moved").plan())
+
+
+@pytest.mark.parametrize("place", [0.25, 0.5, 0.75])
+def test_a_damaged_archive_is_refused(there: Path, at: Move, tmp_path: Path, place: float) -> None:
+    at("there")
+    for parameters in PARTS:
+        forget_hashes(Run.of(parameters).folder)
+    export(studies.load("moved"), tmp_path / "whole.tar.gz")
+    weights = (Run.of(BURN_IN).model_folder / "model.safetensors").read_bytes()
+    some = weights[int(place * len(weights)) :][:16]
+    # Not compressed, whatever bit is flipped can still be unpacked.
+    plain = gzip.decompress((tmp_path / "whole.tar.gz").read_bytes())
+    content = bytearray(gzip.compress(plain, compresslevel=0))
+    content[content.index(some)] ^= 1
+    (tmp_path / "damaged.tar.gz").write_bytes(content)
+    here = at("here")
+    with pytest.raises(UserError, match=r"cannot be read as a \.tar\.gz: CRC check failed"):
+        import_runs(tmp_path / "damaged.tar.gz")
+    assert not list(here.glob("runs/*/*")) + list(here.glob("runs/.partial/import-*"))
+
+
+def test_an_archive_that_cannot_be_unpacked_is_refused(
+    there: Path, at: Move, tmp_path: Path
+) -> None:
+    at("there")
+    file = tmp_path / "moved.tar.gz"
+    export(studies.load("moved"), file)
+    # A header of gzip, and a block of a kind that deflate does not have, behind tar's end.
+    file.write_bytes(file.read_bytes() + gzip.compress(b"")[:10] + b"\xff" * 20)
+    at("here")
+    with pytest.raises(UserError, match=r"cannot be read as a \.tar\.gz: .* invalid block type"):
+        import_runs(file)
+
+
 def test_runs_of_other_code_come_but_do_not_count(
     there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,10 +364,37 @@ def test_runs_of_other_code_come_but_do_not_count(
     assert not any(run.is_done() for run in studies.load("moved").plan())
 
 
-def archive_of(file: Path, member: tarfile.TarInfo) -> Path:
+def archive_of(file: Path, *members: tarfile.TarInfo) -> Path:
     with tarfile.open(file, "w:gz") as archive:
-        archive.addfile(member, io.BytesIO(b"x" * member.size))
+        for member in members:
+            archive.addfile(member, io.BytesIO(b"x" * member.size))
     return file
+
+
+@pytest.mark.parametrize("names", [["runs", "runs/finetune/a/record.json"], ["runs/" + 300 * "a"]])
+def test_an_archive_of_names_that_no_disk_has_is_refused(
+    at: Move, tmp_path: Path, names: list[str]
+) -> None:
+    here = at("here")
+    file = archive_of(tmp_path / "bad.tar.gz", *map(tarfile.TarInfo, names))
+    with pytest.raises(UserError, match=r"bad\.tar\.gz cannot be read as a \.tar\.gz"):
+        import_runs(file)
+    assert not list(here.glob("runs/.partial/import-*"))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_gets_full_is_not_the_archives_fault(
+    there: Path, at: Move, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(code, "full")
+
+    at("there")
+    export(studies.load("moved"), tmp_path / "moved.tar.gz")
+    at("here")
+    monkeypatch.setattr("tarfile.TarFile.extractall", full)
+    with pytest.raises(UserError, match="no space left on the disk"):
+        import_runs(tmp_path / "moved.tar.gz")
 
 
 @pytest.mark.parametrize("name", ["../out", "/tmp/bertprune-out", "runs/../../out"])

@@ -1,12 +1,14 @@
 """Models: the paper's prunable matrices, saving and loading with masks, heads that are missing."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, BertForPreTraining, BertModel
 
 from bertprune.data.tokenizer import load_tokenizer, tokenizer_key, wordpiece
@@ -15,6 +17,7 @@ from bertprune.lab import language as lab
 from bertprune.lab.language import language
 from bertprune.lab.probe import probe
 from bertprune.models import (
+    DENSE_FILE,
     MASKS_FILE,
     Shape,
     check_fit,
@@ -24,7 +27,6 @@ from bertprune.models import (
     load_masks,
     load_pretraining_model,
     model_key,
-    parameter_counts,
     save_pretrained,
 )
 from bertprune.pruning.masks import Criterion, pruned_entries, sparsity_of
@@ -43,9 +45,10 @@ def base() -> BertForPreTraining:
 
 def test_bert_base_is_the_papers(base: BertForPreTraining) -> None:
     assert len(prunable_matrices(base)) == 74
-    counts = parameter_counts(base)
-    assert counts["encoder"] == pytest.approx(109.5e6, rel=1e-3)
-    assert counts["word embeddings"] / counts["encoder"] == pytest.approx(0.21, abs=0.005)
+    encoder = base.bert.num_parameters()
+    words = base.bert.embeddings.word_embeddings.weight.numel()
+    assert encoder == pytest.approx(109.5e6, rel=1e-3)
+    assert words / encoder == pytest.approx(0.21, abs=0.005)
     names = list(prunable_matrices(base))
     assert names[0] == "embeddings.word_embeddings.weight"
     assert names[-1] == "pooler.dense.weight"
@@ -136,6 +139,95 @@ def test_a_checkpoint_that_is_not_bert(tmp_path: Path) -> None:
         check_model(str(tmp_path))
     with pytest.raises(UserError, match="there is no model folder"):
         check_model(str(tmp_path / "nowhere"))
+
+
+def change_config(folder: Path, **values: object) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def compiled(folder: Path) -> None:
+    """Weights under the names that they have in a compiled model."""
+    weights = load_file(folder / DENSE_FILE)
+    save_file({f"_orig_mod.{name}": w for name, w in weights.items()}, folder / DENSE_FILE)
+
+
+def one_layer_more(folder: Path) -> None:
+    change_config(folder, num_hidden_layers=3)
+
+
+def larger_vocabulary(folder: Path) -> None:
+    change_config(folder, vocab_size=70)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        # Of five embeddings and sixteen weights in each of two layers, all; or those of a third.
+        (compiled, r"lacks 37 weights .* bert\.embeddings\.\S+, .*; _orig_mod\.\S+ in it has no"),
+        (one_layer_more, r"lacks 16 weights .* bert\.encoder\.layer\.2\.\S+, \.\.\.$"),
+        (larger_vocabulary, r"word_embeddings\.weight has the shape \(60, 16\) .* but \(70, 16\)"),
+    ],
+)
+def test_weights_that_are_not_of_the_config_are_refused(
+    pruned: Path, damage: Callable[[Path], None], said: str
+) -> None:
+    damage(pruned)
+    for load in (
+        lambda: load_pretraining_model(str(pruned), seed=0),
+        lambda: load_classifier(str(pruned), labels=2, seed=0),
+    ):
+        with pytest.raises(UserError, match=said) as refused:
+            load()
+        assert str(pruned / DENSE_FILE) in str(refused.value)
+
+
+def test_a_classifier_of_other_classes_is_refused(pruned: Path) -> None:
+    load_classifier(str(pruned), labels=2, seed=0).save_pretrained(pruned)
+    with pytest.raises(UserError, match=r"classifier\.bias has the shape \(2,\) .* but \(3,\)"):
+        load_classifier(str(pruned), labels=3, seed=0)
+
+
+def test_a_pooler_may_be_missing(pruned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = load_file(pruned / DENSE_FILE)
+    kept = {name: w for name, w in weights.items() if not name.startswith("bert.pooler.")}
+    save_file(kept, pruned / DENSE_FILE)
+    load_pretraining_model(str(pruned), seed=0)
+    assert "lacks bert.pooler.dense.bias, bert.pooler.dense.weight:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hidden_size": "sixteen"},
+        {"hidden_act": "sigmoidal"},
+        {"num_attention_heads": 0},
+        {"num_attention_heads": 3},
+        {"dtype": "float12"},
+        {"id2label": ["no", "yes"]},
+    ],
+)
+def test_a_config_that_makes_no_bert_is_refused(pruned: Path, wrong: dict[str, object]) -> None:
+    change_config(pruned, **wrong)
+    with pytest.raises(UserError, match=f"{pruned}/config.json is no config of a BERT"):
+        check_model(str(pruned))
+
+
+def test_the_check_draws_no_random_numbers(pruned: Path) -> None:
+    before = torch.get_rng_state()
+    check_model(str(pruned))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_weights_that_cannot_be_opened_are_refused_beforehand(pruned: Path) -> None:
+    file = pruned / DENSE_FILE
+    file.write_bytes(file.read_bytes()[:-50])
+    with pytest.raises(UserError, match=f"{file} is damaged, or no safetensors file"):
+        check_model(str(pruned))
+    # The masks beside them are no weights.
+    file.unlink()
+    with pytest.raises(UserError, match=f"{pruned} has no weights: it needs {DENSE_FILE}"):
+        check_model(str(pruned))
 
 
 def test_weights_that_are_a_pickle_are_not_read(pruned: Path) -> None:

@@ -77,7 +77,8 @@ def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(UserError, match="there is no .*ci.csv: execute the study and publish it"):
         results.published(["ci"])
     monkeypatch.setattr(Run, "is_done", lambda run: False)
-    with pytest.raises(UserError, match="study ci is not whole, 20 of 20 runs are missing"):
+    count = len(study.plan())
+    with pytest.raises(UserError, match=f"is not whole, {count} of {count} runs are missing"):
         publishing.publish(study)
     monkeypatch.setattr(Run, "is_done", lambda run: True)
     found = made_up(seeds=2)
@@ -95,10 +96,17 @@ def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.Monk
         "versions": {"torch": "2"},
         "identity": {"code": "abc"},
     }
-    monkeypatch.setattr(Run, "record", lambda run: record)
+    newer = record | {"versions": {"torch": "3", "numpy": "2"}, "precision": "bf16"}
+    last = study.plan()[-1]
+    monkeypatch.setattr(Run, "record", lambda run: record if run == last else newer)
     publishing.publish(study)
     facts = results.published_facts(["ci"])
-    assert list(facts["runs"]) == [20] and list(facts["changed by --set"]) == ["seed=[0]"]
+    assert list(facts["runs"]) == [count] and list(facts["changed by --set"]) == ["seed=[0]"]
+    # Where runs differ, all versions are there.
+    assert list(facts["torch"]) == ["2, 3"]
+    assert results.facts_of("ci")["versions"] == {"torch": "2, 3", "numpy": "2"}
+    precisions = [one.get("precision") for one in results.facts_of("ci")["records"]]
+    assert precisions == ["bf16"] * (count - 1) + [None]
     assert results.facts_of("ci")["tasks"]["cola"]["train examples"] > 0
     made_by = {one["id"] for one in results.facts_of("ci")["records"]}
     again = results.published(["ci"])["ci"]

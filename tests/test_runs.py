@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from accelerate.state import AcceleratorState
 
 from bertprune import contracts, fingerprint, runs
 from bertprune.contracts import BurnIn, Finetune, PruneAfterFinetune, PrunePretrain
-from bertprune.runs import Run
+from bertprune.errors import UserError
+from bertprune.runs import DamagedRecord, Run
 
 
 @pytest.fixture(autouse=True)
@@ -94,12 +96,101 @@ def test_what_was_begun_under_another_default_is_begun_anew() -> None:
     run = Run.of(BurnIn(text=("lab:0:300",), dev_share=0.1, burn_in_steps=1))
     rows = run.work()
     assert (run.partial_folder / runs.TRIES_FILE).read_text() == "|"
+    assert json.loads((run.partial_folder / runs.FACTS_FILE).read_text())["tries"] == 1
     assert run.work().equals(rows)
     assert (run.partial_folder / runs.TRIES_FILE).read_text() == "|"
     file = run.partial_folder / runs.PARAMETERS_FILE
     file.write_text(json.dumps(json.loads(file.read_text()) | {"dev_examples": 7}))
     (run.partial_folder / runs.ROWS_FILE).write_text("of then")
     assert run.work().equals(rows)
+    # Stopped, and begun again.
+    (run.partial_folder / runs.ROWS_FILE).unlink()
+    assert run.work().equals(rows)
+    assert json.loads((run.partial_folder / runs.FACTS_FILE).read_text())["tries"] == 2
+
+
+@pytest.mark.parametrize("left", ["", '{"dev_exam', "[]"])
+def test_parameters_that_were_cut_off_stop_nothing(left: str) -> None:
+    run = Run.of(BurnIn(text=("lab:0:300",)))
+    run.start_or_go_on()
+    (run.partial_folder / runs.ROWS_FILE).write_text("kept")
+    file = run.partial_folder / runs.PARAMETERS_FILE
+    file.write_text(left)
+    run.start_or_go_on()
+    assert json.loads(file.read_text())["text"] == ["lab:0:300"]
+    assert (run.partial_folder / runs.ROWS_FILE).read_text() == "kept"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+def test_on_a_full_disk_what_was_written_stays() -> None:
+    run = Run.of(BurnIn(text=("lab:0:300",)))
+    run.start_or_go_on()
+    run.note_training(2.0, 3)
+    files = [run.partial_folder / name for name in (runs.PARAMETERS_FILE, runs.TOGETHER_FILE)]
+    before = [file.read_text() for file in files]
+    for file in files:
+        file.with_name(f"{file.name}.part").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"no space left .*/parameters\.json"):
+        run.start_or_go_on()
+    with pytest.raises(UserError, match=r"no space left .*/together\.json"):
+        run.note_training(2.0, 3)
+    assert [file.read_text() for file in files] == before
+
+
+def test_shares_of_time_add_up_and_survive_damage() -> None:
+    run = Run.of(BurnIn())
+    run.start_or_go_on()
+    for share_s, models in ((2.0, 3), (1.5, 2)):
+        run.note_training(share_s, models)
+    assert run._noted() == {"wall_time_s": 3.5, "models": 3}
+    (run.partial_folder / runs.TOGETHER_FILE).write_text("")
+    run.note_training(1.0, 2)
+    assert run._noted() == {"wall_time_s": 1.0, "models": 2}
+
+
+@pytest.mark.parametrize("left", ["", "{", "[]", "{}", "\0\0"])
+def test_a_damaged_record_is_named_with_what_to_do(left: str) -> None:
+    run = _finished(Finetune())
+    file = run.folder / runs.RECORD_FILE
+    file.write_text(left)
+    with pytest.raises(DamagedRecord) as said:
+        run.is_done()
+    assert str(file) in str(said.value) and f"delete the folder {run.folder}, " in str(said.value)
+    # Nor is it one of the runs that are done.
+    assert runs.done() == []
+
+
+@pytest.mark.parametrize(("used", "said"), [("no", "float32"), ("bf16", "bf16")])
+def test_the_record_says_which_precision_was_used(
+    monkeypatch: pytest.MonkeyPatch, used: str, said: str
+) -> None:
+    AcceleratorState()
+    monkeypatch.setitem(AcceleratorState._shared_state, "_mixed_precision", used)
+    assert runs._facts(1.0)["precision"] == said
+
+
+def test_the_record_has_hashes_of_what_it_left() -> None:
+    run = Run.of(BurnIn())
+    (run.partial_folder / "model" / "deeper").mkdir(parents=True)
+    left = {
+        "rows.csv": "abc",
+        "model/model.safetensors": "",
+        "model/deeper/config.json": "",
+        "model/weights.bin": "no file that anything reads",
+        "log.txt": "of this machine",
+        "facts.json": "{}",
+        "notebook.ipynb": "",
+    }
+    for name, content in left.items():
+        (run.partial_folder / name).write_text(content)
+    run.finish(run.partial_folder / "notebook.ipynb", 1.0)
+    # FIPS 180-2, B.1, and the hash of nothing.
+    nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert run.record()["files_sha256"] == {
+        "rows.csv": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "model/model.safetensors": nothing,
+        "model/deeper/config.json": nothing,
+    }
 
 
 def test_a_page_out_of_date_keeps_what_was_trained() -> None:

@@ -1,5 +1,6 @@
 """Shipping: the folder loads as what it was made from, and its card says what the record says."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from bertprune.pruning.masks import Criterion, random_masks
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.runs import Run
+from bertprune.runs import RECORD_FILE, Run
 from bertprune.shipping import asked_for, ship
 
 from .finished import BURN_IN, PRUNED, TINY, TUNED, finished, save_model
@@ -76,6 +77,22 @@ def test_a_dense_run_is_shipped_as_an_ordinary_folder(tmp_path: Path) -> None:
     text = (shipped / "README.md").read_text()
     assert "AutoModel" in text and "Sparsity by matrix" not in text
     assert "`model.safetensors`" not in text and "sparsity: 0.0" in text
+    # The record is of a run of before the precision was noted.
+    assert "1.00 GB.\n" in text
+
+
+def test_the_card_says_in_which_precision_it_was_trained(tmp_path: Path) -> None:
+    run = finished(BURN_IN)
+    file = run.folder / RECORD_FILE
+    file.write_text(json.dumps(run.record() | {"precision": "bf16"}))
+    # A record of another run that cannot be read is in nobody's way.
+    (run.folder.parent / "damaged").mkdir()
+    (run.folder.parent / "damaged" / RECORD_FILE).write_text("{")
+    shipped = ship(run.id, tmp_path / "shipped", precision="float32")
+    assert "1.00 GB, in bf16.\n" in (shipped / "README.md").read_text()
+    file.write_text("{")
+    with pytest.raises(UserError, match=r"record\.json is damaged"):
+        ship(run.id, tmp_path / "again")
 
 
 @pytest.mark.parametrize("scope", ["matrix", "global"])
@@ -144,3 +161,8 @@ def test_what_cannot_be_shipped(tmp_path: Path) -> None:
     assert not (tmp_path / "shipped").exists() and not list(tmp_path.glob(".shipped*"))
     with pytest.raises(UserError, match="is there already"):
         ship(str(tmp_path / "model"), tmp_path / "moved")
+
+
+def test_a_model_in_a_home_of_nobody() -> None:
+    with pytest.raises(UserError, match="~nouser/model: there is no such user"):
+        bertprune.load("~nouser/model")

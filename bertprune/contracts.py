@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin, get_type_hints
 
@@ -83,7 +84,7 @@ class BurnIn(Contract):
     burn_in_seed: int = _parameter(0, "seed of the fresh weights and of burn-in", low=0)
     pretrain_batch_size: int = _parameter(32, "sentence pairs a pre-training step", low=1)
     precision: str = _parameter(
-        "auto", "auto is bf16 on a GPU, float32 elsewhere", choices=("auto", "float32", "bf16")
+        "auto", "auto is bf16 on a GPU that has it, float32 elsewhere", choices=("auto", "float32", "bf16")
     )
 
     @property
@@ -413,6 +414,9 @@ class Bench(View):
     is_of_study: ClassVar[bool] = False
 
 
+_LARGEST_WHOLE_NUMBER = 2**31 - 1
+"""As a seed or a count, all libraries take it."""
+
 C = TypeVar("C", bound=Contract)
 B = TypeVar("B", bound=BurnIn)
 
@@ -522,7 +526,8 @@ def _checked(name: str, value: object, kind: Any, limits: Mapping[str, Any]) -> 
             raise UserError(f"{name} has an empty entry: {_shown(many)}")
         return tuple(_checked(name, one, get_args(kind)[0], limits) for one in many)
     if kind is float and type(value) is int:
-        value = float(value)
+        with suppress(OverflowError):
+            value = float(value)
     if type(value) is not kind:
         wanted = {int: "a whole number", float: "a number", str: "a text"}[kind]
         raise UserError(f"{name} must be {wanted}, got {_shown(value)}")
@@ -531,6 +536,8 @@ def _checked(name: str, value: object, kind: Any, limits: Mapping[str, Any]) -> 
             f"{name} is {value!r}: {did_you_mean(str(value), limits['choices'])} "
             f"({' or '.join(limits['choices'])})"
         )
+    if type(value) is int and value > _LARGEST_WHOLE_NUMBER:
+        raise UserError(f"{name} must be at most {_LARGEST_WHOLE_NUMBER}, got {_shown(value)}")
     if isinstance(value, int | float):
         low, high, above = limits["low"], limits["high"], limits["above"]
         if (

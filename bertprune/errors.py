@@ -15,11 +15,19 @@ class UserError(Exception):
     """
 
 
-def did_you_mean(name: str, valid: Iterable[str]) -> str:
+def did_you_mean(name: object, valid: Iterable[object]) -> str:
     """End of an error message for an unknown name: the closest valid one, or all of them."""
-    names = sorted(valid)
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(names)}"
+    names = sorted({str(one) for one in valid})
+    close = get_close_matches(str(name), names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(names) or 'none'}"
+
+
+def check_known(what: str, names: Iterable[object], valid: Iterable[object]) -> None:
+    """Raise UserError for the first of `names` that is none of `valid`; `what` begins it."""
+    known = list(valid)
+    for name in names:
+        if name not in known:
+            raise UserError(f"{what} {name!r}: {did_you_mean(name, known)}")
 
 
 @contextmanager

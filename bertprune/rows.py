@@ -13,9 +13,14 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from bertprune.errors import full_disk_is_user_error
+from bertprune.errors import UserError, full_disk_is_user_error
 
 Rows: TypeAlias = pd.DataFrame
+
+
+class DamagedRows(UserError, ValueError):
+    """Rows that cannot be read."""
+
 
 PRETRAINING = "pretraining"
 """The task of rows that measure pre-training itself."""
@@ -99,12 +104,21 @@ def write(rows: Rows, file: Path) -> None:
 
 
 def read(file: Path) -> Rows:
-    """The rows that `write` wrote, to the last bit."""
+    """The rows that `write` wrote, to the last bit. Raises DamagedRows if they cannot be read."""
     exact = [name for name, kind in COLUMNS.items() if kind == "float64"]
     other = {name: kind for name, kind in COLUMNS.items() if name not in exact}
-    return pd.read_csv(
-        file, dtype=other, converters=dict.fromkeys(exact, float), keep_default_na=False
-    )
+    try:
+        found = pd.read_csv(
+            file, dtype=other, converters=dict.fromkeys(exact, float), keep_default_na=False
+        )
+        if missing := [name for name in COLUMNS if name not in found]:
+            raise ValueError(f"its {file.name} has no column {', '.join(missing)}")
+    except (OSError, ValueError, OverflowError) as error:
+        raise DamagedRows(
+            f"the rows {file} are damaged ({error}): if a run left them, delete the folder "
+            f"{file.parent}, and it is executed anew"
+        ) from error
+    return found
 
 
 def final(rows: Rows) -> Rows:

@@ -27,6 +27,9 @@ from bertprune.errors import UserError
         ({"sparsty": 0.5}, "finetune has no parameter 'sparsty': did you mean 'sparsity'?"),
         ({"epochs": 2.5}, "epochs must be a whole number, got 2.5"),
         ({"epochs": -1}, "epochs must be at least 0, got -1"),
+        ({"burn_in_seed": 2**31}, "burn_in_seed must be at most 2147483647, got 2147483648"),
+        ({"seed": 10**400}, "seed must be at most 2147483647, got 1000"),
+        ({"sparsity": 10**400}, "sparsity must be a number, got 1000"),
         ({"learning_rates": [1e-3, "fast"]}, 'learning_rates must be a number, got "fast"'),
         ({"learning_rates": []}, "learning_rates is empty"),
         ({"learning_rates": [1e-3, 1e-3]}, "same value twice"),
@@ -60,6 +63,7 @@ def test_accepted() -> None:
     parameters = parse(Finetune, {"sparsity": 1, "task": "cola", "learning_rates": 2e-5})
     assert parameters.sparsity == 1.0 and type(parameters.sparsity) is float
     assert parameters.task == ("cola",) and parameters.learning_rates == (2e-5,)
+    assert parse(Finetune, {"seed": 2**31 - 1}).seed == 2**31 - 1
     # As papermill and YAML hand them over, and back.
     assert parse(Finetune, contracts.as_values(parameters)) == parameters
 

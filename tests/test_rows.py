@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from bertprune import rows
+from bertprune.errors import UserError
 
 
 def _rows() -> rows.Rows:
@@ -34,3 +36,26 @@ def test_joined_rows_keep_their_types() -> None:
 def test_final_rows_are_the_last_of_each_curve() -> None:
     last = rows.final(_rows())
     assert len(last) == 1 and last.epoch.item() == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "No columns"),
+        ("arm,task\nfinetune,sst2\n", "its rows.csv has no column sparsity, learning_rate, seed"),
+        ("{good}finetune,sst2\n", "could not convert"),
+        ("{good}finetune,sst2,0.5,1e-3,one,0,0,dev,loss,,nan,0.5\n", "one"),
+        ("{good}finetune,sst2,0.5,1e-3,99999999999999999999,0,0,dev,loss,,nan,0.5\n", "verflow"),
+        ("{good}\udcff", "'utf-8' codec"),
+        (None, "No such file"),
+    ],
+)
+def test_damaged_rows(tmp_path: Path, content: str | None, said: str) -> None:
+    file = tmp_path / "rows.csv"
+    if content is not None:
+        good = ",".join(rows.COLUMNS) + "\n"
+        file.write_bytes(content.replace("{good}", good).encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match=said) as error:
+        rows.read(file)
+    assert f"the rows {file} are damaged" in str(error.value)
+    assert f"delete the folder {tmp_path}" in str(error.value)

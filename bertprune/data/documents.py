@@ -10,6 +10,7 @@ A *text* is a list of sources, each one of
 A document is one string with one paragraph a line.
 """
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -124,22 +125,42 @@ def _locate(source: str) -> list[Path] | HubText | lab.Source:
         return generated
     path = resolve(source)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES)
+        files = sorted(file for file in _files_below(path) if file.suffix in SUFFIXES)
         if not files:
             raise UserError(f"no .parquet or .txt file in the folder {path} (text {source!r})")
-        return files
-    if path.is_file():
+    elif path.is_file():
+        files = [path]
         if path.suffix not in SUFFIXES:
             raise UserError(
                 f"text {source!r} is a {path.suffix or 'nameless'} file: give {LOCAL_TEXT}"
             )
-        return [path]
+    else:
+        return _hub_text(source)
+    for file in files:
+        # A link may lead nowhere.
+        if not (os.path.isfile(file) and os.access(file, os.R_OK)):
+            raise UserError(f"{file} is no file that you may read (text {source!r})")
+    return files
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """The files in `folder` and in those below it. Raises UserError for one that is closed."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
+
+    for place, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(place, name) for name in names)
+
+
+def _hub_text(source: str) -> HubText:
+    """The Hub data set of that name. Raises UserError if it is no name of one."""
     named = HUB_NAME.fullmatch(source)
     if named and not source.endswith(SUFFIXES) and source[0] != ".":
         return HubText(named["repository"], named["config"] or "", named["revision"])
     raise UserError(
-        f"text {source!r}: there is no {path}; give {LOCAL_TEXT}, or the name of a Hub data set "
-        "(owner/name:config@revision)"
+        f"text {source!r}: there is no {resolve(source)}; give {LOCAL_TEXT}, or the name of a Hub "
+        "data set (owner/name:config@revision)"
     )
 
 

@@ -71,11 +71,16 @@ def open_sealed(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def open_parquet(file: Path) -> Iterator[pq.ParquetFile]:
-    """The parquet file; what cannot be read of it in the block becomes a UserError."""
+    """The parquet file; what cannot be read of it in the block becomes a UserError, as does a
+    column that is there twice."""
     try:
         with pq.ParquetFile(file) as parquet:
+            names = parquet.schema_arrow.names
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise UserError(f"{file} has the column {twice[0]!r} twice")
             yield parquet
-    except (pa.ArrowInvalid, OSError) as error:
+    # The last two are what damage in texts and names comes to.
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise UserError(f"{file} cannot be read as parquet: {error}") from error
 
 

@@ -12,15 +12,15 @@ import pandas as pd
 import pyarrow as pa
 import torch
 import xxhash
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bertprune import settings
 from bertprune.data.batches import NO_LABEL, stacked
 from bertprune.data.documents import HUB_NAME
 from bertprune.data.files import file_key, open_parquet
 from bertprune.data.hub import check_hub, load_rows
-from bertprune.errors import UserError, did_you_mean
+from bertprune.errors import UserError, check_known, did_you_mean
 from bertprune.fingerprint import code_key
 from bertprune.lab import language as lab
 from bertprune.lab import tasks as lab_tasks
@@ -36,6 +36,8 @@ LABEL = "label"
 BATCHES_SORTED_TOGETHER = 50
 Metric = Literal["accuracy", "f1", "matthews"]
 METRICS: tuple[Metric, ...] = ("accuracy", "f1", "matthews")
+# Where a row has a task, these stand for none of them in particular.
+RESERVED = ("pretraining", "average")
 
 
 @dataclass(frozen=True)
@@ -157,17 +159,16 @@ def task_key(name: str, source: str = GLUE) -> str:
 
 
 def _read_declaration(file: Path) -> Task:
-    """A reader's own task: a mapping with the keys of `Task`; the name is the folder's."""
-    try:
-        declared = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not YAML: {error}") from error
-    if not isinstance(declared, dict):
-        raise UserError(f"{file} must map keys to values: columns, labels, ...")
+    """A reader's own task: a mapping with the keys of `Task`; the name is the folder's.
+
+    Its metrics have the accuracy, which everything goes by, whether it names that or not.
+    """
+    name = file.parent.name
+    if name in RESERVED:
+        raise UserError(f"{file}: a task cannot be called {name!r}: give its folder another name")
+    declared = settings.read(file)
     valid = [field.name for field in fields(Task) if field.name != "name"]
-    for key in declared:
-        if key not in valid:
-            raise UserError(f"{file}: unknown key {key!r}: {did_you_mean(str(key), valid)}")
+    check_known(f"{file}: unknown key", declared, valid)
     for key in ("columns", "labels", "metrics"):
         value = declared.get(key, [] if key != "metrics" else ["accuracy"])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -176,14 +177,16 @@ def _read_declaration(file: Path) -> Task:
     for key in ("train_split", "dev_split"):
         if not isinstance(declared.get(key, ""), str):
             raise UserError(f"{file}: {key} is {declared[key]!r}, it must be a string")
-    task = Task(name=file.parent.name, **declared)
+    if "accuracy" not in declared["metrics"]:
+        declared["metrics"] = ("accuracy", *declared["metrics"])
+    task = Task(name=name, **declared)
     if len(task.columns) not in (1, 2):
         raise UserError(f"{file}: columns has {len(task.columns)} names, it must have 1 or 2")
+    if len(set(task.columns)) != len(task.columns):
+        raise UserError(f"{file}: columns is {list(task.columns)}, they must differ")
     if len(set(task.labels)) != len(task.labels) or len(task.labels) < 2:
         raise UserError(f"{file}: labels is {list(task.labels)}, it must be 2 or more names")
-    for metric in task.metrics:
-        if metric not in METRICS:
-            raise UserError(f"{file}: unknown metric {metric!r}: {did_you_mean(metric, METRICS)}")
+    check_known(f"{file}: unknown metric", task.metrics, METRICS)
     return task
 
 
@@ -193,7 +196,9 @@ def _tables(task: Task, split: str, source: str) -> Iterator[tuple[str, pa.Table
     if folder.is_dir():
         for file in _split_files(folder, task, split):
             with open_parquet(file) as parquet:
-                yield str(file), parquet.read()
+                table = parquet.read()
+                table.validate(full=True)
+            yield str(file), table
         return
     repository, revision = _hub_name(source)
     rows = load_rows(
@@ -221,7 +226,7 @@ def _folder_wanted(source: str) -> str:
 
 def _split_files(folder: Path, task: Task, split: str) -> list[Path]:
     """The split's file, or its shards as the Hub names them."""
-    single = folder / task.name / f"{split}.parquet"
+    single = resolve(folder / task.name / f"{split}.parquet")
     files = [single] if single.is_file() else sorted(single.parent.glob(f"{split}-*.parquet"))
     if not files:
         raise UserError(f"task {task.name!r}: there is no {single}")
@@ -250,7 +255,8 @@ def _check_columns(schema: pa.Schema, task: Task, where: str) -> None:
 def _checked(table: pa.Table, task: Task, where: str) -> pd.DataFrame:
     """The table's texts and labels; UserError for what is missing or out of range."""
     _check_columns(table.schema, task, where)
-    table = table.select([*task.columns, LABEL])
+    # What pandas has noted there of a frame's index would take columns away.
+    table = table.select([*task.columns, LABEL]).replace_schema_metadata()
     if table.num_rows == 0:
         raise UserError(f"{where} has no rows")
     for column in table.column_names:

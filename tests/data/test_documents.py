@@ -1,5 +1,7 @@
 """Text sources: what they give, in which order, and how a bad one is refused."""
 
+import errno
+import os
 import socket
 import time
 from itertools import islice
@@ -146,6 +148,61 @@ def test_parquet_damaged_inside(tmp_path: Path) -> None:
     file.write_bytes(content)
     with pytest.raises(UserError, match=r"damaged\.parquet cannot be read"):
         list(documents([str(file)]))
+
+
+def test_text_damaged_inside(tmp_path: Path) -> None:
+    file = tmp_path / "damaged.parquet"
+    pq.write_table(pa.table({"text": ["the boat"]}), file, compression="none")
+    file.write_bytes(file.read_bytes().replace(b"boat", b"\xff" * 4))
+    with pytest.raises(UserError, match=r"damaged\.parquet cannot be read as parquet: .*utf-8"):
+        list(documents([str(file)]))
+
+
+def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"])] * 2, names=["text", "text"])
+    pq.write_table(table, tmp_path / "twice.parquet")
+    for work in (check_text, text_size_bytes):
+        with pytest.raises(UserError, match=r"twice\.parquet has the column 'text' twice"):
+            work([str(tmp_path)])
+
+
+def test_a_folder_may_be_called_like_a_file(folder: Path) -> None:
+    (folder / "deeper").rename(folder / "deeper.txt")
+    assert list(documents([str(folder)]))[-1] == "fifth"
+    assert text_size_bytes([str(folder)])
+
+
+def test_a_link_that_leads_nowhere(folder: Path) -> None:
+    (folder / "z.txt").symlink_to(folder / "nowhere.txt")
+    for work in (check_text, text_key, text_size_bytes):
+        with pytest.raises(UserError, match=r"z\.txt is no file that you may read"):
+            work([str(folder)])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="to root nothing is closed")
+def test_what_may_not_be_read(folder: Path) -> None:
+    (folder / "a.txt").chmod(0)
+    for source in (folder, folder / "a.txt"):
+        with pytest.raises(UserError, match=r"a\.txt is no file that you may read"):
+            text_key([str(source)])
+    (folder / "deeper").chmod(0)
+    for source in (folder, folder / "deeper"):
+        with pytest.raises(UserError, match="deeper cannot be read: Permission denied"):
+            text_key([str(source)])
+    (folder / "deeper").chmod(0o755)
+
+
+def test_a_folder_that_cannot_be_walked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def closed(place: str) -> object:
+        if str(place).endswith("deeper"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(UserError, match="deeper cannot be read: Permission denied"):
+        check_text([str(folder)])
 
 
 def test_missing_or_unsuitable_path(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ import torch
 import yaml
 from transformers import PreTrainedTokenizerFast
 
+from bertprune import results, rows
 from bertprune.data import tasks as tasks_module
 from bertprune.data.tasks import (
+    RESERVED,
     TASKS,
     Task,
     TaskExamples,
@@ -155,6 +157,40 @@ def test_bad_table(folder: Path, columns: dict[str, Any], message: str) -> None:
     assert str(file) in str(raised.value)
 
 
+def test_a_column_that_is_there_twice(folder: Path) -> None:
+    columns = [pa.array(["a", "b"]), pa.array(["c", "d"]), pa.array([0, 1])]
+    table = pa.Table.from_arrays(columns, names=["sentence", "sentence", "label"])
+    pq.write_table(table, folder / "sst2" / "train.parquet")
+    with pytest.raises(UserError, match=r"train\.parquet has the column 'sentence' twice"):
+        check_task("sst2", str(folder))
+
+
+def test_the_index_of_a_frame_is_a_column_like_another(folder: Path) -> None:
+    columns = {"sentence": ["a", "b", "c"], "label": [1, 0, 0]}
+    frame = pd.DataFrame(columns, index=[7, 5, 6])
+    for indexed in (frame, frame.set_index("label"), frame.set_index("sentence")):
+        indexed.to_parquet(folder / "sst2" / "train.parquet")
+        train = load_task("sst2", str(folder)).train
+        assert train.to_dict("list") == columns
+        assert train.index.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("part", [b"boat", b'"index_columns"', b'"column_indexes"'])
+def test_a_table_damaged_inside(folder: Path, part: bytes) -> None:
+    """A text is then no text; what pandas has noted is no business of ours."""
+    file = folder / "sst2" / "train.parquet"
+    frame = pd.DataFrame({"sentence": ["the net", "the boat"], "label": [0, 1]})
+    frame.to_parquet(file, compression=None)
+    content = file.read_bytes()
+    assert part in content
+    file.write_bytes(content.replace(part, b"\xff" * len(part)))
+    if part == b"boat":
+        with pytest.raises(UserError, match=r"train\.parquet cannot be read as parquet"):
+            check_task("sst2", str(folder))
+    else:
+        assert load_task("sst2", str(folder)).train["label"].tolist() == [0, 1]
+
+
 def test_missing_and_damaged_tables(folder: Path) -> None:
     file = folder / "sst2" / "validation.parquet"
     file.write_bytes(b"nothing")
@@ -183,6 +219,7 @@ def test_own_task(folder: Path) -> None:
         ({"name": "mine"}, "unknown key 'name'"),
         ({"columns": "first"}, "columns is 'first', it must be a list"),
         ({"columns": ["a", "b", "c"]}, "columns has 3 names, it must have 1 or 2"),
+        ({"columns": ["first", "first"]}, "columns is .'first', 'first'., they must differ"),
         ({"labels": ["only"]}, "labels is .'only'., it must be 2 or more"),
         ({"labels": ["no", "no"]}, "labels is"),
         ({"labels": [False, True]}, "labels is .False, True., it must be a list of strings"),
@@ -197,7 +234,30 @@ def test_bad_declaration(folder: Path, changes: dict[str, Any], message: str) ->
     assert "task.yaml" in str(raised.value)
 
 
-@pytest.mark.parametrize("content", ["- a", "columns: [", "", "!!python/object:os.system {}"])
+def test_accuracy_is_among_the_metrics(folder: Path) -> None:
+    """Without it no run of the task would ever end; named, it stays where it is."""
+    for named, expected in (
+        (["f1"], ("accuracy", "f1")),
+        ([], ("accuracy",)),
+        (["matthews", "accuracy"], ("matthews", "accuracy")),
+    ):
+        declare(folder, metrics=named)
+        assert find_task("own", str(folder)).metrics == expected
+
+
+@pytest.mark.parametrize("name", ["pretraining", "average"])
+def test_a_name_that_rows_have_for_no_task(folder: Path, name: str) -> None:
+    assert {rows.PRETRAINING, results.AVERAGE} == set(RESERVED)
+    declare(folder)
+    (folder / "own").rename(folder / name)
+    with pytest.raises(UserError, match=f"a task cannot be called '{name}'"):
+        check_task(name, str(folder))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["- a", "columns: [", "", "!!python/object:os.system {}", "columns: !!timestamp 2020-13-45"],
+)
 def test_declaration_that_is_no_mapping(folder: Path, content: str) -> None:
     declare(folder)
     (folder / "own" / "task.yaml").write_text(content)

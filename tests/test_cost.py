@@ -1,5 +1,6 @@
 """The cost of a study: sums worked out by hand, and unit costs that are measured and used."""
 
+import dataclasses
 import json
 import socket
 from pathlib import Path
@@ -171,8 +172,26 @@ def test_sizes_of_models() -> None:
 
 def test_sizes_of_tasks_at_hand() -> None:
     size = work.task_size("cola", contracts.Finetune(text=("lab",), task_data="lab"))
-    assert (size.train, size.dev, size.is_assumed) == (600, 500, False)
+    assert (size.train, size.dev) == (600, 500)
+    assert not size.examples_assumed and not size.tokens_assumed
     assert 4 < size.mean_length_tokens < 20
+
+
+def test_tasks_have_as_many_examples_as_were_counted_elsewhere(root: Path) -> None:
+    plan = by_hand().plan()
+    finetune = estimate.estimate(plan, machine(), counted={"cola": (100, 300)}).runs[-1]
+    # Ten batches to train on, one of 256 to evaluate, and two of the dev set; at two rates.
+    assert finetune.work_s == pytest.approx(2 * (2 * 10 * 0.1 + (2 * 2 + 1) * 1.0 + 7))
+    other = estimate.estimate(plan, machine(), counted={"sst2": (100, 300)}).runs[-1]
+    assert other.work_s == pytest.approx(FINETUNE_S)
+
+
+def test_what_is_assumed_of_tasks_is_said(root: Path) -> None:
+    plan = by_hand().plan()
+    whole, tokens, _ = estimate.assumptions(plan)
+    assert whole.endswith("GLUE's in full (training + dev examples): cola 8,551 + 1,043.")
+    assert "tokens examples of cola have is assumed" in tokens
+    assert estimate.assumptions(plan, {"cola": (100, 300)})[0] == tokens
 
 
 @pytest.mark.parametrize(
@@ -300,7 +319,44 @@ def test_the_page(root: Path) -> None:
         name for name in estimate.SHOWN for _ in range(2)
     ]
     assert set(shown["runs"]) >= {len(study.plan())}
-    assert list(shown[""]) == [units.MEASURED, units.ASSUMED] * 3
+    assert list(shown[""]) == [units.MEASURED, units.ASSUMED] * len(estimate.SHOWN)
     assert len(estimate.by_arm(study)) == len(estimate.by_arm(study, "a100")) > 5
     assert len(estimate.against_runs(study)) == 0
-    assert (estimate.against_published().ratio > 0).all()
+    against = estimate.against_published()
+    assert list(against.index) == ["lab", "glue-tiny", "english"] and (against.ratio > 0).all()
+
+
+def test_the_page_takes_task_sizes_from_published_rows(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "published", lambda name: root / f"{name}.csv")
+    monkeypatch.setattr(units, "published", machine)
+    study = by_hand()
+    monkeypatch.setattr(studies, "load", lambda name: study)
+    monkeypatch.setattr(studies, "names", lambda: ["by-hand.yaml"])
+    monkeypatch.setattr(estimate, "SHOWN", ("by-hand",))
+    assert estimate.counted_for(study) == {}
+    assert set(estimate.of_studies(study)["task sizes"]) == {"GLUE in full, assumed"}
+    assert len(estimate.against_published()) == 0
+
+    (root / "by-hand.csv").touch()
+    tasks = {"cola": {"majority": 0.6, "train examples": 100, "dev examples": 300}}
+    facts = {"tasks": tasks, "runs": 3, "work_s": 1200.0}
+    (root / "by-hand.json").write_text(json.dumps(facts))
+    assert estimate.counted_for(study) == {"cola": (100, 300)}
+    # One with other settings is another study.
+    assert estimate.counted_for(dataclasses.replace(study, changes=("seed=[1]",))) == {}
+    assert set(estimate.of_studies(study)["task sizes"]) == {"of the published rows"}
+    assert "published rows (training + dev examples): cola 100 + 300." in estimate.assumed(study)
+    (line,) = estimate.against_published().to_dict("records")
+    work_s = BURN_IN_S + DENSE_S + PRUNED_S + 2 * (2 * 10 * 0.1 + (2 * 2 + 1) * 1.0 + 7)
+    assert line == {
+        "estimated (min)": round(work_s / 60, 1),
+        "of runs": 4,
+        "needed (min)": 20.0,
+        "of runs then": 3,
+        "ratio": round(work_s / 1200, 2),
+    }
+    # What was executed here has the data that is here.
+    _finish(study.plan()[0], wall_time_s=1.0)
+    assert estimate.counted_for(study) == {}

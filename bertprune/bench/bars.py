@@ -27,11 +27,13 @@ TORCH_PRUNE = "torch.nn.utils.prune"
 ONE_AFTER_ANOTHER = "bertprune, one after another"
 
 NOT_MEASURED = "not measured"
+WITHIN_THE_NOISE = "within the noise"
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A value that a row of the benchmark must reach: `asked` at least, or at most."""
+    """A value that this project wants a row of the benchmark to reach: `asked` at least, or at
+    most."""
 
     about: str
     case: str
@@ -45,7 +47,15 @@ class Bar:
     def is_share(self) -> bool:
         return self.quantity in (SHARE, COST_OF_PRUNING)
 
-    def is_met_by(self, value: float) -> bool:
+    def verdict(self, lowest: float, highest: float) -> str:
+        """Whether all repeats, from the `lowest` to the `highest`, meet the bar, or none of them,
+        or whether the bar is among them: "within the noise"."""
+        met = {self._is_met_by(lowest), self._is_met_by(highest)}
+        if len(met) > 1:
+            return WITHIN_THE_NOISE
+        return "yes" if met == {True} else "no"
+
+    def _is_met_by(self, value: float) -> bool:
         return value <= self.asked if self.is_at_most else value >= self.asked
 
 
@@ -94,7 +104,7 @@ BARS = (
 
 
 def table(rows: pd.DataFrame, gpu: bool) -> pd.DataFrame:
-    """The bars beside what `rows` have for them: median, lowest to highest, whether it is met.
+    """The bars beside what `rows` have for them: median, lowest to highest, and the verdict.
 
     A bar without a row was not measured; `gpu` says whether the machine had one.
     """
@@ -108,9 +118,7 @@ def table(rows: pd.DataFrame, gpu: bool) -> pd.DataFrame:
                 "what": bar.about,
                 "asked": f"{'≤' if bar.is_at_most else '≥'} {shown(bar.asked)}",
                 "measured": missing if found is None else _with_spread(found, shown),
-                "met": ""
-                if found is None
-                else ("yes" if bar.is_met_by(float(found.value)) else "no"),
+                "met": "" if found is None else bar.verdict(float(found.low), float(found.high)),
                 "against": "" if bar.side == OURS else bar.side,
             }
         )

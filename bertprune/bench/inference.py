@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import BertModel
 
 from bertprune.bench.measure import Row, Setting, in_turn, pairwise, seconds_of
-from bertprune.bench.times import DENSE, SPARSE, SPEED_UP, TIME, quantity_at
+from bertprune.bench.times import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, quantity_at
 from bertprune.models import Shape, fresh_model
 from bertprune.pruning.masks import local_magnitude_masks
 from bertprune.pruning.matrices import prunable_matrices
@@ -59,29 +59,33 @@ def inference(
     sparsities: Sequence[float] = SPARSITIES,
     batch: tuple[int, int] = (8, 128),
 ) -> list[Row]:
-    """Times of a forward pass at each of `sparsities`, dense and sparse in turn, and their ratio.
+    """Times of a forward pass at each of `sparsities`, dense and sparse, all in turn; at each the
+    ratio of the two; and that of the dense time to the one at the first sparsity, no pruning.
 
     Float32, `batch` is (sequences, tokens). How long it takes depends on how many weights are
     kept, not on their values, so the model is a fresh one, pruned by magnitude. The dense product
     multiplies the zeros too: nothing is saved there.
     """
-    found = []
     ids = torch.randint(shape.vocabulary_size, batch, device=setting.device)
+    models: dict[tuple[str, float], BertModel] = {}
     for sparsity in sparsities:
-        model = _pruned(shape, sparsity).to(setting.device)
-        sides = {DENSE: model, SPARSE: with_csr(model)}
-        for side in sides.values():
-            _forwards(side, ids)
-        seconds = in_turn(
-            f"inference at {sparsity:g}",
-            {name: partial(_seconds, side, ids) for name, side in sides.items()},
-            setting.repeats,
-        )
-        for side, times in seconds.items():
-            milliseconds = [1e3 * time for time in times]
-            found.append(setting.row(side, quantity_at(TIME, sparsity), "ms", milliseconds))
-        ratios = pairwise(seconds[DENSE], seconds[SPARSE])
+        dense = _pruned(shape, sparsity).to(setting.device)
+        models |= {(DENSE, sparsity): dense, (SPARSE, sparsity): with_csr(dense)}
+    for model in models.values():
+        _forwards(model, ids)
+    sides = {quantity_at(*at): partial(_seconds, model, ids) for at, model in models.items()}
+    measured = in_turn("inference", sides, setting.repeats)
+    seconds = {at: measured[quantity_at(*at)] for at in models}
+    found = []
+    for (side, sparsity), times in seconds.items():
+        milliseconds = [1e3 * time for time in times]
+        found.append(setting.row(side, quantity_at(TIME, sparsity), "ms", milliseconds))
+    for sparsity in sparsities:
+        dense_times = seconds[DENSE, sparsity]
+        ratios = pairwise(dense_times, seconds[SPARSE, sparsity])
         found.append(setting.row(SPARSE, quantity_at(SPEED_UP, sparsity), "×", ratios))
+        ratios = pairwise(dense_times, seconds[DENSE, sparsities[0]])
+        found.append(setting.row(DENSE, quantity_at(BY_UNPRUNED, sparsity), "×", ratios))
     return found
 
 

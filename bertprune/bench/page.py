@@ -19,6 +19,7 @@ import yaml
 
 from bertprune import paths
 from bertprune.bench import bars
+from bertprune.cost.units import processor
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.tables import Download
 
@@ -36,14 +37,14 @@ class Measured:
     rows: pd.DataFrame = field(repr=False)
     facts: dict[str, Any]
 
-    def machine(self) -> pd.Series:
+    def machine(self) -> pd.DataFrame:
         """What was measured on, when, and by what."""
         cases = self.facts["cases"].values()
         facts = {name: self.facts[name] for name in self.facts if name not in ("versions", "cases")}
         facts |= self.facts["versions"]
         for name in ("finished", "commit"):
             facts[name] = ", ".join(sorted({one[name] for one in cases}))
-        return pd.Series(facts, name="").map(str)
+        return pd.DataFrame({"": facts}).map(str)
 
     def bars(self) -> pd.DataFrame:
         """What was asked, beside what was measured; see `bars.table`."""
@@ -138,7 +139,7 @@ def facts(cases: Sequence[str], *, threads: int, gpu: str, phrases: str) -> dict
     """When, on what machine and by what code `cases` were measured; `gpu` is its name, or ""."""
     today, commit = datetime.now(UTC).strftime("%Y-%m-%d"), _commit()
     return {
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count() or 1,
         "threads": threads,
         "waiting threads": _waiting(),
@@ -153,14 +154,6 @@ def facts(cases: Sequence[str], *, threads: int, gpu: str, phrases: str) -> dict
 def _waiting() -> str:
     """What torch's threads do while they wait for each other: by themselves they spin."""
     return "sleep" if os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive" else "spin"
-
-
-def _cpu() -> str:
-    """The model of the processor, as the system calls it."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
 
 
 def _commit() -> str:

@@ -8,6 +8,7 @@ DENSE = "dense"
 SPARSE = "sparse (CSR)"
 TIME = "forward pass"
 SPEED_UP = "dense time by sparse time"
+BY_UNPRUNED = "time by that of the unpruned model"
 
 _AT = " at sparsity "
 
@@ -17,9 +18,9 @@ def quantity_at(quantity: str, sparsity: float) -> str:
     return f"{quantity}{_AT}{sparsity:g}"
 
 
-def inference_times(rows: pd.DataFrame) -> pd.DataFrame:
-    """Milliseconds of a forward pass by side and sparsity: value, low and high."""
-    found = rows[rows.quantity.str.startswith(TIME + _AT)]
-    sparsities = found.quantity.str.removeprefix(TIME + _AT).astype(float)
+def by_sparsity(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """What `rows` have of `quantity` by side and sparsity: value, low and high."""
+    found = rows[rows.quantity.str.startswith(quantity + _AT)]
+    sparsities = found.quantity.str.removeprefix(quantity + _AT).astype(float)
     columns = ["case", "side", "sparsity", "value", "low", "high", "repeats", "threads", "device"]
     return found.assign(sparsity=sparsities)[columns].reset_index(drop=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from bertprune import paths, results, studies, tables
 from bertprune.contracts import Finetune
 from bertprune.cost import units, work
 from bertprune.cost.units import Machine
+from bertprune.cost.work import Examples, TaskSize
 from bertprune.runs import Run, lineage
 from bertprune.studies import Study
 from bertprune.sweep import thread_counts
@@ -162,20 +163,27 @@ def default_workers(machine: Machine) -> int:
     return 1 if machine.is_gpu else machine.cores + 1
 
 
-def estimate(plan: Sequence[Run], machine: Machine, workers: int | None = None) -> Estimate:
+def estimate(
+    plan: Sequence[Run],
+    machine: Machine,
+    workers: int | None = None,
+    counted: Examples | None = None,
+) -> Estimate:
     """What the runs of `plan` cost on `machine`; which of them are done is asked of this one.
 
-    Raises UserError for a model or a task whose size cannot be known without a network.
+    Tasks that are `counted` have so many examples, others those at hand, or else GLUE's. Raises
+    UserError for a model or a task whose size cannot be known without a network.
     """
     workers = workers or default_workers(machine)
     threads = thread_counts(plan, workers, machine.cores)
-    return Estimate(machine, workers, tuple(_cost(run, machine, threads[run]) for run in plan))
+    costs = tuple(_cost(run, machine, threads[run], counted) for run in plan)
+    return Estimate(machine, workers, costs)
 
 
-def _cost(run: Run, machine: Machine, threads: int) -> RunCost:
+def _cost(run: Run, machine: Machine, threads: int, counted: Examples | None) -> RunCost:
     p = run.parameters
     lines = machine.lines(work.model_size(p), threads)
-    *own, notebook = work.run_work(run)
+    *own, notebook = work.run_work(run, counted)
     return RunCost(
         run=run,
         threads=threads,
@@ -206,27 +214,58 @@ def against_records(found: Estimate) -> pd.DataFrame:
     return table.astype({"runs": int}).assign(ratio=table.estimated_min / table.needed_min)
 
 
-def assumptions(plan: Iterable[Run]) -> list[str]:
+def assumptions(plan: Sequence[Run], counted: Examples | None = None) -> list[str]:
     """What in the estimate is not known of the data at hand, a sentence each."""
-    tasks: set[str] = set()
+    sizes = _task_sizes(plan, counted)
     texts: set[str] = set()
     for run in plan:
         p = run.parameters
-        if isinstance(p, Finetune):
-            tasks |= {name for name in p.task if work.task_size(name, p).is_assumed}
-        elif work.text_bytes(p) is None:
+        if not isinstance(p, Finetune) and work.text_bytes(p) is None:
             texts |= set(p.text)
     said = []
-    if tasks:
-        said.append(f"How many tokens examples of {', '.join(sorted(tasks))} have is assumed.")
+    if whole := {name: size for name, size in sizes.items() if size.examples_assumed}:
+        said.append(f"Tasks are assumed to be GLUE's in full{_examples(whole)}.")
+    if names := [name for name, size in sizes.items() if size.tokens_assumed]:
+        said.append(f"How many tokens examples of {', '.join(names)} have is assumed.")
     if texts:
         said.append(f"How much text {', '.join(sorted(texts))} has is not known: none is counted.")
     return said
 
 
+def _task_sizes(plan: Iterable[Run], counted: Examples | None) -> dict[str, TaskSize]:
+    runs = [run.parameters for run in plan]
+    tasks = {name: p for p in runs if isinstance(p, Finetune) for name in p.task}
+    return {name: work.task_size(name, p, counted) for name, p in sorted(tasks.items())}
+
+
+def _examples(sizes: Mapping[str, TaskSize]) -> str:
+    said = ", ".join(f"{name} {size.train:,} + {size.dev:,}" for name, size in sizes.items())
+    return f" (training + dev examples): {said}"
+
+
 def assumed(study: Study) -> str:
-    """The assumptions of a study's estimate, as a page shows them."""
-    return " ".join(assumptions(study.plan()) or ["Nothing is assumed about its data."])
+    """The task sizes and the assumptions of a study's estimate, as a page shows them."""
+    plan, counted = study.plan(), counted_for(study)
+    said = assumptions(plan, counted)
+    if counted:
+        sizes = _examples(_task_sizes(plan, counted))
+        said.insert(0, f"Tasks are as large as they were for the published rows{sizes}.")
+    return " ".join(said or ["Nothing is assumed about its data."])
+
+
+def counted_for(study: Study) -> Examples:
+    """The examples of the tasks of `study` that its published rows were made with, where its pages
+    show these; else none."""
+    if results.has_published(study) and not any(run.is_done() for run in study.plan()):
+        return _published_examples(study.name)
+    return {}
+
+
+def _published_examples(name: str) -> Examples:
+    return {
+        task: (int(of_task["train examples"]), int(of_task["dev examples"]))
+        for task, of_task in results.facts_of(name)["tasks"].items()
+    }
 
 
 def text(found: Estimate, study: Study) -> str:
@@ -243,7 +282,7 @@ def text(found: Estimate, study: Study) -> str:
         f"{duration(found.wall_s(left=True))}",
         f"memory: {found.memory_bytes() / 1e9:.1f} GB with all workers; "
         f"disk: {found.disk_bytes() / 1e9:.1f} GB with cache and checkpoints",
-        *assumptions(one.run for one in found.runs),
+        *assumptions([one.run for one in found.runs]),
     ]
     return "\n".join(lines)
 
@@ -261,7 +300,7 @@ def duration(seconds: float) -> str:
 
 # The page.
 
-SHOWN = ("lab", "glue-tiny", "paper")
+SHOWN = ("lab", "glue-tiny", "english", "paper")
 """The studies that the page shows beside its own."""
 GPU_SHOWN = "a100"
 
@@ -272,9 +311,9 @@ def of_studies(study: Study) -> pd.DataFrame:
     chosen = [study, *(other for other in others if other.name != study.name)]
     lines = []
     for one in chosen:
-        plan = one.plan()
+        plan, counted = one.plan(), counted_for(one)
         for name in (units.BOOK, GPU_SHOWN):
-            found = estimate(plan, units.named(name))
+            found = estimate(plan, units.named(name), counted=counted)
             machine = found.machine
             hours = f"{_hours(found.hours())} {'GPU' if machine.is_gpu else 'core'}-hours"
             memory = max(one.memory_bytes for one in found.runs)
@@ -284,6 +323,7 @@ def of_studies(study: Study) -> pd.DataFrame:
                     "machine": machine.words,
                     "": machine.how,
                     "runs": len(plan),
+                    "task sizes": _whence(plan, counted),
                     "hours": hours,
                     "wall time of a sweep": duration(found.wall_s()),
                     "memory of a run": f"{memory / 1e9:.1f} GB",
@@ -293,18 +333,32 @@ def of_studies(study: Study) -> pd.DataFrame:
     return pd.DataFrame(lines).set_index(["study", "machine"])
 
 
+def _whence(plan: Sequence[Run], counted: Examples) -> str:
+    """Where the sizes of a study's tasks are from."""
+    if any(size.examples_assumed for size in _task_sizes(plan, counted).values()):
+        return "GLUE in full, assumed"
+    return "of the published rows" if counted else "counted here"
+
+
 def against_published() -> pd.DataFrame:
     """Of the studies of SHOWN whose rows come with the book, the minutes of work estimated for the
-    book's machine beside those that were needed."""
-    lines = []
+    book's machine, with tasks as large as they were then, beside those that were needed; and of how
+    many runs either is."""
+    lines = {}
     for name in SHOWN:
         if paths.published(name).exists():
-            plan = studies.load(name).plan()
-            estimated = sum(estimate(plan, units.published()).crowded_work_s().values()) / 60
-            needed = float(str(results.published_facts([name]).loc[name, "work (min)"]))
-            lines.append([name, estimated, needed, estimated / needed])
-    columns = ["study", "estimated (min)", "needed (min)", "ratio"]
-    return pd.DataFrame(lines, columns=columns).set_index("study").round(2)
+            plan, facts = studies.load(name).plan(), results.facts_of(name)
+            found = estimate(plan, units.published(), counted=_published_examples(name))
+            estimated = sum(found.crowded_work_s().values()) / 60
+            needed = facts["work_s"] / 60
+            lines[name] = {
+                "estimated (min)": round(estimated, 1),
+                "of runs": len(plan),
+                "needed (min)": round(needed, 1),
+                "of runs then": facts["runs"],
+                "ratio": round(estimated / needed, 2),
+            }
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("study")
 
 
 def against_runs(study: Study) -> pd.DataFrame:
@@ -318,7 +372,7 @@ def against_runs(study: Study) -> pd.DataFrame:
 
 def by_arm(study: Study, device: str = units.BOOK) -> pd.DataFrame:
     """What the arms of `study` take on `device`, as a page shows it."""
-    found = estimate(study.plan(), units.named(device))
+    found = estimate(study.plan(), units.named(device), counted=counted_for(study))
     table = found.table()
     hours = "GPU-hours" if found.machine.is_gpu else "core-hours"
     shown = pd.DataFrame(

@@ -32,7 +32,7 @@ from bertprune import paths
 from bertprune.contracts import CONTRACTS, Finetune
 from bertprune.cost import work
 from bertprune.cost.estimate import default_workers
-from bertprune.cost.units import Line, Measured, Table, scaled, through
+from bertprune.cost.units import Line, Measured, Table, processor, scaled, through
 from bertprune.cost.work import ModelSize
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.fingerprint import code_key
@@ -125,7 +125,7 @@ def for_plan(plan: Sequence[Run], workers: int | None = None, *, again: bool = F
     """
     # A GPU counts as one core: a sweep gives it one run at a time.
     cores = 1 if _gpu_name() else os.cpu_count() or 1
-    machine = Measured("this machine", _processor(), cores, {}, is_gpu=bool(_gpu_name()))
+    machine = Measured("this machine", _device_name(), cores, {}, is_gpu=bool(_gpu_name()))
     threads = thread_counts(plan, workers or default_workers(machine), cores)
     return replace(machine, table=_measured(requests(threads), again))
 
@@ -168,7 +168,7 @@ def _kept(
     """What is stored for `key`, or else is measured now and stored."""
     identity = {
         "asked": key,
-        "machine": [_processor(), os.cpu_count(), platform.platform()],
+        "machine": [_device_name(), os.cpu_count(), platform.platform()],
         "code": [code_key(contract.work.split(":")[0]) for contract in CONTRACTS.values()],
         "measuring": code_key(__name__),
         "torch": metadata.version("torch"),
@@ -192,14 +192,9 @@ def _kept(
 
 
 @cache
-def _processor() -> str:
-    """The GPU, or the processor's model where the system tells it."""
-    if gpu := _gpu_name():
-        return gpu
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+def _device_name() -> str:
+    """The GPU, or else the processor."""
+    return _gpu_name() or processor()
 
 
 @cache

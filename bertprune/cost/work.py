@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -91,8 +91,14 @@ class TaskSize:
     train: int
     dev: int
     mean_length_tokens: float
-    is_assumed: bool = False
-    """Whether it is not the size of the data at hand, but what is known of GLUE."""
+    examples_assumed: bool = False
+    """Whether the examples were not counted, but are those of GLUE in full."""
+    tokens_assumed: bool = False
+    """Whether the mean length is not that of the data at hand, but what is known of GLUE."""
+
+
+Examples = Mapping[str, tuple[int, int]]
+"""By task, how many examples there are to train on, and of the dev set."""
 
 
 @dataclass(frozen=True)
@@ -220,11 +226,21 @@ def _is_at_hand(named: str) -> bool:
     return bool(named) and (find_source(named) is not None or paths.resolve(named).is_dir())
 
 
-def task_size(name: str, parameters: Finetune) -> TaskSize:
-    """How large the task `name` is for a run with `parameters`.
+def task_size(name: str, parameters: Finetune, counted: Examples | None = None) -> TaskSize:
+    """How large the task `name` is for a run with `parameters`; its examples are as `counted`
+    elsewhere, if they are.
 
     Raises UserError for a task that is neither at hand nor one of GLUE's.
     """
+    size = _known_size(name, parameters)
+    if not counted or name not in counted:
+        return size
+    train, dev = counted[name]
+    return replace(size, train=train, dev=dev, examples_assumed=False)
+
+
+def _known_size(name: str, parameters: Finetune) -> TaskSize:
+    """That of the data at hand, or what is known of GLUE."""
     vocabulary_size = model_size(parameters).vocabulary_size
     named = parameters.tokenizer or parameters.model
     if not named and (seed := language_of(parameters.text)) is not None:
@@ -241,7 +257,7 @@ def task_size(name: str, parameters: Finetune) -> TaskSize:
         )
     train, dev = _GLUE_EXAMPLES[name]
     length = min(_glue_length(name, vocabulary_size), parameters.max_length_tokens)
-    return TaskSize(train, dev, length, is_assumed=True)
+    return TaskSize(train, dev, length, examples_assumed=True, tokens_assumed=True)
 
 
 @cache
@@ -262,8 +278,8 @@ def _size_of_data(
     else:
         words = sum(len(text.split()) for name in data.task.columns for text in some[name])
         length = _TOKENS_A_WORD * words / len(some) + 1 + len(data.task.columns)
-    is_assumed = not tokenizer
-    return TaskSize(len(data.train), len(data.dev), min(length, max_length_tokens), is_assumed)
+    length = min(length, max_length_tokens)
+    return TaskSize(len(data.train), len(data.dev), length, tokens_assumed=not tokenizer)
 
 
 def _glue_length(name: str, vocabulary_size: int) -> float:
@@ -299,10 +315,10 @@ def text_work(plan: Iterable[Run]) -> list[Amount]:
     return amounts
 
 
-def run_work(run: Run) -> list[Amount]:
-    """What the work of one run is, its notebook included."""
+def run_work(run: Run, counted: Examples | None = None) -> list[Amount]:
+    """What the work of one run is, its notebook included; `counted` as for `task_size`."""
     p = run.parameters
-    own = _finetuning(p) if isinstance(p, Finetune) else _pretraining(p)
+    own = _finetuning(p, counted) if isinstance(p, Finetune) else _pretraining(p)
     return [*own, Amount(NOTEBOOK)]
 
 
@@ -340,12 +356,12 @@ def _pretraining(p: BurnIn) -> list[Amount]:
     ]
 
 
-def _finetuning(p: Finetune) -> list[Amount]:
+def _finetuning(p: Finetune, counted: Examples | None) -> list[Amount]:
     epochs = p.recovery_epochs if isinstance(p, PruneAfterFinetune) else p.epochs
     rates = len(p.learning_rates)
     amounts = []
     for name in p.task:
-        size = task_size(name, p)
+        size = task_size(name, p, counted)
         length = size.mean_length_tokens
         steps = epochs * math.ceil(size.train / p.batch_size)
         # The dev set after each epoch, the training set after the last one.

@@ -25,6 +25,7 @@ from bertprune.figures.style import (
     own_handle,
     paper_handle,
     picture,
+    seeds_in_words,
     shown_percent,
     signed,
     thin_curve,
@@ -36,8 +37,6 @@ from bertprune.results import AVERAGE, DENSE_ARM, scores, training_losses, with_
 from bertprune.rows import Rows
 from bertprune.tables import ARM_NAMES
 
-_SEEDS = "Points are seeds, lines their means, bands ± one standard deviation"
-
 
 @dataclass(frozen=True)
 class _Panel:
@@ -46,6 +45,9 @@ class _Panel:
     points: pd.DataFrame
     paper: pd.DataFrame | None = None
     is_share: bool = True
+    is_drop: bool = False
+    """Whether values are differences from the dense model of the same seed: the paper's may be far
+    larger, and do not set the axis."""
 
 
 def accuracy_and_loss(
@@ -68,7 +70,7 @@ def accuracy_and_loss(
         maker,
         name="accuracy-and-loss",
         caption="Best dev accuracy over learning rates after the last epoch, and dev loss of "
-        f"pre-training, against the share of weights that is pruned. {_SEEDS}; dashed: dense.",
+        "pre-training, against the share of weights that is pruned.",
         again=again,
     )
 
@@ -107,7 +109,7 @@ def average_and_training_loss(
         name="accuracy-and-training-loss",
         caption="Best dev accuracy over learning rates after the last epoch, and the loss of that "
         "model over the whole training set, means over tasks, against the share of weights that "
-        f"is pruned. {_SEEDS}; dashed: dense.",
+        "is pruned.",
         again=again,
     )
 
@@ -129,15 +131,17 @@ def accuracy_drop(
         # Averages over other tasks would not compare.
         theirs.pop(AVERAGE, None)
     panels = {
-        f"{task} (points)": _Panel(points, theirs.get(task), is_share=False)
+        f"{task} (points)": _Panel(points, theirs.get(task), is_share=False, is_drop=True)
         for task, points in ours.items()
     }
     return _against_sparsity(
         panels,
         maker,
         name="accuracy-drop",
-        caption="Dev accuracy less that of the dense model, in points, against the share of "
-        f"weights that is pruned. {_SEEDS}; dashed: dense.",
+        caption="Dev accuracy less that of the dense model of the same seed, in points, against "
+        "the share of weights that is pruned."
+        + " Each axis is this study's own: the paper's lines leave it where they fall further."
+        * bool(theirs),
         again=again,
     )
 
@@ -185,6 +189,7 @@ def _against_sparsity(
     drawn = {arm for panel in panels.values() for arm in panel.points.arm}
     arms = [arm for arm in PRUNING_ARMS if arm in drawn]
     shown = [*arms, *(["from_scratch"] if "from_scratch" in drawn else [])]
+    points_shown = [panel.points[panel.points.arm.isin(shown)] for panel in panels.values()]
     handles: list[Artist] = [*map(arm_handle, arms), dense_handle()]
     handles += [arm_handle(arm) for arm in shown if arm not in arms]
     if any(panel.paper is not None for panel in panels.values()):
@@ -214,26 +219,44 @@ def _against_sparsity(
         maker=maker,
         alt=f"Lines of {', '.join(panels)} against sparsity, one for each arm. {first_name}, "
         f"{words_of(curves)}.",
-        caption=caption,
+        caption=f"{caption} {seeds_in_words(points_shown)} {_levels_in_words(panels)}",
         data=tidy(sources),
         handles=handles,
         again=again,
     )
 
 
+def _levels_in_words(panels: Mapping[str, _Panel]) -> str:
+    """What the dashed and the dotted lines are, and whether the dense model has seeds that an arm
+    has not."""
+    everything = pd.concat([panel.points.assign(panel=name) for name, panel in panels.items()])
+    seeds = everything.groupby(["panel", "arm", "sparsity"]).seed.nunique()
+    dense = everything[(everything.arm == DENSE_ARM) & (everything.sparsity == 0)].seed.nunique()
+    said = "Dashed: dense"
+    if dense > 1 and not any(panel.is_drop for panel in panels.values()):
+        fewer = ", also beside arms that have fewer" if seeds.min() < dense else ""
+        said += f", the mean over its seeds{fewer}"
+    if "from_scratch" in everything.arm.array:
+        said += f"; dotted: {ARM_NAMES['from_scratch']}"
+    return f"{said}."
+
+
 def _panel(axis: Axes, panel: _Panel, arms: list[str]) -> None:
     points = panel.points
     for arm in arms:
-        look = ARM_LOOKS[arm]
-        if panel.paper is not None:
-            thin_curve(axis, panel.paper[panel.paper.arm == arm], look)
-        curve(axis, points[points.arm == arm], look)
+        curve(axis, points[points.arm == arm], ARM_LOOKS[arm])
     scratch = points[points.arm == "from_scratch"].value
     if len(scratch):
-        axis.axhline(scratch.mean(), color=ARM_LOOKS["from_scratch"].colour, ls=":", lw=1.5)
+        axis.axhline(scratch.mean(), color=ARM_LOOKS["from_scratch"].colour, ls=":", lw=2.2)
     dense = points[(points.arm == DENSE_ARM) & (points.sparsity == 0)].value
     if len(dense):
         dashed(axis, dense.mean())
+    if panel.paper is not None:
+        own_limits = axis.get_ylim()
+        for arm in arms:
+            thin_curve(axis, panel.paper[panel.paper.arm == arm], ARM_LOOKS[arm])
+        if panel.is_drop:
+            axis.set_ylim(own_limits)
     axis.set_xlabel("sparsity")
     in_percent(axis.xaxis)
     if panel.is_share:

@@ -18,6 +18,7 @@ from bertprune.figures.style import (
     line_handle,
     needed,
     picture,
+    seeds_in_words,
     signed,
     tidy,
     title,
@@ -72,9 +73,13 @@ def drops_beside(found: Rows, maker: str, *, again: str = "") -> Picture:
         f" {tasks[-1]}, "
         f"{words_of({ARM_NAMES[arm]: _in_words(said[said.arm == arm]) for arm in arms})}.",
         caption="What dev accuracy loses against the dense model, in points: across in the paper, "
-        "up in this study. A point is an arm at a sparsity, the mean over seeds, with ± one "
-        "standard deviation where there are several. On the dashed line both lose as much; above "
-        "it this study loses more.",
+        "up in this study. A point is an arm at a sparsity. "
+        + seeds_in_words(
+            (of_task for _, of_task in by_seed.groupby("task")),
+            lead="Here it is the mean over {seeds}",
+            spread="bars",
+        )
+        + " On the dashed line both lose as much; above it this study loses more.",
         data=tidy(drawn),
         handles=handles,
         again=again,

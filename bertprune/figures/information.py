@@ -28,6 +28,7 @@ from bertprune.figures.style import (
     needed,
     paper_handle,
     picture,
+    seeds_in_words,
     signed,
     task_looks,
     thin_curve,
@@ -47,8 +48,7 @@ _CAPTIONS = {
     "loss of pre-training, a point for each sparsity and seed, with straight lines fitted and "
     "their slopes in points a nat (95 % interval).",
     "similarity to dense features": "Cosine similarity of features with those of the dense model "
-    "of the same seed, the mean over layers (points are seeds, bands ± one standard deviation) "
-    "and each layer thin; dashed: dense.",
+    "of the same seed, the mean over layers thick and each layer thin; dashed: dense.",
 }
 """What the halves of the paper's figure 2 show, by title."""
 
@@ -124,6 +124,9 @@ def information_deletion(
         f"Mean cosine similarity with dense features, {cosines}.",
     )
     alt = dict(zip(_CAPTIONS, both_said, strict=True))
+    captions = [_CAPTIONS[name] for name in halves]
+    if len(features):
+        captions.append(seeds_in_words([means]))
     drawn: list[Drawn] = [(name, "study", half) for name, half in halves.items()]
     if theirs is not None:
         drawn.append((next(iter(halves)), "paper", theirs))
@@ -134,7 +137,7 @@ def information_deletion(
         columns=len(halves),
         maker=maker,
         alt=" ".join(alt[name] for name in halves),
-        caption=" ".join(_CAPTIONS[name] for name in halves),
+        caption=" ".join(captions),
         data=tidy(drawn),
         handles=handles,
         again=again,

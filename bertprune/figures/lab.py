@@ -19,6 +19,7 @@ from bertprune.figures.style import (
     in_words,
     looks,
     picture,
+    seeds_in_words,
     tidy,
     title,
     words_of,
@@ -69,8 +70,8 @@ def bits_recalled(
         columns=2,
         maker=maker,
         alt=f"Bits recalled against sparsity, of {total:.0f}. {words}.",
-        caption="How much of the language models still recall after pruning and recovery. Points "
-        "are seeds, lines their means, bands ± one standard deviation.",
+        caption="How much of the language models still recall after pruning and recovery. "
+        + seeds_in_words(by_arm.values()),
         data=tidy(
             [(titles[0], "study", together), (titles[1], "study", shares.drop(columns="bits"))]
         ),

@@ -21,6 +21,7 @@ from bertprune.figures.style import (
     line_handle,
     needed,
     picture,
+    seeds_in_words,
     shown_percent,
     task_looks,
     tidy,
@@ -65,7 +66,7 @@ def mask_difference(found: Rows, maker: str, *, again: str = "") -> Picture:
         f"fine-tuning, mean over tasks: {in_words(points, shown_percent)}.",
         caption="Share of mask entries that differ between a model pruned while pre-training and "
         "one pruned after fine-tuning, against the share of weights that is pruned. A point for "
-        "each task, learning rate and seed; the line is their mean.",
+        f"each task, learning rate and seed; the line is their mean{_band_in_words(points)}.",
         data=tidy([("mask entries that differ", "study", points)]),
         handles=[*dots, line_handle("mean", width=2.2), bound],
         again=again,
@@ -90,7 +91,7 @@ def before_pruning(found: Rows, maker: str, *, again: str = "") -> Picture:
     everything = pd.concat(both.values())
     needed(everything, "training before pruning", f"runs of prune_after_finetune, arm {EPOCHS_ARM}")
     tasks = task_looks(everything.task)
-    dense = _dense_mean(found, list(tasks))
+    dense = _dense_mean(found[found.seed.isin(accuracies.seed)], list(tasks))
 
     def paint(_: Figure, axes: list[Axes]) -> None:
         for panel, (name, points) in zip(axes, panels.items(), strict=True):
@@ -126,8 +127,9 @@ def before_pruning(found: Rows, maker: str, *, again: str = "") -> Picture:
         alt=f"Training longer before pruning {at}. {said}.",
         caption=f"Models fine-tuned for so many epochs, then pruned to {at} and trained on: their "
         "best dev accuracy over learning rates after the last epoch, and the share of their mask "
-        "that differs from the mask of pruning while pre-training. Points are seeds, thick their "
-        "mean over tasks.",
+        "that differs from the mask of pruning while pre-training. "
+        + seeds_in_words(panels.values(), "task", x="position", spread="")
+        + f" Thick: the mean over tasks{_band_in_words(everything)}." * (len(tasks) > 1),
         data=tidy((name, "study", points) for name, points in panels.items()),
         handles=handles,
         again=again,
@@ -173,8 +175,9 @@ def pruned_heads(found: Rows, maker: str, *, again: str = "") -> Picture:
         columns=len(arms),
         maker=maker,
         alt=f"Share of each attention head that is pruned, mean (least to most). {said}.",
-        caption="Share that is pruned of each attention head: a point is a head, the mean over "
-        "seeds; the line their mean, the band from the least to the most pruned one.",
+        caption="Share that is pruned of each attention head: a point is a head"
+        + ", the mean over seeds" * (rows.seed.nunique() > 1)
+        + "; the line their mean, the band from the least to the most pruned one.",
         data=tidy((ARM_NAMES[arm], "study", heads[heads.arm == arm]) for arm in arms),
         handles=[rate],
         again=again,
@@ -203,6 +206,11 @@ def _mean_line(panel: Axes, points: pd.DataFrame, x: str) -> None:
     mean, std = whole.mean(), whole.std()
     panel.plot(mean.index, mean, color=INK, lw=2.2, zorder=1.9)
     panel.fill_between(mean.index, mean - std, mean + std, color=INK, alpha=0.1, lw=0)
+
+
+def _band_in_words(points: pd.DataFrame) -> str:
+    """What `_mean_line` draws around the mean: nothing for one seed."""
+    return ", its band ± one standard deviation over seeds" * (points.seed.nunique() > 1)
 
 
 def _dots(panel: Axes, points: pd.DataFrame, look: Look, x: str) -> None:

@@ -19,6 +19,7 @@ from bertprune.figures.style import (
     needed,
     paper_handle,
     picture,
+    seeds_in_words,
     shown_percent,
     task_looks,
     thin_curve,
@@ -93,7 +94,7 @@ def movement_by_epoch(
         alt=f"Mean movement in the sort order by epoch of fine-tuning. {said}.",
         caption="How far fine-tuning moves a weight of the dense model in the order of "
         "magnitudes, the mean over all prunable weights, as a share of the size of its matrix. "
-        "Points are seeds, lines their means, bands ± one standard deviation.",
+        + seeds_in_words((of for _, of in points.groupby("learning_rate")), "task", x="epoch"),
         data=tidy(drawn),
         handles=handles,
         again=again,
@@ -158,8 +159,11 @@ def movement_by_position(found: Rows, maker: str, *, again: str = "") -> Picture
         maker=maker,
         alt=f"Movement by starting position in the order of magnitudes. {said}.",
         caption="How far fine-tuning moves a weight in the order of magnitudes, by where it "
-        "starts: shares of the size of its matrix after the last epoch. Points are seeds, lines "
-        "their means; the band is ± one standard deviation over the weights that start there.",
+        "starts: shares of the size of its matrix after the last epoch. "
+        + seeds_in_words(
+            (of for _, of in points.groupby("learning_rate")), "task", x="position", spread=""
+        )
+        + " The band is ± one standard deviation over the weights that start there.",
         data=tidy((f"{task}: movement", "study", of_task) for task, of_task in by_task.items()),
         again=again,
     )

@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bertprune.bench import page
-from bertprune.bench.times import inference_times
+from bertprune.bench.times import BY_UNPRUNED, SPEED_UP, TIME, by_sparsity
 from bertprune.figures.style import (
+    INK,
     Picture,
     curve,
     handle,
@@ -64,44 +65,60 @@ def storage(found: Rows, maker: str, *, again: str = "") -> Picture:
 
 
 def inference_time() -> Picture:
-    """Milliseconds of a forward pass against sparsity, dense and sparse, as the published benchmark
-    has them. Raises UserError if it has none."""
+    """A forward pass against sparsity, as the published benchmark has it: milliseconds, dense and
+    sparse, and their ratio. Raises UserError if it has none."""
     measured = page.published()
-    times = inference_times(measured.rows)
+    times = by_sparsity(measured.rows, TIME)
     times = needed(times, "inference", "`bertprune bench inference --publish`")
+    ratios = by_sparsity(measured.rows, SPEED_UP)
+    by_panel = {"a forward pass (ms)": times, SPEED_UP: ratios}
+    panels = {name: points for name, points in by_panel.items() if len(points)}
     side_looks = looks(times.side.unique())
     facts = measured.facts
 
     def paint(_: Figure, axes: list[Axes]) -> None:
-        (panel,) = axes
-        for side, (colour, marker) in side_looks.items():
-            at = times[times.side == side]
-            spread = [at.value - at.low, at.high - at.value]
-            panel.errorbar(
-                at.sparsity, at.value, spread, color=colour, marker=marker, lw=1.8, capsize=3
-            )
-        panel.set_ylim(bottom=0)
-        panel.set(xlabel="sparsity", ylabel="ms")
-        in_percent(panel.xaxis)
-        title(panel, "a forward pass (ms)")
+        for panel, (name, points) in zip(axes, panels.items(), strict=True):
+            for side, (colour, marker) in side_looks.items():
+                at = points[points.side == side]
+                spread = [at.value - at.low, at.high - at.value]
+                panel.errorbar(
+                    at.sparsity, at.value, spread, color=colour, marker=marker, lw=1.8, capsize=3
+                )
+            if points is ratios:
+                panel.axhline(1, color=INK, ls=":", lw=1)
+            panel.set_ylim(bottom=0)
+            panel.set_xlabel("sparsity")
+            in_percent(panel.xaxis)
+            title(panel, name)
 
     said = {
         str(side): in_words(pd.DataFrame(at), lambda time: f"{time:.3g} ms")
         for side, at in times.groupby("side", sort=False)
     }
+    said[SPEED_UP] = in_words(ratios, "{:.2f}".format)
     first = times.iloc[0]
     return picture(
         paint,
         name="inference-time",
-        panels=1,
-        columns=1,
+        panels=len(panels),
+        columns=len(panels),
         maker=f"Measured by `bertprune bench` on {facts['gpu'] or facts['cpu']}, "
         f"{first.threads} threads, {facts['cases'][first.case]['finished']}",
         alt=f"Time of a forward pass. {words_of(said)}.",
         caption="A forward pass of a BERT of 4 layers × 256, 8 sequences of 128 tokens, float32: "
         "with dense matrix products, which multiply the zeros too, and with sparse ones (CSR). "
-        f"Medians of {first.repeats}, bars from lowest to highest.",
-        data=times,
+        f"Medians of {first.repeats}, bars from lowest to highest; dotted: both as fast. "
+        f"{_turns(measured.rows)}",
+        data=pd.concat([points.assign(panel=name) for name, points in panels.items()]),
         handles=[handle(look, side) for side, look in side_looks.items()],
-        panel_inches=(6.4, 3.6),
+    )
+
+
+def _turns(measured: pd.DataFrame) -> str:
+    """Which of the times can be compared."""
+    if len(by_sparsity(measured, BY_UNPRUNED)):
+        return "All were timed in turn, one after another and from the first again."
+    return (
+        "Dense and sparse were timed in turn, but one sparsity after the other: what differs "
+        "between sparsities may be the machine, and only the ratio at one sparsity compares."
     )

@@ -356,7 +356,7 @@ def handle(look: Look, label: str, linestyle: str = "-") -> Line2D:
 def arm_handle(arm: str) -> Line2D:
     """An arm's entry in a legend; models that were never pre-trained are a dotted level."""
     if arm == "from_scratch":
-        return line_handle(ARM_NAMES[arm], ARM_LOOKS[arm].colour, ":", 1.5)
+        return line_handle(ARM_NAMES[arm], ARM_LOOKS[arm].colour, ":", 2.2)
     return handle(ARM_LOOKS[arm], ARM_NAMES[arm])
 
 
@@ -449,6 +449,44 @@ def in_words(points: pd.DataFrame, show: Callable[[float], str], x: str = "spars
     means = points.groupby(x).value.mean()
     place = percent if x == "sparsity" else "{:g}".format
     return ", ".join(f"{show(mean)} at {place(float(str(at)))}" for at, mean in means.items())
+
+
+def seeds_in_words(
+    drawn: Iterable[pd.DataFrame],
+    by: str = "arm",
+    *,
+    x: str = "sparsity",
+    lead: str = "Points are {seeds}, lines their means",
+    spread: str = "bands",
+) -> str:
+    """What points, lines and their `spread` (none if empty) are, a sentence of a caption, by how
+    many seeds the curves have: the values of the column `by` in each of the frames `drawn`, at each
+    place of the column `x`. In `lead`, "{seeds}" stands for the seeds. Empty without points.
+    """
+    counts: dict[str, set[int]] = {}
+    for points in drawn:
+        for (name, _), of_point in points.groupby([by, x], sort=False):
+            counts.setdefault(str(name), set()).add(of_point.seed.nunique())
+    found = set[int]().union(*counts.values())
+    if not found:
+        return ""
+    if max(found) == 1:
+        return f"All is of one seed{f', so there are no {spread}' if spread else ''}."
+    deviation = f", {spread} ± one standard deviation" if spread else ""
+    if len(found) == 1:
+        return f"{lead.format(seeds=f'the {max(found)} seeds')}{deviation}."
+    by_name = ", ".join(
+        f"{ARM_NAMES.get(name, name)} {_from_to(counts[name])}"
+        for name in dict.fromkeys([*ARM_NAMES, *counts])
+        if name in counts
+    )
+    several = " where there are several" if spread else ""
+    return f"{lead.format(seeds='seeds')}{deviation}{several}; seeds: {by_name}."
+
+
+def _from_to(counts: set[int]) -> str:
+    least, most = min(counts), max(counts)
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def first_number(part: str) -> int:

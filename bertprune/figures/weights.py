@@ -30,6 +30,7 @@ from bertprune.figures.style import (
     looks,
     needed,
     picture,
+    seeds_in_words,
     shown_percent,
     tidy,
     title,
@@ -38,22 +39,21 @@ from bertprune.results import DENSE_ARM
 from bertprune.rows import PRETRAINING, Rows, final
 from bertprune.tables import ARM_NAMES, percent
 
-_KINDS = {
-    "word_embeddings": "embeddings.word_embeddings",
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attention_output": "attention.output.dense",
-    "intermediate": "intermediate.dense",
-    "output": "output.dense",
-    "pooler": "pooler.dense",
-}
-"""Kinds of matrices, by how their names end; the first that fits counts."""
+_KINDS = (
+    "word_embeddings",
+    "query",
+    "key",
+    "value",
+    "attention_output",
+    "intermediate",
+    "output",
+    "pooler",
+)
+"""Kinds of matrices, in the order of a BERT."""
 
 _KIND_LOOKS = looks(_KINDS)
 
 _DENSE_RUNS = "runs of prune_pretrain at sparsity 0"
-_PRUNED_RUNS = "runs of prune_pretrain at sparsities above 0"
 
 
 def weight_histograms(found: Rows, maker: str, *, again: str = "") -> Picture:
@@ -133,7 +133,7 @@ def weight_std(found: Rows, maker: str, *, paper: Rows | None = None, again: str
         maker=maker,
         alt=f"Standard deviation of the weights of each prunable matrix. {said}.",
         caption="Standard deviation of the weights of each prunable matrix of the dense model. "
-        "Points are seeds, lines their means, bands ± one standard deviation over seeds.",
+        + seeds_in_words([panels["this study"]], "kind", x="layer"),
         data=tidy((name, sources[name], points) for name, points in panels.items()),
         handles=[handle(_KIND_LOOKS[kind], _in_words(kind)) for kind in kinds],
         again=again,
@@ -188,7 +188,8 @@ def embedding_magnitudes(found: Rows, maker: str, *, again: str = "") -> Picture
     pruned = found[(found.split == "embeddings") & (found.metric == "pruned_share")]
     pruned = final(pruned[pruned.task == PRETRAINING])
     lengths = pruned[pruned.part == "subword"]
-    dimensions = _sorted_shares(pruned[pruned.part.str.startswith("dimension ")])
+    of_dimensions = pruned[pruned.part.str.startswith("dimension ")]
+    dimensions = _sorted_shares(of_dimensions)
     looks_of = _sparsity_looks(sorted(pruned.sparsity.unique()))
     all_panels: dict[str, tuple[pd.DataFrame, Callable[[Figure, Axes], None]]] = {
         "embedding magnitudes": (
@@ -217,6 +218,8 @@ def embedding_magnitudes(found: Rows, maker: str, *, again: str = "") -> Picture
             draw(figure, panel)
             title(panel, name)
 
+    captions = ["Word embeddings.", *(_EMBEDDING_CAPTIONS[name] for name in panels)]
+    captions.append(seeds_in_words([lengths, of_dimensions], lead="Lines are means over {seeds}"))
     handles: list[Artist] = [
         handle(look, f"{percent(sparsity)} pruned") for sparsity, look in looks_of.items()
     ]
@@ -230,9 +233,7 @@ def embedding_magnitudes(found: Rows, maker: str, *, again: str = "") -> Picture
         columns=len(panels),
         maker=maker,
         alt=_embeddings_in_words(magnitudes, lengths, dimensions),
-        caption="Word embeddings. "
-        + " ".join(_EMBEDDING_CAPTIONS[name] for name in panels)
-        + " Lines are means over seeds, bands ± one standard deviation.",
+        caption=" ".join(captions).rstrip(),
         data=tidy(drawn),
         handles=handles,
         again=again,
@@ -273,14 +274,13 @@ def _moments(points: pd.DataFrame) -> tuple[float, float]:
 def _by_layer(points: Rows) -> pd.DataFrame:
     """With the `kind` of each matrix and its `layer`; the embeddings come before the first layer,
     the pooler after the last."""
+    # Here, since it brings torch, which no other figure needs.
+    from bertprune.analysis.entries import kind_of
+
     layer = points.part.str.extract(r"layer\.(\d+)\.", expand=False).astype("float64")
-    kinds = points.part.map(_kind)
+    kinds = points.part.map(kind_of)
     outside = kinds.map({"word_embeddings": -1.0, "pooler": layer.max() + 1})
     return points.assign(kind=kinds, layer=layer.fillna(outside))
-
-
-def _kind(matrix: str) -> str:
-    return next((kind for kind, end in _KINDS.items() if matrix.endswith(end)), matrix)
 
 
 def _in_words(kind: str) -> str:

@@ -17,14 +17,17 @@ def lines(rows: list[tuple[str, str, str, list[float]]], gpu: bool = False) -> p
     return bars.table(table(made), gpu)
 
 
-def test_met_and_not_met() -> None:
+def test_met_by_all_repeats_by_none_or_within_the_noise() -> None:
     found = lines(
         [
-            ("pretrain-L2", TRAINER, FASTER, [4.6, 4.4, 4.7]),
-            ("pretrain-L4", TRAINER, FASTER, [2.4, 2.6, 2.3]),
+            ("pretrain-L2", TRAINER, FASTER, [4.6, 4.5, 4.7]),
+            ("pretrain-L4", TRAINER, FASTER, [2.4, 2.49, 2.3]),
+            ("pretrain-base", TRAINER, FASTER, [1.4, 1.29, 1.5]),
             ("pretrain-L4", "bertprune", SHARE, [0.6]),
             ("pretrain-L4", "bertprune", "our peak memory by the rival's", [1.001]),
-            ("pruning", "bertprune", "cost of pruning", [-0.01, 0.029, 0.05]),
+            ("pretrain-L4", "bertprune", "cost of pruning", [0.01, 0.03, 0.02]),
+            ("pruning", "bertprune", "cost of pruning", [-0.01, 0.035, 0.05]),
+            ("pretrain-base", "bertprune", "cost of pruning", [0.05, 0.031, 0.04]),
         ]
     )
     measured = found[~found.measured.str.startswith("not measured")]
@@ -33,9 +36,12 @@ def test_met_and_not_met() -> None:
         for line in measured[["asked", "measured", "met"]].itertuples(index=False)
     ]
     assert shown == [
-        ("≥ 4.50", "4.60 (4.40 to 4.70)", "yes"),
-        ("≥ 2.50", "2.40 (2.30 to 2.60)", "no"),
-        ("≤ 3.0 %", "2.9 % (-1.0 % to 5.0 %)", "yes"),
+        ("≥ 4.50", "4.60 (4.50 to 4.70)", "yes"),
+        ("≥ 2.50", "2.40 (2.30 to 2.49)", "no"),
+        ("≥ 1.30", "1.40 (1.29 to 1.50)", "within the noise"),
+        ("≤ 3.0 %", "3.5 % (-1.0 % to 5.0 %)", "within the noise"),
+        ("≤ 3.0 %", "2.0 % (1.0 % to 3.0 %)", "yes"),
+        ("≤ 3.0 %", "4.0 % (3.1 % to 5.0 %)", "no"),
         ("≥ 60.0 %", "60.0 %", "yes"),
         ("≤ 1.00", "1.00", "no"),
     ]

@@ -8,7 +8,7 @@ import torch
 
 from bertprune.bench.inference import CsrLinear, inference, with_csr
 from bertprune.bench.measure import Setting
-from bertprune.bench.times import DENSE, SPARSE, SPEED_UP, inference_times
+from bertprune.bench.times import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, by_sparsity
 from bertprune.models import Shape, fresh_model
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner
@@ -41,9 +41,9 @@ def test_rows_of_inference(capsys: pytest.CaptureFixture[str]) -> None:
         Setting(repeats=3, case="inference"), shape=TINY, sparsities=(0.0, 0.9), batch=(2, 8)
     )
     table = pd.DataFrame([asdict(row) for row in rows])
-    assert len(table) == 2 * 3 and (table.low <= table.value).all()
+    assert len(table) == 2 * 4 and (table.low <= table.value).all()
     assert (table.value <= table.high).all() and (table.value > 0).all()
-    times = inference_times(table)
+    times = by_sparsity(table, TIME)
     assert sorted(zip(times.side, times.sparsity, strict=True)) == [
         (DENSE, 0.0),
         (DENSE, 0.9),
@@ -54,3 +54,21 @@ def test_rows_of_inference(capsys: pytest.CaptureFixture[str]) -> None:
     at = times[times.sparsity == 0.9].set_index("side")
     # Pairwise ratios lie between those of the extremes.
     assert at.low[DENSE] / at.high[SPARSE] <= ratio.value <= at.high[DENSE] / at.low[SPARSE]
+    unpruned, pruned = by_sparsity(table, BY_UNPRUNED).itertuples()
+    assert (unpruned.side, unpruned.sparsity, unpruned.low, unpruned.high) == (DENSE, 0.0, 1.0, 1.0)
+    first = times[times.sparsity == 0.0].set_index("side")
+    assert pruned.sparsity == 0.9
+    assert at.low[DENSE] / first.high[DENSE] <= pruned.value <= at.high[DENSE] / first.low[DENSE]
+
+
+def test_all_sparsities_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What slows the machine for a while slows all of them."""
+    timed: list[int] = []
+
+    def seconds(model: torch.nn.Module, ids: torch.Tensor) -> float:
+        timed.append(id(model))
+        return 1.0
+
+    monkeypatch.setattr("bertprune.bench.inference._seconds", seconds)
+    inference(Setting(repeats=2), shape=TINY, sparsities=(0.0, 0.5, 0.9), batch=(1, 4))
+    assert timed[:6] == timed[6:] and len(set(timed)) == 6

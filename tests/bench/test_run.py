@@ -85,6 +85,10 @@ def test_the_page_of_what_was_published(root: Path) -> None:
     assert list(facts["cases"]) == ["pretrain-L2", "on-gpu"]
     assert facts["threads"] == 1
     shown = _cells_of_the_page()
+    machine = next(table for table in shown if isinstance(table, pd.DataFrame))
+    assert list(machine.loc["threads"]) == ["1"]
+    # A Series would be shown with its name and dtype.
+    assert not any(isinstance(one, pd.Series) for one in shown)
     bars = next(table for table in shown if isinstance(table, pd.DataFrame) and "asked" in table)
     assert bars["measured"].iloc[0] == "5.50 (5.00 to 6.00)"
     assert bars["met"].iloc[0] == "yes"

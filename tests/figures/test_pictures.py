@@ -1,5 +1,6 @@
 """All pictures, of a study that has rows of every metric: what they say, and what they need."""
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable
@@ -8,11 +9,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from bertprune import figures, fits, paper, results, rows, tables
 from bertprune.contracts import BurnIn, Finetune
 from bertprune.errors import UserError
-from bertprune.figures import Picture, made_by
+from bertprune.figures import Picture, accuracy, made_by, masks
 from bertprune.rows import Rows
 
 from .synthetic import DIMENSIONS, MATRICES, RATE, SEEDS, SPARSITIES, TASKS, study
@@ -203,10 +205,58 @@ def test_rows_without_the_analysis_are_a_users_error(draw: Draw) -> None:
         draw(found)
 
 
-@pytest.mark.parametrize("draw", [*OF_SCORES, information_deletion, mask_difference])
-def test_a_single_seed_can_be_drawn(draw: Draw) -> None:
+@pytest.mark.parametrize("draw", [*OF_SCORES, *OF_ANALYSES, information_deletion, bits_recalled])
+def test_captions_of_a_single_seed_promise_no_bands_over_seeds(draw: Draw) -> None:
     found = study()
-    draw(found[found.seed == 1])
+    caption = draw(found[found.seed == 1]).caption
+    for promise in ("are seeds", "the 3 seeds", "over seeds", "deviation over"):
+        assert promise not in caption.replace("deviation over the weights", "")
+
+
+@pytest.mark.parametrize("draw", [average_and_training_loss, accuracy_drop, drops_beside])
+def test_captions_say_which_arms_have_several_seeds(draw: Draw) -> None:
+    found = study()
+    found = found[(found.arm == "prune_pretrain") | (found.seed == 0)]
+    caption = draw(found).caption
+    assert "pruned while pre-training 3, information deletion 1," in caption
+    assert "the 3 seeds" in drawn_by(draw).caption
+
+
+def test_captions_name_the_levels_and_whose_mean_they_are() -> None:
+    found = study()
+    whole = drawn_by(average_and_training_loss).caption
+    assert whole.endswith("Dashed: dense, the mean over its seeds; dotted: never pre-trained.")
+    fewer = found[(found.arm == "prune_pretrain") | (found.seed == 0)]
+    mixed = average_and_training_loss(fewer).caption
+    assert "the mean over its seeds, also beside arms that have fewer" in mixed
+    # Drops are from the dense model of the same seed.
+    assert "Dashed: dense; dotted" in accuracy_drop(fewer).caption
+    alone = average_and_training_loss(found[(found.seed == 0) & (found.arm != "from_scratch")])
+    assert alone.caption.endswith("Dashed: dense.")
+
+
+def test_the_papers_drops_do_not_set_the_axis() -> None:
+    ours = pd.DataFrame(
+        {"arm": "prune_pretrain", "sparsity": [0.0, 0.9], "seed": 0, "value": [0.0, -2.0]}
+    )
+    panel = accuracy._Panel(ours, ours.assign(value=[0.0, -30.0]), is_share=False, is_drop=True)
+    limits = {}
+    for is_drop in (True, False):
+        axes = Figure().subplots()
+        accuracy._panel(axes, dataclasses.replace(panel, is_drop=is_drop), ["prune_pretrain"])
+        limits[is_drop] = axes.get_ylim()
+    assert -3 < limits[True][0] < -2 and 0 < limits[True][1] < 1
+    assert limits[False][0] < -30
+
+
+def test_the_dense_level_is_of_the_seeds_that_were_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = study()
+    levels: list[float] = []
+    monkeypatch.setattr(masks, "dashed", lambda _, level: levels.append(level))
+    before_pruning(found[(found.arm == "prune_pretrain") | (found.seed == 2)])
+    scores = results.scores(found).set_index(["arm", "task", "sparsity", "seed"]).accuracy
+    ours = [scores["prune_pretrain", task, 0.0, 2] for task in TASKS]
+    assert levels[0] == pytest.approx(sum(ours) / len(ours))
 
 
 @pytest.mark.parametrize("arm", ["prune_pretrain", "information_deletion"])

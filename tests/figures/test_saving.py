@@ -8,7 +8,7 @@ import pytest
 
 from bertprune import figures, paths, rows
 from bertprune.bench import page
-from bertprune.bench.times import DENSE, SPARSE, TIME, quantity_at
+from bertprune.bench.times import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, quantity_at
 from bertprune.contracts import PrunePretrain
 from bertprune.errors import UserError
 from bertprune.figures import made_by
@@ -70,7 +70,7 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
         {
             "case": "inference",
             "side": side,
-            "quantity": quantity_at(TIME, sparsity),
+            "quantity": quantity_at(quantity, sparsity),
             "unit": "ms",
             "value": value,
             "low": value - 1,
@@ -79,17 +79,27 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
             "threads": 2,
             "device": "CPU",
         }
-        for side, sparsity, value in (
-            (DENSE, 0.0, 10.0),
-            (DENSE, 0.9, 10.0),
-            (SPARSE, 0.0, 70.0),
-            (SPARSE, 0.9, 9.0),
+        for side, quantity, sparsity, value in (
+            (DENSE, TIME, 0.0, 10.0),
+            (DENSE, TIME, 0.9, 10.0),
+            (SPARSE, TIME, 0.0, 70.0),
+            (SPARSE, TIME, 0.9, 9.0),
+            (SPARSE, SPEED_UP, 0.0, 0.14),
+            (SPARSE, SPEED_UP, 0.9, 1.1),
+            (DENSE, BY_UNPRUNED, 0.9, 1.0),
         )
     )
     page.write(table, file)
     drawn = figures.inference_time()
     assert f"sparse (CSR): 70 ms at {percent(0)}, 9 ms at {percent(0.9)}" in drawn.alt
     assert "abacus, 2 threads, 2026-01-02" in drawn.svg
+    assert f"dense time by sparse time: 0.14 at {percent(0)}, 1.10 at {percent(0.9)}" in drawn.alt
+    assert list(drawn.data.groupby("panel").size()) == [4, 2]
+    assert "All were timed in turn" in drawn.caption
+    page.write(table[table.quantity.str.startswith(TIME)], file)
+    times_alone = figures.inference_time()
+    assert "only the ratio at one sparsity compares" in times_alone.caption
+    assert SPEED_UP not in times_alone.alt
     page.write(table.assign(quantity="other"), file)
     with pytest.raises(UserError, match="no figure of inference"):
         figures.inference_time()

@@ -112,6 +112,50 @@ def test_a_curve_is_the_mean_with_a_band_of_one_standard_deviation() -> None:
     assert (heights.min(), heights.max()) == pytest.approx((2 - 2**0.5, 2 + 2**0.5))
 
 
+def seeds_of(arms: dict[str, list[int]]) -> pd.DataFrame:
+    """Points of `arms` at a sparsity each, with so many seeds."""
+    return pd.DataFrame(
+        {"arm": arm, "sparsity": 0.1 * place, "seed": seed, "value": 1.0}
+        for arm, counts in arms.items()
+        for place, count in enumerate(counts)
+        for seed in range(count)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arms", "said"),
+    [
+        (
+            {"prune_pretrain": [1, 1], "random_pruning": [1]},
+            "All is of one seed, so there are no bands.",
+        ),
+        (
+            {"prune_pretrain": [3, 3], "random_pruning": [3]},
+            "Points are the 3 seeds, lines their means, bands ± one standard deviation.",
+        ),
+        (
+            {"from_scratch": [1], "prune_pretrain": [3, 3], "random_pruning": [1, 2, 1]},
+            "Points are seeds, lines their means, bands ± one standard deviation where there are "
+            "several; seeds: pruned while pre-training 3, pruned at random 1 to 2, never "
+            "pre-trained 1.",
+        ),
+        ({}, ""),
+    ],
+)
+def test_captions_say_how_many_seeds_are_drawn(arms: dict[str, list[int]], said: str) -> None:
+    drawn = [seeds_of({arm: counts}) for arm, counts in arms.items()]
+    assert style.seeds_in_words(drawn) == said
+
+
+def test_captions_of_what_has_no_bands() -> None:
+    one, three = ([seeds_of({"sst2": [count]}).rename(columns={"arm": "task"})] for count in (1, 3))
+    assert style.seeds_in_words(one, "task", spread="") == "All is of one seed."
+    three_said = style.seeds_in_words(three, "task", lead="The mean over {seeds}", spread="")
+    assert three_said == "The mean over the 3 seeds."
+    both = style.seeds_in_words([*three, one[0].assign(task="cola")], "task", spread="")
+    assert both == "Points are seeds, lines their means; seeds: sst2 3, cola 1."
+
+
 def test_what_is_missing_is_said_with_the_runs_that_give_it() -> None:
     with pytest.raises(UserError, match="no figure of heads.*runs of prune_pretrain"):
         style.needed(pd.DataFrame(), "heads", "runs of prune_pretrain")

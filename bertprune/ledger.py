@@ -95,6 +95,15 @@ def verdicts(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
+def counts(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:
+    """How many claims have which verdict, a line for each study."""
+    lines = {
+        name: {verdict: entries.count(verdict) for verdict in _SIGNS}
+        for name, entries in ledgers.items()
+    }
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("study")
+
+
 def ledger(found: Rows) -> Ledger:
     """The paper's claims C1 to C14, tested on the rows of a study. Rows may lack anything.
 

@@ -18,6 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from bertprune import results
+from bertprune.claims import NO_EFFECT
 from bertprune.results import AVERAGE, DENSE_ARM, pretraining_losses
 from bertprune.rows import Rows
 from bertprune.tables import percent
@@ -61,15 +62,19 @@ def mean_difference(differences: pd.Series) -> Difference:
 
 def against(scores: pd.DataFrame, arm: str, other: str, *, dense: bool = False) -> Differences:
     """By sparsity, how much more accurate `arm` is than `other`: the mean over the tasks that both
-    have, by seed. With `dense` the other is its dense model, at sparsity 0. Accuracies are shares.
+    have of all seeds, by seed. With `dense` the other is its dense model, at sparsity 0. Accuracies
+    are shares. At sparsity 0, where nothing is pruned, it is what the arm's epochs gain by
+    themselves. What a reader has added does not count.
     """
-    single = scores[scores.task != AVERAGE]
-    one = single[(single.arm == arm) & (single.sparsity > 0)]
+    single = _of_study(scores[scores.task != AVERAGE])
+    one = single[(single.arm == arm) & ((single.sparsity > 0) | (arm != other))]
     two = single[single.arm == other]
     two = two[two.sparsity == 0].drop(columns="sparsity") if dense else two
     on = ["task", "seed"] if dense else ["task", "seed", "sparsity"]
     paired = one.merge(two, on=on, suffixes=("", "_other"))
     paired["difference"] = paired.accuracy - paired.accuracy_other
+    having = paired.groupby(["sparsity", "task"]).seed.transform("nunique")
+    paired = paired[having == paired.groupby("sparsity").seed.transform("nunique")]
     by_seed = paired.groupby(["sparsity", "seed"], as_index=False).difference.mean()
     return _by_sparsity(by_seed.difference, by_seed.sparsity)
 
@@ -77,7 +82,7 @@ def against(scores: pd.DataFrame, arm: str, other: str, *, dense: bool = False) 
 def loss_increase(losses: pd.DataFrame) -> Differences:
     """By sparsity, how much higher the pre-training dev loss is than the dense model's (nats),
     paired by seed."""
-    ours = losses[losses.arm == DENSE_ARM]
+    ours = _of_study(losses[losses.arm == DENSE_ARM])
     dense = ours[ours.sparsity == 0].set_index("seed").loss
     pruned = ours[(ours.sparsity > 0) & ours.seed.isin(dense.index)]
     increase = pruned.loss - pruned.seed.map(dense)
@@ -108,19 +113,20 @@ class Regimes:
         return _last_before(self.rise, lambda d: d.is_gain)
 
     @property
-    def high_from(self) -> float | None:
-        """Lowest sparsity from which on, to the end, taking the masks off helps."""
-        return _first_of_tail(self.gain, lambda d: d.is_gain)
-
-    @property
     def middle(self) -> tuple[float, ...]:
-        """Sparsities with a loss of accuracy that taking the masks off does not change, as far as
-        can be told."""
+        """Sparsities with a loss of accuracy that taking the masks off changes by less than a
+        point, by both bounds."""
         return tuple(
             at
             for at, d in self.gain.items()
-            if not d.is_gain and not d.is_loss and at in self.fall and self.fall[at].is_loss
+            if d.lower > -NO_EFFECT and d.upper < NO_EFFECT and at in self.fall
+            if self.fall[at].is_loss
         )
+
+    @property
+    def helped(self) -> tuple[float, ...]:
+        """Sparsities at which taking the masks off helps."""
+        return tuple(at for at, d in self.gain.items() if d.is_gain and at > 0)
 
     @property
     def random_worse(self) -> tuple[float, ...]:
@@ -152,16 +158,16 @@ class Regimes:
             high += "nor where that begins to help."
         else:
             middle += (
-                f"at {_listed(self.middle)} accuracy is lost and taking the masks off makes no "
-                "difference that can be told."
+                f"at {_listed(self.middle)} accuracy is lost and taking the masks off changes less "
+                "than a point."
                 if self.middle
-                else "there is no sparsity at which accuracy is lost and taking the masks off "
-                "makes no difference."
+                else "at no sparsity is it told that accuracy is lost and taking the masks off "
+                "changes less than a point."
             )
             high += (
-                f"taking the masks off helps from {percent(self.high_from)} on."
-                if self.high_from is not None
-                else "none, at the highest sparsity taking the masks off is not told to help."
+                f"taking the masks off helps at {_listed(self.helped)}."
+                if self.helped
+                else "none, taking the masks off is not told to help at any sparsity."
             )
         if not _can_tell(self.random):
             random += "cannot be compared."
@@ -195,7 +201,7 @@ def compared(studies: Mapping[str, Rows]) -> pd.DataFrame:
             "accuracy, dense (%)": f"{100 * dense[dense.task != AVERAGE].accuracy.mean():.1f}",
             "no loss of accuracy up to": _told(here.fall, [here.low_until]),
             "no rise of loss up to": _told(here.rise, [here.loss_low_until]),
-            "masks off helps from": _told(here.gain, [here.high_from]),
+            "masks off helps at": _told(here.gain, here.helped),
             "random worse at": _told(here.random, here.random_worse),
             "seeds": scores.seed.nunique(),
         }
@@ -229,6 +235,11 @@ def _can_tell(differences: Differences) -> bool:
     return bool(differences) and min(d.seeds for d in differences.values()) > 1
 
 
+def _of_study(measured: pd.DataFrame) -> pd.DataFrame:
+    """Without the runs that `results.rows_of` marks as the reader's own."""
+    return measured[~measured["own"].astype(bool)] if "own" in measured else measured
+
+
 def _by_sparsity(differences: pd.Series, sparsity: pd.Series) -> Differences:
     return {
         at: mean_difference(differences[sparsity == at])
@@ -244,13 +255,3 @@ def _last_before(differences: Differences, test: Callable[[Difference], bool]) -
             break
         last = sparsity
     return last
-
-
-def _first_of_tail(differences: Differences, test: Callable[[Difference], bool]) -> float | None:
-    """The lowest sparsity from which on `test` is true to the end."""
-    first = None
-    for sparsity, difference in reversed(differences.items()):
-        if not test(difference):
-            break
-        first = sparsity
-    return first

@@ -11,8 +11,10 @@ import pandas as pd
 from bertprune import contracts, paths, rows, studies
 from bertprune.contracts import Finetune, View
 from bertprune.errors import UserError
+from bertprune.fingerprint import code_key
 from bertprune.rows import PRETRAINING, Rows
 from bertprune.studies import Study
+from bertprune.tables import Sentence
 
 AVERAGE = "average"
 """The task of scores that are means over all tasks of the study."""
@@ -77,30 +79,32 @@ def rows_of(study: Study) -> Rows:
     return gathered[["notebook", *rows.COLUMNS, "run", "own"]]
 
 
-def provenance(study: Study) -> str:
+def provenance(study: Study) -> Sentence:
     """Where the study's rows come from, for its pages: runs of this machine, or published ones."""
     plan = study.plan()
     done = [run for run in plan if run.is_done()]
     if not done and has_published(study):
         facts = published_facts([study.name]).loc[study.name]
-        return (
+        return Sentence(
             f"Published rows of {facts.runs} runs: {facts['work (min)']} minutes of work on "
-            f"{facts['device × threads']}, finished {facts.finished}. Changed by --set: "
-            f"{facts['changed by --set']}."
+            f"{facts['device × threads']}, finished {facts.finished}, by {facts.code} code. "
+            f"Changed by --set: {facts['changed by --set']}."
         )
     imported = sum("imported" in run.record() for run in done)
     where = f"{imported} of them imported, " if imported else ""
     own = len(study.own_runs())
     added = f", and {own} that the reader has added" if own else ""
-    return (
+    return Sentence(
         f"{len(done)} of {len(plan)} runs of this study, {where}"
         f"{'the others ' if imported else ''}executed on this machine{added}."
     )
 
 
 def has_published(study: Study) -> bool:
-    """Whether rows of just this study came with the book."""
-    return not study.changes and paths.published(study.name).exists()
+    """Whether rows of just this study came with the book: of the one of this name that lies in the
+    project, not of a reader's file that is called the same."""
+    is_of_project = (study.given_as or study.name) in studies.names()
+    return is_of_project and not study.changes and paths.published(study.name).exists()
 
 
 def as_shown(study: Study) -> Study:
@@ -112,8 +116,10 @@ def as_shown(study: Study) -> Study:
 
 
 def published_facts(names: Iterable[str]) -> pd.DataFrame:
-    """When, where and from what the published rows of studies were made, a line each."""
+    """When, where and from what the published rows of studies were made, a line each; `code` says
+    whether each run would be what this edition's code gives."""
     lines = {}
+    present = {code_key(kind.work.split(":")[0]) for kind in contracts.CONTRACTS.values()}
     for name in names:
         facts = facts_of(name)
         lines[name] = {
@@ -122,6 +128,9 @@ def published_facts(names: Iterable[str]) -> pd.DataFrame:
             "work (min)": f"{facts['work_s'] / 60:.0f}",
             "device × threads": ", ".join(facts["devices"]),
             "torch": facts["versions"]["torch"],
+            "code": "this edition's"
+            if present.issuperset(facts["code"])
+            else "an earlier edition's",
             "changed by --set": ", ".join(facts["changes"]) or "–",
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("study")
@@ -247,25 +256,49 @@ def summary(found: Rows) -> pd.DataFrame:
 
     `accuracy` (a share) is the mean over seeds of the dev accuracy after the last epoch, for each
     seed the best over learning rates, as in the paper: a best, so it flatters all arms alike.
-    `std` is over the `seeds` (none for one seed), `dense` the accuracy of the unpruned model,
-    `difference` = accuracy − dense, `pretraining_loss` the mean dev loss of the pre-trained model
-    that the arm starts from (none for prune_after_finetune, which starts from the dense one), and
-    `own` whether a reader has added one of the runs.
+    `std` is over the `seeds` (none for one seed). Arms may have different seeds, so each is
+    compared with its own: `dense` is the accuracy of the unpruned models of the same seeds,
+    `difference` the mean of accuracy − dense, over as many `pairs`. `pretraining_loss` is the mean
+    dev loss of the pre-trained models that the arm starts from (none for prune_after_finetune,
+    which starts from the dense one), and `own` whether a reader has added one of the runs.
     """
-    table = (
-        scores(found)
+    scored = scores(found)
+    dense = scored[(scored.arm == DENSE_ARM) & (scored.sparsity == 0)]
+    losses = pretraining_losses(found).rename(columns={"arm": "started_from"})
+    keyed = scored.assign(started_from=scored.arm.map(_PRETRAINED_BY))
+    keyed = keyed.merge(
+        dense[["task", "seed", "accuracy"]].rename(columns={"accuracy": "dense"}),
+        on=["task", "seed"],
+        how="left",
+    ).merge(losses.drop(columns="own"), on=["started_from", "sparsity", "seed"], how="left")
+    return (
+        keyed.assign(difference=keyed.accuracy - keyed.dense)
         .groupby(["arm", "sparsity", "task"], as_index=False)
         .agg(
             accuracy=("accuracy", "mean"),
             std=("accuracy", "std"),
             seeds=("seed", "nunique"),
             own=("own", "any"),
+            dense=("dense", "mean"),
+            difference=("difference", "mean"),
+            pairs=("difference", "count"),
+            pretraining_loss=("loss", "mean"),
         )
     )
-    dense = table[(table.arm == DENSE_ARM) & (table.sparsity == 0)].set_index("task").accuracy
-    table["dense"] = table.task.map(dense).astype("float64")
-    table["difference"] = table.accuracy - table.dense
-    losses = pretraining_losses(found).groupby(["arm", "sparsity"]).loss.mean()
-    started_from = pd.MultiIndex.from_arrays([table.arm.map(_PRETRAINED_BY), table.sparsity])
-    table["pretraining_loss"] = losses.reindex(started_from).to_numpy()
-    return table
+
+
+def repeatability(found: Rows) -> pd.DataFrame:
+    """How far two runs of one cell fall apart that differ in nothing but the seed, a line for each
+    task: `cells` (arm × sparsity) with two seeds or more; `std`, the standard deviation over seeds,
+    pooled over these cells; and `limit` = 1.96 · √2 · std, within which two runs are in 95 of 100
+    cases (the repeatability limit of ISO 5725-6). Both are shares. No lines where there is one
+    seed.
+    """
+    scored = scores(found)
+    by_cell = scored[~scored.own].groupby(["task", "arm", "sparsity"], sort=False).accuracy
+    cells = by_cell.agg(["var", "count"]).query("count > 1")
+    freedom = cells["count"] - 1
+    by_task = (cells["var"] * freedom).groupby("task", sort=False).sum()
+    std = (by_task / freedom.groupby("task", sort=False).sum()) ** 0.5
+    table = pd.DataFrame({"cells": cells.groupby("task", sort=False).size(), "std": std})
+    return table.assign(limit=1.96 * 2**0.5 * table["std"])

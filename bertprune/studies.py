@@ -23,18 +23,15 @@ from __future__ import annotations
 import dataclasses
 import html
 import itertools
-import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from bertprune import contracts, paths, runs
+from bertprune import contracts, paths, runs, settings
 from bertprune.contracts import BurnIn, Finetune, InformationDeletion, PruneAfterFinetune, View
-from bertprune.errors import UserError, did_you_mean
+from bertprune.errors import UserError, check_known, did_you_mean
 from bertprune.lab.language import Language, language, language_of
 from bertprune.runs import Run, lineage
 
@@ -61,8 +58,9 @@ ARMS: dict[str, tuple[type[Finetune], dict[str, Any]]] = {
     ),
 }
 
-# Arms that are about what pruning did: of the dense model there is nothing that they could ask.
-_PRUNED_ONLY = ("information_deletion", "prune_after_finetune", "epochs_before_pruning")
+# What a study's file has that is no text.
+_KINDS = {"parameters": dict, "grid": dict, "arms": dict, "exceptions": list, "beside": list}
+_KEYS = ["title", "description", "caution", *_KINDS]
 
 
 @dataclass(frozen=True)
@@ -112,10 +110,7 @@ class Study:
         """The runs of `arm`, without those that they need; none if the study has no such arm."""
         if arm not in self.arms:
             return []
-        points = self._points(arm)
-        if arm in _PRUNED_ONLY:
-            points = (point for point in points if point.get("sparsity") != 0)
-        return [self.run(arm, point) for point in points]
+        return [self.run(arm, point) for point in self._points(arm)]
 
     def needed_for(self, arm: str) -> list[Run]:
         """The runs of `arm`, each after those that it needs."""
@@ -174,107 +169,110 @@ class Study:
         return {**_known(contract, self._values(arms[0] if arms else "", point)), **given}
 
     def _values(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
-        _, fixed = ARMS.get(arm, (None, {}))
-        point = {**point, **{key: fixed[key] for key in GRID if key in fixed}}
         own = {key: value for key, value in self.arms.get(arm, {}).items() if key != "grid"}
         values = {**self.parameters, **own}
         for exception in self.exceptions:
-            if all(
-                _agrees(wanted, {"arm": arm, **point}.get(key))
-                for key, wanted in exception.items()
-                if key != "set"
-            ):
+            if _is_for(exception, self._named(arm, point)):
                 values |= exception["set"]
         values |= point
-        if arm == "from_scratch":
-            # Each seed has random weights of its own.
-            fixed = {**fixed, "burn_in_seed": values.get("seed", 0)}
-        return values | fixed
+        return values | _fixed(arm, values.get("seed", 0))
+
+    def _named(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
+        """What exceptions name the run of `arm` at `point` by."""
+        fixed = _fixed(arm)
+        return {"arm": arm, **point, **{key: fixed[key] for key in GRID if key in fixed}}
+
+    def _grid(self, arm: str) -> dict[str, list[Any]]:
+        """The grid of `arm`, or the study's for no arm."""
+        return {**self.grid, **self.arms.get(arm, {}).get("grid", {})}
 
     def _points(self, arm: str) -> Iterator[dict[str, Any]]:
-        """The points of the grid of `arm`, or of the study's for no arm."""
-        grid = {**self.grid, **self.arms.get(arm, {}).get("grid", {})}
+        """The points of that grid."""
+        grid = self._grid(arm)
         for values in itertools.product(*grid.values()):
             yield dict(zip(grid, values, strict=True))
+
+    def _why_unread(self, arm: str, name: str) -> str:
+        """Why the runs of `arm` would not read the parameter `name`, or nothing if they would."""
+        contract, _ = ARMS[arm]
+        if name not in {f.name for f in _fields(contract)}:
+            return f"the notebook {contract.notebook} has no such parameter"
+        if name in _fixed(arm):
+            return f"{arm} has a value of its own for it"
+        return "the grid has it too" if name in self._grid(arm) else ""
 
 
 def names() -> list[str]:
     """Names of the studies in `notebooks/studies/`."""
-    return sorted(file.stem for file in _folder().glob("*.yaml"))
+    return sorted(file.stem for file in paths.studies_folder().glob("*.yaml"))
 
 
 def load(name: str, changes: Iterable[str] = ()) -> Study:
     """The study `name`: one of `notebooks/studies/`, or the path of a YAML file.
 
     `changes` are texts `key=value` that set a parameter or a list of the grid. Raises UserError
-    for an unknown study, key, arm or parameter, naming the closest valid one.
+    for an unknown study, key, arm or parameter, naming the closest valid one, and for what the
+    study says and no run of it would read.
     """
-    file, content = _content(name)
+    return _changed(_load(name), tuple(changes))
+
+
+def _load(name: str, below: tuple[str, ...] = ()) -> Study:
+    """The study `name` as its file says it; `below` are the studies that are like this one."""
+    file, given_as = _find(name)
+    own = settings.read(file)
+    where = file.name
+    check_known(f"{where}: unknown key", own, ["like", *_KEYS])
+    for key, kind in _KINDS.items():
+        if not isinstance(own.get(key, kind()), kind):
+            wanted = "a mapping" if kind is dict else "a list"
+            raise UserError(f"{where}: {key} must be {wanted}, got {own[key]!r}")
+    said = own
+    if (like := own.pop("like", None)) is not None:
+        check_known(f"{where}: like", [like], names())
+        if like in below or like == name:
+            raise UserError(f"{where}: like {like!r}: a study cannot be like itself")
+        base = _load(like, (*below, name))
+        said = {key: getattr(base, key) for key in _KEYS} | own
+        for key in ("parameters", "grid"):
+            said[key] = {**getattr(base, key), **own.get(key, {})}
     study = Study(
         name=file.stem,
-        title=str(content.get("title", file.stem)),
-        description=" ".join(str(content.get("description", "")).split()),
-        caution=" ".join(str(content.get("caution", "")).split()),
-        parameters=content.get("parameters", {}),
-        grid=content.get("grid", {}),
-        arms={arm: values or {} for arm, values in content.get("arms", {}).items()},
-        exceptions=tuple(content.get("exceptions", [])),
-        beside=tuple(content.get("beside", [])),
-        given_as=name,
-        changes=tuple(changes),
+        title=str(said.get("title", file.stem)),
+        description=" ".join(str(said.get("description", "")).split()),
+        caution=" ".join(str(said.get("caution", "")).split()),
+        parameters=said.get("parameters", {}),
+        grid=said.get("grid", {}),
+        arms={arm: {} if it is None else it for arm, it in said.get("arms", {}).items()},
+        exceptions=tuple(said.get("exceptions", [])),
+        beside=tuple(said.get("beside", [])),
+        given_as=given_as,
     )
-    study = _changed(study)
-    _check(study, file.name)
+    _check(study, own, where)
     return study
 
 
-def _content(name: str, below: tuple[str, ...] = ()) -> tuple[Path, dict[str, Any]]:
-    """The file of the study `name` and what it says, over what the study says that it is like.
-
-    `below` are the studies that are like this one.
-    """
-    file = _folder() / f"{name}.yaml"
-    if not file.exists() and name.endswith((".yaml", ".yml")):
-        file = paths.resolve(name)
-    if not file.exists():
-        raise UserError(f"unknown study {name!r}: {did_you_mean(name, names())}")
-    try:
-        content = yaml.load(file.read_text(), Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file} must map keys to values, as the other studies do")
-    ours = {"name", "given_as", "changes"}
-    valid = ["like", *(f.name for f in dataclasses.fields(Study) if f.name not in ours)]
-    for key in content:
-        if key not in valid:
-            raise UserError(f"{file.name}: unknown key {key!r}: {did_you_mean(str(key), valid)}")
-    kinds = {"parameters": dict, "grid": dict, "arms": dict, "exceptions": list, "beside": list}
-    for key, kind in kinds.items():
-        if not isinstance(content.get(key, kind()), kind):
-            wanted = "a mapping" if kind is dict else "a list"
-            raise UserError(f"{file.name}: {key} must be {wanted}, got {content[key]!r}")
-    like = content.pop("like", None)
-    if like is None:
-        return file, content
-    if like not in names():
-        raise UserError(f"{file.name}: like {like!r}: {did_you_mean(str(like), names())}")
-    if like in below or like == name:
-        raise UserError(f"{file.name}: like {like!r}: a study cannot be like itself")
-    _, base = _content(like, (*below, name))
-    for key in ("parameters", "grid"):
-        content[key] = base.get(key, {}) | content.get(key, {})
-    return file, base | content
+def _find(name: str) -> tuple[Path, str]:
+    """The file of the study `name`, and what it can be loaded as from everywhere."""
+    if not name.endswith((".yaml", ".yml")):
+        folder = paths.studies_folder()
+        if name in names():
+            return folder / f"{name}.yaml", name
+        raise UserError(
+            f"unknown study {name!r}: {did_you_mean(name, names())} (those in {folder}; of a file "
+            "of your own give the path, with its .yaml)"
+        )
+    places = paths.places(name)
+    for file in places:
+        if file.exists():
+            # Notebooks are executed in another folder.
+            return file, name if file == places[-1] else str(file)
+    raise UserError(f"there is no study {', nor '.join(map(str, places))}")
 
 
 def parse_value(text: str) -> Any:
     """A value typed on the command line, as YAML reads it, with 1e-4 a number; nothing is ""."""
-    try:
-        return yaml.load(text, Loader=_Loader) if text else ""
-    except yaml.YAMLError as error:
-        raise UserError(
-            f"cannot read the value {text!r}: quote texts with special signs"
-        ) from error
+    return settings.parse(text) if text else ""
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -285,94 +283,99 @@ def parse_setting(text: str) -> tuple[str, Any]:
     return key.strip(), parse_value(value)
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-4 is a number, as everybody expects, not a text."""
+def _changed(study: Study, changes: tuple[str, ...]) -> Study:
+    """The study with `changes` made."""
+    values = dict(map(parse_setting, changes))
+    grid = {
+        key: value if isinstance(value, list) else [value]
+        for key, value in values.items()
+        if key in GRID
+    }
+    parameters = {key: value for key, value in values.items() if key not in GRID}
+    _check_grid(grid, GRID, "--set")
+    _check_parameters(study, parameters, ARMS, "--set")
+    # Other tasks and seeds are meant for all arms; at which sparsity one is, is its own.
+    shared = {key: wanted for key, wanted in grid.items() if key != "sparsity"}
+    return dataclasses.replace(
+        study,
+        parameters={**study.parameters, **parameters},
+        grid={**study.grid, **grid},
+        arms={arm: _regridded(own, shared) for arm, own in study.arms.items()},
+        changes=changes,
+    )
 
 
-_Loader.yaml_implicit_resolvers = {
-    letter: list(resolvers) for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"), list("-+0123456789")
-)
+def _regridded(own: Mapping[str, Any], wanted: Mapping[str, list[Any]]) -> Mapping[str, Any]:
+    """The parameters of an arm with what is `wanted` in its own grid, where that says anything of
+    it."""
+    if "grid" not in own:
+        return own
+    return {**own, "grid": {key: wanted.get(key, values) for key, values in own["grid"].items()}}
 
 
-def _folder() -> Path:
-    return paths.root() / "notebooks" / "studies"
-
-
-def _changed(study: Study) -> Study:
-    """The study with its changes made."""
-    parameters, grid, arms = dict(study.parameters), dict(study.grid), dict(study.arms)
-    for key, value in map(parse_setting, study.changes):
-        if key in GRID:
-            grid[key] = value if isinstance(value, list) else [value]
-            # Other tasks and seeds are meant for all arms; at which sparsity one is, is its own.
-            if key != "sparsity":
-                arms = {arm: _regridded(values, key, grid[key]) for arm, values in arms.items()}
-        else:
-            parameters[key] = value
-    return dataclasses.replace(study, parameters=parameters, grid=grid, arms=arms)
-
-
-def _regridded(values: Any, key: str, wanted: list[Any]) -> Any:
-    """The values of an arm with `wanted` in its own grid, where that says anything of `key`."""
-    own = values.get("grid") if isinstance(values, dict) else None
-    if not isinstance(own, dict) or key not in own:
-        return values
-    return {**values, "grid": {**own, key: wanted}}
-
-
-def _check(study: Study, where: str) -> None:
-    """Raise UserError for names that nothing would read, and for a study without runs."""
-    known = {f.name for contract in contracts.CONTRACTS.values() for f in _fields(contract)}
-    for arm in study.arms:
-        if arm not in ARMS:
-            raise UserError(f"{where}: unknown arm {arm!r}: {did_you_mean(arm, ARMS)}")
-    for name in study.beside:
-        if name not in names():
-            raise UserError(f"{where}: beside has {name!r}: {did_you_mean(name, names())}")
+def _check(study: Study, own: Mapping[str, Any], where: str) -> None:
+    """Raise UserError for what is wrong in a study's `own` file, and for what it says and nothing
+    would read. What it has from another study has been checked there."""
     if not study.arms:
         raise UserError(f"{where}: arms is empty: name at least one of {', '.join(ARMS)}")
-    for key in study.grid:
-        if key not in GRID:
-            raise UserError(f"{where}: grid has no key {key!r}: {did_you_mean(key, GRID)}")
-    settings = [study.parameters]
-    grids = [study.grid]
-    for arm, values in study.arms.items():
-        if not isinstance(values, dict):
-            raise UserError(f"{where}: {arm}: parameters must be a mapping, got {values!r}")
-        own = dict(values)
-        grids.append(own.pop("grid", {}))
-        settings.append(own)
+    _check_grid(own.get("grid", {}), GRID, where)
+    if "arms" in own:
+        _check_arms(study, where)
+    _check_parameters(study, own.get("parameters", {}), ARMS, f"{where}: parameters")
+    if "exceptions" in own:
+        _check_exceptions(study, f"{where}: exceptions")
+    if "beside" in own:
+        check_known(f"{where}: beside has", study.beside, names())
+
+
+def _check_grid(grid: Any, valid: Iterable[str], where: str) -> None:
+    if not isinstance(grid, dict):
+        raise UserError(f"{where}: grid must be a mapping, got {grid!r}")
+    check_known(f"{where}: grid has no key", grid, valid)
+    for key, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{where}: grid {key} must be a list of values, got {values!r}")
+
+
+def _check_arms(study: Study, where: str) -> None:
+    check_known(f"{where}: unknown arm", study.arms, ARMS)
+    for arm, own in study.arms.items():
+        if not isinstance(own, dict):
+            raise UserError(f"{where}: {arm}: parameters must be a mapping, got {own!r}")
         # Rows could not tell other runs of an arm apart.
-        valid_keys = [*GRID, "epochs"] if arm == "epochs_before_pruning" else GRID
-        for key in grids[-1] if isinstance(grids[-1], dict) else ():
-            if key not in valid_keys:
-                raise UserError(
-                    f"{where}: {arm}: grid has no key {key!r}: {did_you_mean(str(key), valid_keys)}"
-                )
-    for grid in grids:
-        if not isinstance(grid, dict):
-            raise UserError(f"{where}: grid must be a mapping, got {grid!r}")
-        for key, values in grid.items():
-            if not isinstance(values, list) or not values:
-                raise UserError(f"{where}: grid {key} must be a list of values, got {values!r}")
+        valid = [*GRID, "epochs"] if arm == "epochs_before_pruning" else GRID
+        _check_grid(own.get("grid", {}), valid, f"{where}: {arm}")
+        parameters = {key: value for key, value in own.items() if key != "grid"}
+        _check_parameters(study, parameters, [arm], f"{where}: {arm}")
+
+
+def _check_exceptions(study: Study, where: str) -> None:
+    runs = [study._named(arm, point) for arm in study.arms for point in study._points(arm)]
+    valid = ["arm", *GRID, "set"]
     for exception in study.exceptions:
-        valid = {"arm", *GRID, "set"}
-        if not isinstance(exception, dict) or "set" not in exception or set(exception) - valid:
+        if not isinstance(exception, dict) or "set" not in exception or {*exception} - {*valid}:
             raise UserError(
-                f"{where}: an exception has the keys {', '.join(sorted(valid))}, got {exception!r}"
+                f"{where}: an exception has the keys {', '.join(valid)}, got {exception!r}"
             )
-        settings.append(exception["set"])
-    for setting in settings:
-        if not isinstance(setting, dict):
-            raise UserError(f"{where}: parameters must be a mapping, got {setting!r}")
-        for name in setting:
-            if name not in known:
-                raise UserError(
-                    f"{where}: unknown parameter {name!r}: {did_you_mean(str(name), known)}"
-                )
+        for key in (key for key in exception if key != "set"):
+            there = [one for run in runs if key in run for one in _listed(run[key])]
+            check_known(f"{where}: no run has {key}", _listed(exception[key]), there)
+        if not any(_is_for(exception, run) for run in runs):
+            raise UserError(f"{where}: no run of the study is what this is for: {exception!r}")
+        arms = _listed(exception.get("arm", [*ARMS]))
+        _check_parameters(study, exception["set"], arms, where)
+
+
+def _check_parameters(study: Study, given: Any, arms: Collection[str], where: str) -> None:
+    """Raise UserError for parameters that no run of any of `arms` would read."""
+    if not isinstance(given, dict):
+        raise UserError(f"{where}: parameters must be a mapping, got {given!r}")
+    known = {f.name for contract in contracts.CONTRACTS.values() for f in _fields(contract)}
+    check_known(f"{where}: unknown parameter", given, known)
+    for name in given:
+        reasons = [study._why_unread(arm, name) for arm in arms]
+        if all(reasons):
+            raise UserError(f"{where}: {name} would not be read: {reasons[0]}")
 
 
 def _fields(contract: type[BurnIn]) -> tuple[dataclasses.Field[Any], ...]:
@@ -385,7 +388,22 @@ def _known(contract: type[BurnIn], values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in valid}
 
 
-def _agrees(wanted: Any, value: Any) -> bool:
-    """Whether a value, or each of several, is the one wanted or one of those."""
-    those = wanted if isinstance(wanted, list) else [wanted]
-    return all(one in those for one in (value if isinstance(value, list) else [value]))
+def _fixed(arm: str, seed: int = 0) -> dict[str, Any]:
+    """The parameters that make an arm, which its runs of `seed` have whatever else is said."""
+    _, fixed = ARMS.get(arm, (None, {}))
+    # Each seed has random weights of its own.
+    return {**fixed, "burn_in_seed": seed} if arm == "from_scratch" else fixed
+
+
+def _is_for(exception: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
+    """Whether an exception holds for the run that has these arm, sparsity, task and seed: each is,
+    or all of its several are, among those that the exception names."""
+    return all(
+        all(one in _listed(wanted) for one in _listed(run.get(key)))
+        for key, wanted in exception.items()
+        if key != "set"
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

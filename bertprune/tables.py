@@ -40,6 +40,15 @@ class Prose:
             return self.table.to_html(classes="prose", border=0)
 
 
+class Sentence(str):
+    """Words that a page shows as a paragraph of its own."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self)}</p>"
+
+
 @dataclass(frozen=True)
 class Download:
     """A table to take along, as CSV, from a link inside the page itself."""
@@ -112,10 +121,29 @@ def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
                     "sparsity": percent(float(str(sparsity))),
                     "pre-training loss": "–" if pd.isna(loss) else f"{loss:.3f}",
                     **{task: cells.get(task, "–") for task in tasks},
-                    "seeds": int(point.seeds.min()),
+                    "seeds": _seeds(point),
                 }
             )
     return pd.DataFrame(lines).set_index(["arm", "sparsity"])
+
+
+def seeds_apart(repeatability: pd.DataFrame) -> pd.DataFrame:
+    """`results.repeatability` as a page shows it, in points. Raises UserError without lines."""
+    if repeatability.empty:
+        raise UserError("what another seed changes is not known: there is one seed")
+    return pd.DataFrame(
+        {
+            "cells with several seeds": repeatability.cells,
+            "standard deviation": (100 * repeatability["std"]).map("{:.2f}".format),
+            "two runs are within": (100 * repeatability.limit).map("{:.1f}".format),
+        }
+    )
+
+
+def _seeds(point: pd.DataFrame) -> str:
+    """How many seeds a cell has, and how many of them a dense model to be compared with."""
+    seeds, pairs = int(point.seeds.min()), int(point.pairs.min())
+    return f"{seeds}" if pairs in (0, seeds) else f"{seeds}, {pairs} of them compared"
 
 
 def task_scores(rows: Rows) -> pd.DataFrame:
@@ -153,31 +181,42 @@ def loss_curve(rows: Rows) -> pd.DataFrame:
 
 def transfer(scores: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
     """What pre-training is worth: by task the dev accuracy (%, mean ± std over seeds) of the dense
-    model and of one that was never pre-trained, their difference in points, and `baselines`.
+    model and of one that was never pre-trained, of the seeds that both have, their difference in
+    points, and `baselines`; whether the dense model is `above all` of these; and the `standard
+    error`, in points, that the draw of the dev set gives the accuracy of one model:
+    √(accuracy · (1 − accuracy) / examples).
 
-    `baselines` has by task `majority` and `bag of words`, as shares (see `baselines`).
+    `baselines` has by task `majority` and `bag of words`, as shares, and how many `dev examples`
+    (see `baselines`).
     """
     lines = []
     for task, of_task in scores.groupby("task", sort=False):
         dense = of_task[(of_task.arm == "prune_pretrain") & (of_task.sparsity == 0)]
         scratch = of_task[of_task.arm == "from_scratch"]
-        if task not in baselines.index or dense.empty or scratch.empty:
+        paired = dense.merge(scratch, on="seed", suffixes=("_dense", "_scratch"))
+        if task not in baselines.index or paired.empty:
             continue
-        paired = dense.merge(scratch, on="seed")
-        gain = paired.accuracy_x - paired.accuracy_y
+        accuracy, examples = paired.accuracy_dense.mean(), int(baselines["dev examples"][task])
+        others = [
+            paired.accuracy_scratch.mean(),
+            *baselines.loc[task, ["majority", "bag of words"]],
+        ]
         lines.append(
             {
                 "task": task,
-                "pre-trained": _spread(dense.accuracy),
-                "never pre-trained": _spread(scratch.accuracy),
-                "difference": _spread(gain),
+                "pre-trained": _spread(paired.accuracy_dense),
+                "never pre-trained": _spread(paired.accuracy_scratch),
+                "difference": _spread(paired.accuracy_dense - paired.accuracy_scratch),
                 "majority": f"{100 * float(baselines.majority[task]):.1f}",
                 "bag of words": f"{100 * float(baselines['bag of words'][task]):.1f}",
+                "above all": "✓" if accuracy > max(others) else "–",
+                "dev examples": f"{examples:,}",
+                "standard error": f"{100 * (accuracy * (1 - accuracy) / examples) ** 0.5:.1f}",
                 "seeds": len(paired),
             }
         )
-    columns = ["task", "pre-trained", "never pre-trained", "difference"]
-    columns += ["majority", "bag of words", "seeds"]
+    columns = ["task", "pre-trained", "never pre-trained", "difference", "majority"]
+    columns += ["bag of words", "above all", "dev examples", "standard error", "seeds"]
     return pd.DataFrame(lines, columns=columns).set_index("task")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bertprune import comparison, paper, paths, rows, studies
+from bertprune import comparison, paper, paths, results, rows, studies
 from bertprune.comparison import agreement, cells, differences, overall, shared_order
 from bertprune.errors import UserError
 from bertprune.ledger import numbers
@@ -113,7 +113,10 @@ def test_two_cells_have_no_order() -> None:
     made = table1(along("sst2", [1, 2], [1, 2]))
     assert set(agreement(made)["rank correlation"]) == {"–"}
     assert math.isnan(overall(made).correlation)
-    assert overall(made).in_words() == "2 of 2 cells are within 1 point of the paper's drop."
+    assert overall(made).in_words() == (
+        "2 of 2 cells are within 1 point of the paper's drop; of a study that loses nothing anywhere "
+        "1 would be."
+    )
 
 
 def test_averages_do_not_count_among_all_cells() -> None:
@@ -218,7 +221,10 @@ def test_nothing_to_compare_is_said(lacks: str) -> None:
 
 def test_overall_says_its_numbers() -> None:
     said = overall(MADE).in_words()
-    assert said.startswith("3 of 7 cells are within 1 point of the paper's drop.")
+    assert said.startswith(
+        "3 of 7 cells are within 1 point of the paper's drop; of a study that loses nothing "
+        "anywhere 1 would be. Over"
+    )
     assert said in overall(MADE)._repr_html_().replace("&#x27;", "'")
 
 
@@ -318,3 +324,20 @@ def test_a_study_that_was_changed_is_not_as_published(project: Path) -> None:
 def test_the_readers_own_runs_are_no_seeds_of_the_study(project: Path) -> None:
     found = found_with(0, seeds=3).assign(own=lambda all: all.seed == 2)
     assert differences(studies.load("small"), found).here["seeds"] == "2"
+
+
+def test_seeds_are_counted_by_arm_where_they_differ(project: Path) -> None:
+    found = found_with(0, seeds=3)
+    found = found[(found.arm == "prune_pretrain") | (found.seed == 0)]
+    here = differences(studies.load("small"), found).here["seeds"]
+    assert here.startswith("pruned while pre-training: 3; information deletion: 1; ")
+
+
+def test_a_file_of_ones_own_is_not_the_published_study_of_its_name(project: Path) -> None:
+    study = studies.load("small")
+    publish(study)
+    assert results.has_published(study)
+    own = project / "own" / "small.yaml"
+    own.parent.mkdir()
+    own.write_text((project / "notebooks" / "studies" / "small.yaml").read_text())
+    assert not results.has_published(studies.load(str(own)))

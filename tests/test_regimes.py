@@ -63,7 +63,7 @@ def test_the_three_ranges_are_found_where_they_are() -> None:
     found = regimes.regimes(scores, losses({0.0: 0.0, 0.3: -0.01, 0.5: 0.2, 0.7: 0.5, 0.9: 1.0}))
     assert found.low_until == 0.3
     assert found.loss_low_until == 0.3
-    assert found.high_from == 0.7
+    assert set(found.helped) >= {0.7, 0.9} and 0.5 not in found.helped
     assert found.random_worse == (0.5, 0.7, 0.9)
     assert found.middle == (0.5,)
     low, middle, high, random = (
@@ -71,7 +71,7 @@ def test_the_three_ranges_are_found_where_they_are() -> None:
     )
     assert "up to 30 %. No rise of the pre-training loss is told up to 30 %." in low
     assert "at 50 % accuracy is lost" in middle
-    assert "from 70 % on" in high
+    assert high.endswith("70 %, 90 %.")
     assert "at 50 %, 70 %, 90 %." in random
 
 
@@ -80,11 +80,12 @@ def test_absent_ranges_are_said_to_be_absent() -> None:
     gains = {0.3: 0.05, 0.5: 0.15, 0.7: 0.15, 0.9: 0.15}
     scores = made({"prune_pretrain": falls, "information_deletion": gains})
     found = regimes.regimes(scores, losses({0.0: 0.0, 0.3: 0.1, 0.5: 0.1, 0.7: 0.1, 0.9: 0.1}))
-    assert (found.low_until, found.loss_low_until, found.high_from) == (None, None, None)
+    assert (found.low_until, found.loss_low_until) == (None, None)
     assert found.middle == found.random_worse == ()
+    assert found.helped == (0.3,)
     low, middle, high, random = found.in_words()
     assert "none, accuracy falls at the lowest" in low and "loss rises at the lowest" in low
-    assert "there is no sparsity" in middle and "none, at the highest" in high
+    assert "at no sparsity" in middle and high.endswith("helps at 30\N{NO-BREAK SPACE}%.")
     assert random == "Random pruning cannot be compared."
 
 
@@ -123,11 +124,41 @@ def test_tasks_of_a_seed_are_no_independent_evidence() -> None:
     assert found.seeds == 3 and not found.is_loss
 
 
-def test_a_gain_in_the_middle_alone_is_no_high_range() -> None:
-    falls = {0.0: 0.0, 0.3: 0.1, 0.5: 0.1, 0.7: 0.1, 0.9: 0.1}
-    gains = {0.3: 0.1, 0.5: 0.02, 0.7: 0.02, 0.9: 0.1}
-    scores = made({"prune_pretrain": falls, "information_deletion": gains})
-    assert regimes.regimes(scores, losses({0.0: 0.0, 0.9: 0.1})).high_from is None
+def test_an_effect_that_is_only_not_told_is_no_middle() -> None:
+    """Differences whose bounds are wide are neither a gain nor shown to be none."""
+    falls = {0.0: 0.0, 0.5: 0.3}
+    scores = made({"prune_pretrain": falls, "information_deletion": {0.5: 0.3}}, noise=0.05)
+    found = regimes.regimes(scores, losses({0.0: 0.0, 0.5: 0.1}))
+    assert not found.gain[0.5].is_gain and not found.gain[0.5].is_loss
+    assert found.middle == ()
+
+
+def test_with_nothing_pruned_the_gain_is_that_of_the_epochs() -> None:
+    scores = made(
+        {"prune_pretrain": {0.0: 0.0, 0.5: 0.3}, "information_deletion": {0.0: -0.05, 0.5: 0.1}}
+    )
+    found = regimes.regimes(scores, losses({0.0: 0.0, 0.5: 0.1}))
+    assert found.gain[0.0].mean == pytest.approx(0.05, abs=0.005)
+    assert found.helped == (0.5,) and 0.0 not in found.fall
+
+
+def test_what_a_reader_adds_changes_no_boundary() -> None:
+    scores = made({"prune_pretrain": {0.0: 0.0, 0.3: 0.0, 0.9: 0.3}}).assign(own=False)
+    rises = losses({0.0: 0.0, 0.3: 0.1, 0.9: 0.5}).assign(own=False)
+    own_score = scores[(scores.sparsity == 0.9) & (scores.seed == 0)].assign(
+        sparsity=0.45, own=True
+    )
+    own_loss = rises[(rises.sparsity == 0.9) & (rises.seed == 0)].assign(sparsity=0.45, own=True)
+    more = regimes.regimes(pd.concat([scores, own_score]), pd.concat([rises, own_loss]))
+    assert more.in_words() == regimes.regimes(scores, rises).in_words()
+
+
+def test_a_seed_with_fewer_tasks_is_compared_on_these() -> None:
+    scores = made({"prune_pretrain": {0.0: 0.0, 0.9: 0.3}}, noise=0)
+    scores.loc[(scores.task == "cola") & (scores.sparsity > 0), "accuracy"] -= 0.3
+    lacking = scores[(scores.seed == 0) | (scores.task != "cola")]
+    found = regimes.against(lacking, "prune_pretrain", "prune_pretrain", dense=True)[0.9]
+    assert found.mean == pytest.approx(-0.3) and found.seeds == 3
 
 
 def test_pairs_that_one_side_lacks_do_not_count() -> None:
@@ -155,4 +186,4 @@ def test_studies_are_compared_as_far_as_they_can_be() -> None:
     assert list(table["bits recalled, dense"]) == ["9", "9"]
     assert list(table["accuracy, dense (%)"]) == ["90.0", "90.0"]
     assert list(table["no loss of accuracy up to"]) == ["–", "cannot be told"]
-    assert set(table["masks off helps from"]) == {"cannot be told"}
+    assert set(table["masks off helps at"]) == {"cannot be told"}

@@ -17,6 +17,10 @@ from bertprune.rows import PRETRAINING, Rows
 
 SPARSITIES = (0.0, 0.3, 0.6, 0.9)
 ARMS = tuple(tables.ARM_NAMES)
+BASELINES = pd.DataFrame(
+    {"majority": [0.5, 0.6], "bag of words": [0.55, 0.9], "dev examples": [900, 2500]},
+    index=["sst2", "cola"],
+)
 
 
 def made_up(
@@ -118,6 +122,36 @@ def test_summary_has_dense_sparse_difference_seeds_and_deviation() -> None:
     assert np.allclose(table.difference, table.accuracy - table.dense)
     assert np.allclose(table.difference, -0.2 * table.sparsity**2)
     assert results.summary(made_up(seeds=1))["std"].isna().all()
+
+
+def test_a_difference_is_from_the_dense_model_of_the_same_seed() -> None:
+    # Seed 1 is a point worse everywhere, and only one arm has it.
+    found = made_up(seeds=2)
+    found = found[(found.arm == "prune_pretrain") | (found.seed == 0)]
+    table = results.summary(found)
+    assert np.allclose(table.difference, -0.2 * table.sparsity**2)
+    assert np.allclose(table.accuracy - table.dense, table.difference)
+    shown = tables.summary_table(table)
+    assert set(shown.loc["pruned while pre-training"].seeds) == {"2"}
+    lacking = found[(found.arm != "prune_pretrain") | (found.sparsity > 0) | (found.seed == 1)]
+    unpaired = results.summary(lacking).query("arm == 'information_deletion'")
+    assert unpaired.difference.isna().all() and set(unpaired.pairs) == {0}
+
+
+def test_repeatability_is_pooled_over_the_cells_that_have_several_seeds() -> None:
+    found = made_up(seeds=3, tasks=("sst2",))
+    few = found[(found.arm == "prune_pretrain") | (found.seed == 0)]
+    (line,) = results.repeatability(few).itertuples()
+    # Seeds are 0.00, 0.01 and 0.02 below: a deviation of 0.01. The limit of two runs is 2.77 times.
+    assert line.Index == "sst2" and line.cells == len(SPARSITIES)
+    assert line.std == pytest.approx(0.01) and line.limit == pytest.approx(0.0277, abs=1e-4)
+    # A cell of two seeds has one degree of freedom, one of three has two: (2·10⁻⁴ + ½·10⁻⁴) / 3.
+    two = few[(few.sparsity == 0) | ((few.sparsity == 0.3) & (few.seed < 2))]
+    (line,) = results.repeatability(two).itertuples()
+    assert line.cells == 2 and line.std == pytest.approx((2.5e-4 / 3) ** 0.5)
+    assert results.repeatability(found.assign(own=found.seed > 0)).empty
+    with pytest.raises(UserError, match="one seed"):
+        tables.seeds_apart(results.repeatability(made_up()))
 
 
 def test_pretraining_loss_is_that_of_the_model_that_an_arm_starts_from() -> None:
@@ -292,14 +326,22 @@ def test_each_model_is_set_beside_what_it_started_from() -> None:
 def test_transfer_is_paired_by_seed() -> None:
     found = results.scores(made_up(seeds=3))
     found.loc[found.arm == "from_scratch", "accuracy"] -= 0.2
-    baselines = pd.DataFrame(
-        {"majority": [0.5, 0.6], "bag of words": [0.55, 0.61]}, index=["sst2", "cola"]
-    )
-    table = tables.transfer(found[found.sparsity == 0], baselines)
+    table = tables.transfer(found[found.sparsity == 0], BASELINES)
     assert list(table.index) == ["cola", "sst2"] or list(table.index) == ["sst2", "cola"]
     assert set(table.difference) == {"20.0 ± 0.0"}
     assert set(table.seeds) == {3}
-    assert table["bag of words"]["cola"] == "61.0"
+    assert table["bag of words"]["cola"] == "90.0"
+    # The dense model has 0.9 + 0.001 − 0.01, so it is below one baseline of CoLA.
+    assert dict(table["above all"]) == {"sst2": "✓", "cola": "–"}
+    # √(0.891 · 0.109 / 900) and √(0.891 · 0.109 / 2500), in points.
+    assert dict(table["standard error"]) == {"sst2": "1.0", "cola": "0.6"}
+
+
+def test_transfer_is_of_the_seeds_that_both_have() -> None:
+    found = made_up(seeds=3)
+    found = found[(found.arm != "from_scratch") | (found.seed == 1)]
+    line = tables.transfer(results.scores(found), BASELINES).loc["sst2"]
+    assert line["pre-trained"] == line["never pre-trained"] == "89.1" and line["seeds"] == 1
 
 
 def test_the_table_of_bits_ends_with_the_content() -> None:

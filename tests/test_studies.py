@@ -93,6 +93,12 @@ def test_settings_change_parameters_and_grid(tmp_path: Path) -> None:
         (("prune_pretrain: {}", "prune_pretrain: 3"), "parameters must be a mapping, got 3"),
         (("title: Mine", "exceptions: [{sparsity: 0.5, epochs: 2}]"), "an exception has the keys"),
         (("title: Mine", "exceptions: [{set: {epoch: 2}}]"), "unknown parameter 'epoch'"),
+        (("title: Mine", "exceptions: [3]"), "an exception has the keys arm, sparsity, task"),
+        (("title: Mine", "grid: {seed: [0]}"), "line 4: the key 'grid' is there twice"),
+        (("prune_pretrain", "1"), "unknown arm 1: valid: epochs_before_pruning, "),
+        (("prune_pretrain", "yes"), "unknown arm True: valid: epochs_before_pruning, "),
+        (("sparsity:", "1:"), "grid has no key 1: valid: seed, sparsity, task"),
+        (("title: Mine", "beside: [1]"), "beside has 1: valid: ci, "),
     ],
 )
 def test_refused(tmp_path: Path, change: tuple[str, str], said: str) -> None:
@@ -101,9 +107,135 @@ def test_refused(tmp_path: Path, change: tuple[str, str], said: str) -> None:
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        # A misspelt arm, values in no grid, a combination that is none of a run.
+        (
+            ("title: Mine", "exceptions: [{arm: random_prunin, set: {epochs: 1}}]"),
+            "exceptions: no run has arm 'random_prunin': did you mean 'random_pruning'?",
+        ),
+        (
+            ("title: Mine", "exceptions: [{sparsity: [0.5, 0.77], set: {epochs: 1}}]"),
+            "exceptions: no run has sparsity 0.77: valid: 0.0, 0.5",
+        ),
+        (
+            ("title: Mine", "exceptions: [{seed: 1, set: {epochs: 1}}]"),
+            "exceptions: no run has seed 1: valid: none",
+        ),
+        (
+            (
+                "[sst2]}",
+                "[[sst2, cola]]}\nexceptions: [{task: cola, set: {epochs: 1}}]",
+            ),
+            "no run of the study is what this is for: {'task': 'cola'",
+        ),
+        # What the grid says, what the notebook of the arm does not have, what makes the arm.
+        (
+            ("task_data: lab", "task_data: lab, sparsity: 0.3"),
+            "parameters: sparsity would not be read: the grid has it too",
+        ),
+        (
+            ("prune_pretrain: {}", "prune_pretrain: {sparsity: 0.3}"),
+            "prune_pretrain: sparsity would not be read: the grid has it too",
+        ),
+        (
+            ("title: Mine", "exceptions: [{set: {sparsity: 0.3}}]"),
+            "exceptions: sparsity would not be read: the grid has it too",
+        ),
+        (
+            ("prune_pretrain: {}", "prune_pretrain: {recovery_epochs: 3}"),
+            "recovery_epochs would not be read: the notebook finetune has no such parameter",
+        ),
+        (
+            ("title: Mine", "exceptions: [{arm: prune_pretrain, set: {recovery_epochs: 3}}]"),
+            "recovery_epochs would not be read: the notebook finetune has no such parameter",
+        ),
+        (
+            ("random_pruning: {}", "random_pruning: {method: magnitude}"),
+            "method would not be read: random_pruning has a value of its own for it",
+        ),
+        (
+            ("random_pruning: {}", "from_scratch: {burn_in_seed: 3}"),
+            "burn_in_seed would not be read: from_scratch has a value of its own for it",
+        ),
+    ],
+)
+def test_what_no_run_would_read_is_refused(
+    tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    assert change[0] in MINE
+    with pytest.raises(UserError) as error:
+        studies.load(_write(tmp_path, MINE.replace(*change)))
+    assert said in str(error.value)
+
+
+def test_what_one_arm_would_read_is_not(tmp_path: Path) -> None:
+    content = MINE + "exceptions: [{arm: random_pruning, sparsity: 0.5, set: {epochs: 4}}]\n"
+    content = content.replace("task_data: lab", "task_data: lab, recovery_epochs: 2")
+    plan = studies.load(_write(tmp_path, content)).plan()
+    epochs = {run.slug: run.parameters.epochs for run in plan if type(run.parameters) is Finetune}
+    assert epochs == {"sst2-0.00-seed0": 3, "sst2-0.50-seed0": 3, "sst2-random-0.50-seed0": 4}
+
+
+def test_exceptions_of_another_study_may_be_for_what_this_one_lacks(tmp_path: Path) -> None:
+    cut = "like: english\ngrid: {task: [cola]}\narms: {prune_pretrain: {}}\n"
+    assert studies.load(_write(tmp_path, cut)).exceptions == studies.load("english").exceptions
+    # Nor is it a mistake to leave out by hand what they are for.
+    assert studies.load("paper", ["sparsity=[0.5]"]).grid["sparsity"] == [0.5]
+
+
+def test_settings_on_the_command_line_are_checked_as_a_file_is(tmp_path: Path) -> None:
+    mine = _write(tmp_path, MINE)
+    with pytest.raises(UserError, match="--set: unknown parameter 'epoch': did you mean 'epochs'"):
+        studies.load(mine, ["epoch=3"])
+    with pytest.raises(UserError, match="--set: grid sparsity must be a list of values"):
+        studies.load(mine, ["sparsity=[]"])
+    with pytest.raises(UserError, match='learning_rates must be a number, got "1e-3,2e-3"'):
+        studies.load(mine, ["learning_rates=1e-3,2e-3"]).plan()
+
+
+def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_bytes(MINE.encode() + b"caution: caf\xe9\n")
+    with pytest.raises(UserError, match="mine.yaml is not valid YAML in UTF-8"):
+        studies.load(str(tmp_path / "mine.yaml"))
+
+
 def test_unknown_study() -> None:
-    with pytest.raises(UserError, match="unknown study 'glue_tiny': did you mean 'glue-tiny'"):
+    said = r"unknown study 'glue_tiny': did you mean 'glue-tiny'\? \(those in .*notebooks/studies"
+    with pytest.raises(UserError, match=said):
         studies.load("glue_tiny")
+
+
+def test_a_file_is_looked_for_here_and_in_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, root = tmp_path / "here", tmp_path / "project"
+    for folder in (here, root):
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(root))
+    _write(root, MINE)
+    assert studies.load("mine.yaml").given_as == "mine.yaml"
+    monkeypatch.chdir(here)
+    assert studies.load("mine.yaml").given_as == "mine.yaml"
+    _write(here, MINE.replace("title: Mine", "title: Nearer"))
+    found = studies.load("mine.yaml")
+    assert found.title == "Nearer"
+    # Its pages are executed elsewhere.
+    monkeypatch.chdir(root)
+    assert studies.load(found.given_as).title == "Nearer"
+    with pytest.raises(UserError, match=f"there is no study {root}/other.yaml"):
+        studies.load("other.yaml")
+    monkeypatch.chdir(here)
+    with pytest.raises(UserError, match=f"{here}/other.yaml, nor {root}/other.yaml"):
+        studies.load("other.yaml")
+
+
+def test_a_root_that_is_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    with pytest.raises(UserError, match=f"there is no {tmp_path}/notebooks/studies: .*BERTPRUNE_"):
+        studies.load("lab")
 
 
 def test_a_value_out_of_range_is_found_in_the_plan(tmp_path: Path) -> None:
@@ -212,10 +344,11 @@ def test_a_study_is_not_like_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_makes_an_arm_is_no_exception_s_to_change(tmp_path: Path) -> None:
-    content = "like: lab\nexceptions: [{sparsity: [0.9], set: {epochs: 5, sparsity: 0.5}}]\n"
+    content = "like: lab\nexceptions: [{sparsity: [0.0], set: {epochs: 5, burn_in_steps: 9}}]\n"
     study = studies.load(_write(tmp_path, content))
     scratch = {study.run("from_scratch", {"sparsity": s, "seed": 1}) for s in (0.0, 0.9)}
     (run,) = scratch
+    assert isinstance(run.parameters, Finetune) and run.parameters.epochs == 5
     assert run.parameters.arm == "from_scratch" and run.parameters.burn_in_seed == 1
 
 
@@ -226,6 +359,7 @@ def test_a_study_is_like_one_that_exists(tmp_path: Path) -> None:
 
 def test_an_exception_for_tasks_holds_for_runs_of_these_tasks_alone(tmp_path: Path) -> None:
     content = MINE + "exceptions: [{task: [cola, sst2, mnli], set: {epochs: 8}}]\n"
+    content = content.replace("task: [sst2]", "task: [[cola, sst2], [cola, qqp], mnli, qqp]")
     study = studies.load(_write(tmp_path, content))
     epochs = {
         str(task): study.run("prune_pretrain", {"sparsity": 0.5, "task": task}).parameters
@@ -235,7 +369,7 @@ def test_an_exception_for_tasks_holds_for_runs_of_these_tasks_alone(tmp_path: Pa
     assert list(found.values()) == [8, 3, 8, 3]
 
 
-def test_arms_about_what_pruning_did_leave_the_dense_model_alone() -> None:
+def test_arms_that_train_for_longer_have_the_dense_model_as_control() -> None:
     plan = studies.load("ci").plan()
     for contract in (InformationDeletion, PruneAfterFinetune):
         sparsities = {
@@ -243,7 +377,7 @@ def test_arms_about_what_pruning_did_leave_the_dense_model_alone() -> None:
             for run in plan
             if isinstance(run.parameters, contract) and run.notebook == contract.notebook
         }
-        assert sparsities == {0.5, 0.9}
+        assert sparsities == {0.0, 0.5, 0.9}
 
 
 def test_the_small_text_is_smaller_than_its_largest_task() -> None:

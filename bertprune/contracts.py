@@ -84,7 +84,9 @@ class BurnIn(Contract):
     burn_in_seed: int = _parameter(0, "seed of the fresh weights and of burn-in", low=0)
     pretrain_batch_size: int = _parameter(32, "sentence pairs a pre-training step", low=1)
     precision: str = _parameter(
-        "auto", "auto is bf16 on a GPU that has it, float32 elsewhere", choices=("auto", "float32", "bf16")
+        "auto",
+        "auto is bf16 on a GPU that has it, float32 elsewhere",
+        choices=("auto", "float32", "bf16"),
     )
 
     @property

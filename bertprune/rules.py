@@ -130,8 +130,8 @@ def _differences(found: Rows, arm: str, other: str = DENSE_ARM, *, dense: bool =
 
 
 def _unpruned(found: Rows, arm: str) -> Difference | None:
-    """Accuracy of `arm` minus the dense model's where nothing is pruned: what its epochs gain alone.
-    None without such rows. The paper's table 1 has them too."""
+    """Accuracy of `arm` minus the dense model's at sparsity 0: what its epochs gain, with nothing
+    pruned. None without such rows. The paper's table 1 has them too."""
     best = results.best_accuracies(found)
     dense = best[best.sparsity == 0]
     on = ["task", "seed"]

@@ -114,8 +114,8 @@ def test_two_cells_have_no_order() -> None:
     assert set(agreement(made)["rank correlation"]) == {"–"}
     assert math.isnan(overall(made).correlation)
     assert overall(made).in_words() == (
-        "2 of 2 cells are within 1 point of the paper's drop; of a study that loses nothing anywhere "
-        "1 would be."
+        "2 of 2 cells are within 1 point of the paper's drop; of a study that loses nothing "
+        "anywhere 1 would be."
     )
 
 

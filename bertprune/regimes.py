@@ -125,8 +125,10 @@ class Regimes:
 
     @property
     def helped(self) -> tuple[float, ...]:
-        """Sparsities at which taking the masks off helps."""
-        return tuple(at for at, d in self.gain.items() if d.is_gain and at > 0)
+        """Sparsities at which taking the masks off helps, beyond what its epochs gain where nothing
+        is pruned."""
+        alone = max(0.0, self.gain[0.0].mean) if 0.0 in self.gain else 0.0
+        return tuple(at for at, d in self.gain.items() if d.lower > alone and at > 0)
 
     @property
     def random_worse(self) -> tuple[float, ...]:
@@ -165,10 +167,11 @@ class Regimes:
                 "changes less than a point."
             )
             high += (
-                f"taking the masks off helps at {_listed(self.helped)}."
+                f"taking the masks off helps at {_listed(self.helped)}"
                 if self.helped
-                else "none, taking the masks off is not told to help at any sparsity."
+                else "none, taking the masks off is not told to help at any sparsity"
             )
+            high += ", beyond what its epochs gain alone." if 0.0 in self.gain else "."
         if not _can_tell(self.random):
             random += "cannot be compared."
         elif self.random_worse:

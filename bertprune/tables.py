@@ -215,8 +215,8 @@ def transfer(scores: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
                 "seeds": len(paired),
             }
         )
-    columns = ["task", "pre-trained", "never pre-trained", "difference", "majority"]
-    columns += ["bag of words", "above all", "dev examples", "standard error", "seeds"]
+    columns = ["task", "pre-trained", "above all", "never pre-trained", "difference", "majority"]
+    columns += ["bag of words", "dev examples", "standard error", "seeds"]
     return pd.DataFrame(lines, columns=columns).set_index("task")
 
 

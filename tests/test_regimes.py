@@ -140,6 +140,14 @@ def test_with_nothing_pruned_the_gain_is_that_of_the_epochs() -> None:
     found = regimes.regimes(scores, losses({0.0: 0.0, 0.5: 0.1}))
     assert found.gain[0.0].mean == pytest.approx(0.05, abs=0.005)
     assert found.helped == (0.5,) and 0.0 not in found.fall
+    assert found.in_words()[2].endswith("50\N{NO-BREAK SPACE}%, beyond what its epochs gain alone.")
+    # A gain that is told from zero, but not from that of the epochs.
+    as_much = scores.assign(accuracy=scores.accuracy.where(scores.sparsity == 0, 0.5))
+    as_much.loc[(scores.arm == "information_deletion") & (scores.sparsity > 0), "accuracy"] += (
+        0.05 + 0.001 * (scores.seed - 1)
+    )
+    found = regimes.regimes(as_much, losses({0.0: 0.0, 0.5: 0.1}))
+    assert found.gain[0.5].is_gain and found.helped == ()
 
 
 def test_what_a_reader_adds_changes_no_boundary() -> None:

@@ -60,11 +60,14 @@ def mean_difference(differences: pd.Series) -> Difference:
     return Difference(mean, mean - half, mean + half, seeds)
 
 
-def against(scores: pd.DataFrame, arm: str, other: str, *, dense: bool = False) -> Differences:
+def against(
+    scores: pd.DataFrame, arm: str, other: str, *, dense: bool = False, beyond: bool = False
+) -> Differences:
     """By sparsity, how much more accurate `arm` is than `other`: the mean over the tasks that both
     have of all seeds, by seed. With `dense` the other is its dense model, at sparsity 0. Accuracies
     are shares. At sparsity 0, where nothing is pruned, it is what the arm's epochs gain by
-    themselves. What a reader has added does not count.
+    themselves; with `beyond` that is taken off, of the same task and seed, where it is known. What
+    a reader has added does not count.
     """
     single = _of_study(scores[scores.task != AVERAGE])
     one = single[(single.arm == arm) & ((single.sparsity > 0) | (arm != other))]
@@ -73,6 +76,10 @@ def against(scores: pd.DataFrame, arm: str, other: str, *, dense: bool = False) 
     on = ["task", "seed"] if dense else ["task", "seed", "sparsity"]
     paired = one.merge(two, on=on, suffixes=("", "_other"))
     paired["difference"] = paired.accuracy - paired.accuracy_other
+    if beyond:
+        alone = paired[paired.sparsity == 0][["task", "seed", "difference"]]
+        paired = paired[paired.sparsity > 0].merge(alone, on=["task", "seed"], suffixes=("", "_0"))
+        paired["difference"] -= paired.pop("difference_0")
     having = paired.groupby(["sparsity", "task"]).seed.transform("nunique")
     paired = paired[having == paired.groupby("sparsity").seed.transform("nunique")]
     by_seed = paired.groupby(["sparsity", "seed"], as_index=False).difference.mean()
@@ -99,6 +106,8 @@ class Regimes:
     """Pre-training dev loss, pruned minus dense."""
     gain: Differences
     """Accuracy, masks off minus masks held."""
+    beyond: Differences
+    """The same less what is gained at sparsity 0, where nothing is pruned, if that is known."""
     random: Differences
     """Accuracy, pruned at random minus by magnitude."""
 
@@ -127,8 +136,10 @@ class Regimes:
     def helped(self) -> tuple[float, ...]:
         """Sparsities at which taking the masks off helps, beyond what its epochs gain where nothing
         is pruned."""
-        alone = max(0.0, self.gain[0.0].mean) if 0.0 in self.gain else 0.0
-        return tuple(at for at, d in self.gain.items() if d.lower > alone and at > 0)
+        told = [at for at, d in self.gain.items() if d.is_gain and at > 0]
+        if 0.0 in self.gain:
+            told = [at for at in told if at in self.beyond and self.beyond[at].is_gain]
+        return tuple(told)
 
     @property
     def random_worse(self) -> tuple[float, ...]:
@@ -187,6 +198,7 @@ def regimes(scores: pd.DataFrame, losses: pd.DataFrame) -> Regimes:
         fall=against(scores, DENSE_ARM, DENSE_ARM, dense=True),
         rise=loss_increase(losses),
         gain=against(scores, "information_deletion", DENSE_ARM),
+        beyond=against(scores, "information_deletion", DENSE_ARM, beyond=True),
         random=against(scores, "random_pruning", DENSE_ARM),
     )
 

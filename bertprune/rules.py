@@ -129,26 +129,35 @@ def _differences(found: Rows, arm: str, other: str = DENSE_ARM, *, dense: bool =
     ]
 
 
-def _unpruned(found: Rows, arm: str) -> Difference | None:
+def _unpruned(found: Rows, arm: str) -> _Cells:
     """Accuracy of `arm` minus the dense model's at sparsity 0: what its epochs gain, with nothing
-    pruned. None without such rows. The paper's table 1 has them too."""
+    pruned: task, seed, value. The paper's table 1 has such runs too."""
     best = results.best_accuracies(found)
     dense = best[best.sparsity == 0]
     on = ["task", "seed"]
     one, two = (dense[dense.arm == name][[*on, "accuracy"]] for name in (arm, DENSE_ARM))
     both = one.merge(two, on=on, suffixes=("", "_dense"))
-    cells = both.assign(value=both.accuracy - both.accuracy_dense)[[*on, "value"]]
-    return None if cells.empty else _sample(cells).difference
+    return both.assign(value=both.accuracy - both.accuracy_dense)[[*on, "value"]]
 
 
-def _beyond(d: Difference, control: Difference | None, margin: float = 0.0) -> bool:
-    """Whether a gain of more than `margin` is told beyond what the arm's epochs gain alone."""
-    return d.lower > margin + (0.0 if control is None else max(0.0, control.mean))
+def _less(gains: _Cells, control: _Cells) -> _Cells:
+    """What is gained beyond the control's of the same task and seed, where both are."""
+    both = gains.merge(control, on=["task", "seed"], suffixes=("", "_alone"))
+    return both.assign(value=both.value - both.value_alone)[list(gains.columns)]
 
 
-def _alone(control: Difference | None) -> str:
-    """The control in words."""
-    return "" if control is None else f"; its epochs alone, nothing pruned, {_points(control)}"
+def _beyond(gains: _Cells, control: _Cells, margin: float = 0.0) -> bool:
+    """Whether a gain of more than `margin` is told, and beyond what the arm's epochs gain alone."""
+    tested = [gains] if control.empty else [gains, _less(gains, control)]
+    return all(_sample(cells).difference.lower > margin for cells in tested)
+
+
+def _alone(gains: _Cells, control: _Cells) -> str:
+    """The control in words, and what is gained beyond it."""
+    if control.empty:
+        return ""
+    alone, beyond = (_points(_sample(of).difference) for of in (control, _less(gains, control)))
+    return f"; its epochs alone, nothing pruned, {alone}; beyond that {beyond}"
 
 
 @dataclass(frozen=True)
@@ -240,8 +249,8 @@ def _low_range(found: Rows) -> Finding:
         if at <= max(LOW_UNTIL, MIDDLE[0])
     )
     # What is small beside what pre-training is worth: below that of no pre-training nothing falls.
-    if (scratch := _unpruned(found, "from_scratch")) is not None:
-        statistic += f"; never pre-trained: accuracy {_points(scratch)}"
+    if not (scratch := _unpruned(found, "from_scratch")).empty:
+        statistic += f"; never pre-trained: accuracy {_sample(scratch).points()}"
     worst = min(tested.values(), key=lambda fall: fall.difference.lower)
     lost = [at for at, fall in tested.items() if fall.difference.upper < -NO_EFFECT]
     risen = [at for at in tested if rises.get(at, 0) > NO_RISE + _ROUNDING]
@@ -286,13 +295,13 @@ def _middle(found: Rows) -> Finding:
     gain, fall = _sample(gains), _sample(falls)
     statistic = f"{gain.points('masks off ')}; {fall.points('to explain: ')}"
     control = _unpruned(found, "information_deletion")
-    statistic += f"; at {_listed(gain.sparsities)}" + _alone(control)
+    statistic += f"; at {_listed(gain.sparsities)}" + _alone(gains, control)
     d, verdict, reason = gain.difference, OPEN, ""
     if fall.lack:
         reason = fall.lack
     elif not fall.difference.is_loss:
         reason = "no loss to explain is told from zero"
-    elif _beyond(d, control, NO_EFFECT) or d.upper < -NO_EFFECT:
+    elif _beyond(gains, control, NO_EFFECT) or d.upper < -NO_EFFECT:
         verdict = FAILS
     elif d.lower > NO_EFFECT:
         reason = _EPOCHS
@@ -308,7 +317,7 @@ def _high_range(found: Rows) -> Finding:
     gain = _sample(gains)
     more = _large_less_small(gains)
     control = _unpruned(found, "information_deletion")
-    statistic = gain.points("masks off ") + _alone(control)
+    statistic = gain.points("masks off ") + _alone(gains, control)
     if more is None:
         reason = "no rows of a large and of a small task that all seeds have"
         return _finding(gain, statistic, OPEN, reason)
@@ -320,7 +329,7 @@ def _high_range(found: Rows) -> Finding:
     reason = "the contrary is told of: " + ", ".join(against) if against else ""
     if untold and not against:
         reason = "not told: " + ", ".join(untold)
-    if verdict == HOLDS and not _beyond(gain.difference, control):
+    if verdict == HOLDS and not _beyond(gains, control):
         verdict, reason = OPEN, _EPOCHS
     return _finding(gain, statistic, verdict, reason)
 
@@ -372,13 +381,13 @@ def _fitted_and_lost(found: Rows) -> Finding:
     if len(matched) < LEAST_MATCHED * len(excess):
         return Finding(OPEN, share, reason="training loss not matched")
     places = pd.MultiIndex.from_frame(both[["task", "sparsity"]])
-    lost = _sample(both[places.isin(matched)][["task", "sparsity", "seed", "value"]])
-    d, control = lost.difference, _unpruned(found, "information_deletion")
-    verdict = HOLDS if d.is_loss else FAILS if _beyond(d, control) else OPEN
+    cells = both[places.isin(matched)][["task", "sparsity", "seed", "value"]]
+    lost, control = _sample(cells), _unpruned(found, "information_deletion")
+    d = lost.difference
+    verdict = HOLDS if d.is_loss else FAILS if _beyond(cells, control) else OPEN
     reason = _EPOCHS if verdict == OPEN and d.is_gain else ""
-    return _finding(
-        lost, f"{share}; accuracy there {lost.points()}{_alone(control)}", verdict, reason
-    )
+    statistic = f"{share}; accuracy there {lost.points()}{_alone(cells, control)}"
+    return _finding(lost, statistic, verdict, reason)
 
 
 def _lines(found: Rows) -> Finding:
@@ -460,19 +469,20 @@ def _after_finetuning(found: Rows) -> Finding:
     cells = _differences(found, "prune_after_finetune")
     if cells.empty:
         return _no_rows("accuracy of models pruned after fine-tuning, and while pre-training")
-    return _is_no_better(cells, control=_unpruned(found, "prune_after_finetune"))
+    return _is_no_better(cells, _unpruned(found, "prune_after_finetune"))
 
 
-def _is_no_better(cells: _Cells, between: str = "", control: Difference | None = None) -> Finding:
+def _is_no_better(cells: _Cells, control: _Cells, between: str = "") -> Finding:
     """Whether the differences tell no gain of a point; one that is told beyond the control's
     refutes."""
     sample = _sample(cells)
     d = sample.difference
-    verdict = FAILS if _beyond(d, control) else HOLDS if d.upper < NO_EFFECT else OPEN
+    verdict = FAILS if _beyond(cells, control) else HOLDS if d.upper < NO_EFFECT else OPEN
     reason = _EPOCHS if verdict == OPEN and d.is_gain else ""
     if (cells.value == 0).all():
         verdict, reason = OPEN, _UNLEARNED
-    statistic = f"{sample.points()}{between}; at {_listed(sample.sparsities)}{_alone(control)}"
+    statistic = f"{sample.points()}{between}; at {_listed(sample.sparsities)}"
+    statistic += _alone(cells, control)
     return _finding(sample, statistic, verdict, reason)
 
 
@@ -567,7 +577,8 @@ def _longer(found: Rows) -> Finding:
         return _no_rows("one seed and task at two numbers of epochs")
     cells = both.assign(value=both.accuracy_x - both.accuracy_y)
     between = f" after {long.position.max():g} epochs less after {usual:g}"
-    return _is_no_better(cells[["task", "sparsity", "seed", "value"]], between)
+    cells = cells[["task", "sparsity", "seed", "value"]]
+    return _is_no_better(cells, cells[:0], between)
 
 
 def _random(found: Rows) -> Finding:
@@ -709,7 +720,8 @@ def _share(share: float) -> str:
 
 
 _UNLESS_ALONE = (
-    " A gain counts where its lower bound is beyond what the arm's epochs gain with nothing pruned."
+    " A gain counts where it is told beyond what the arm's epochs gain, of the same task and seed,"
+    " with nothing pruned."
 )
 
 CLAIMS = (

@@ -149,6 +149,17 @@ def test_what_epochs_gain_alone_is_no_gain_of_the_arm(
     assert "alone" not in entry(key, rows.join([others, without])).ours
 
 
+@pytest.mark.parametrize(("alone", "verdict"), [((0.0, 0.0, 0.0), FAILS), ((-0.1, 0.1, 0.0), OPEN)])
+def test_what_epochs_gain_is_as_uncertain_as_it_is(alone: tuple[float, ...], verdict: str) -> None:
+    """Two controls of one mean: a gain is told beyond that which is the same for all seeds."""
+    found = several(3)
+    dense = found[(found.arm == "prune_pretrain") & (found.metric == "accuracy")]
+    gains = dense.seed.map(dict(enumerate(alone))).where(dense.sparsity == 0, 0.05)
+    copied = dense.assign(arm="prune_after_finetune", value=dense.value + gains)
+    others = found[(found.arm != "prune_after_finetune") | (found.metric != "accuracy")]
+    assert entry("C7", rows.join([others, copied])).verdict == verdict
+
+
 def test_two_seeds_are_too_few_however_many_tasks() -> None:
     assert entry("C11", several(2)).reason == "2 seeds are too few"
 

@@ -148,6 +148,8 @@ def test_with_nothing_pruned_the_gain_is_that_of_the_epochs() -> None:
     )
     found = regimes.regimes(as_much, losses({0.0: 0.0, 0.5: 0.1}))
     assert found.gain[0.5].is_gain and found.helped == ()
+    assert found.beyond[0.5].mean == pytest.approx(found.gain[0.5].mean - found.gain[0.0].mean)
+    assert 0.0 not in found.beyond
 
 
 def test_what_a_reader_adds_changes_no_boundary() -> None:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from bertprune import baselines, paths, results, rows, studies
 from bertprune.errors import UserError, full_disk_is_user_error
-from bertprune.rows import Rows
+from bertprune.results import DENSE_ARM
+from bertprune.rows import PRETRAINING, Rows
 from bertprune.studies import Study
 
 
@@ -71,8 +72,8 @@ def _worth_recording(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _worth_publishing(found: Rows) -> Rows:
-    """What the pages of a study show: the curves of burn-in, what others end with, and how weights
-    move by epoch.
+    """What the pages of a study show: the curves of burn-in and of pre-training while pruned, what
+    others end with, and how weights move by epoch.
 
     Values by matrix are left out where no page has them, and what shows a shape and no difference
     is one seed's. Values have six digits, but counts all of them. What the reader has added is not
@@ -83,6 +84,8 @@ def _worth_publishing(found: Rows) -> Rows:
     keep |= (found.part == "") & found.metric.isin(["movement_mean", "movement_std"])
     keep &= found.metric != "running_loss"
     keep |= (found.arm == "burn_in") & found.split.isin(["train", "dev"])
+    is_recovery = (found.arm == DENSE_ARM) & (found.task == PRETRAINING) & (found.split == "dev")
+    keep |= is_recovery & (found.metric == "loss")
     is_of_matrix = found.metric.isin(["mask_difference", "movement_mean", "movement_std"])
     keep &= ~is_of_matrix | found.part.isin(["", "starting position"])
     is_shape = found.metric.isin(["magnitude", "histogram"])

@@ -26,6 +26,9 @@ EPOCHS_ARM = "epochs_before_pruning"
 """The arm that prunes after fine-tuning of several lengths, at one sparsity."""
 
 # What a fine-tuned model is told by, but for its learning rate.
+# The end of pre-training that shows whether the loss still falls.
+LAST_STEPS = 0.3
+
 _POINT = ["arm", "sparsity", "task", "seed"]
 
 # Which arm's pre-trained models an arm starts from, where these are pruned.
@@ -225,6 +228,33 @@ def pretraining_losses(found: Rows) -> pd.DataFrame:
     loss = loss if "own" in loss else loss.assign(own=False)
     columns = ["arm", "sparsity", "seed", "loss", "own"]
     return loss.rename(columns={"value": "loss"})[columns].reset_index(drop=True)
+
+
+def recovery_curves(found: Rows) -> pd.DataFrame:
+    """Dev loss (MLM + NSP, nats) while models are pruned in pre-training, and after: sparsity,
+    seed, step, value. Runs of which there is the end alone are left out, and what the reader added.
+    """
+    of = found[(found.task == PRETRAINING) & (found.split == "dev") & (found.metric == "loss")]
+    of = of[(of.arm == DENSE_ARM) & ~of.own] if "own" in of else of[of.arm == DENSE_ARM]
+    points = of.groupby(["sparsity", "seed"]).step.transform("nunique")
+    return of[points > 1][["sparsity", "seed", "step", "value"]].reset_index(drop=True)
+
+
+def recovery(found: Rows) -> pd.DataFrame:
+    """How far pre-training had recovered when it ended, a line for each sparsity, means over seeds
+    in nats of dev loss: `loss` in the end; `rise`, by how much that is above the dense model's of
+    the same seed; and `falling`, by how much it came down in the last `LAST_STEPS` of the steps.
+    Where much of that is left to come, so is part of the rise. No lines without curves."""
+    curves = recovery_curves(found)
+    ends = curves.groupby(["sparsity", "seed"]).step.transform("max")
+    on = ["sparsity", "seed"]
+    end = curves[curves.step == ends].set_index(on).value
+    before = curves[curves.step <= (1 - LAST_STEPS) * ends].sort_values("step")
+    falling = before.groupby(on).value.last() - end
+    dense = end[end.index.get_level_values("sparsity") == 0].droplevel("sparsity")
+    rise = end - dense.reindex(end.index.get_level_values("seed")).to_numpy()
+    by_seed = pd.DataFrame({"loss": end, "rise": rise, "falling": falling})
+    return by_seed.groupby("sparsity").mean()
 
 
 def bits(found: Rows) -> pd.DataFrame:

@@ -140,6 +140,18 @@ def seeds_apart(repeatability: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def recovery_table(recovery: pd.DataFrame) -> pd.DataFrame:
+    """`results.recovery` as a page shows it. Raises UserError without lines."""
+    if recovery.empty:
+        raise UserError("how the loss came down after pruning is not known: its curves are missing")
+    shown = {
+        "dev loss in the end (nats)": recovery.loss.map("{:.3f}".format),
+        "above dense": recovery.rise.map("{:+.3f}".format),
+        "came down at the end": recovery.falling.map("{:.3f}".format),
+    }
+    return pd.DataFrame(shown).rename(index=lambda sparsity: percent(float(sparsity)))
+
+
 def _seeds(point: pd.DataFrame) -> str:
     """How many seeds a cell has, and how many of them a dense model to be compared with."""
     seeds, pairs = int(point.seeds.min()), int(point.pairs.min())

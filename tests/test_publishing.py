@@ -55,17 +55,21 @@ def test_published_maps_have_means_of_neighbouring_blocks() -> None:
     assert one.value.tolist() == [2 * pair + 0.5 + 3 for pair in range(10)]
 
 
-def test_of_burn_in_the_whole_curve_is_published() -> None:
+def test_of_burn_in_the_whole_curve_is_published_and_of_pruning_that_of_the_dev_loss() -> None:
     history = [
         {"step": step, "split": split, "metric": metric, "value": 1.0}
         for step in (1, 2)
         for split, metric in (("dev", "loss"), ("train", "running_loss"))
     ]
     point: dict[str, Any] = {"sparsity": 0.0, "learning_rate": 1e-3, "seed": 0}
-    arms = ("burn_in", "prune_pretrain")
+    arms = ("burn_in", "prune_pretrain", "random_pruning")
     found = rows.join(rows.of_pretraining(history, arm=arm, **point) for arm in arms)
     kept = publishing._worth_publishing(found.assign(own=False))
-    assert kept.groupby("arm").size().to_dict() == {"burn_in": 4, "prune_pretrain": 1}
+    assert kept.groupby("arm").size().to_dict() == {
+        "burn_in": 4,
+        "prune_pretrain": 2,
+        "random_pruning": 1,
+    }
 
 
 def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,32 @@ def test_a_difference_is_from_the_dense_model_of_the_same_seed() -> None:
     assert unpaired.difference.isna().all() and set(unpaired.pairs) == {0}
 
 
+def test_recovery_is_against_the_dense_model_and_over_the_last_steps() -> None:
+    curves = {0.0: (3.0, 2.0, 1.9, 1.9), 0.5: (5.0, 4.0, 3.5, 2.4)}
+    found = rows.join(
+        rows.of_pretraining(
+            [
+                {"split": "dev", "metric": "loss", "epoch": 0, "step": step, "value": loss + seed}
+                for step, loss in zip((10, 60, 70, 100), losses, strict=True)
+            ],
+            arm="prune_pretrain",
+            sparsity=sparsity,
+            learning_rate=1e-3,
+            seed=seed,
+        )
+        for sparsity, losses in curves.items()
+        for seed in (0, 1)
+    )
+    got = results.recovery(found)
+    assert list(got.loc[0.5]) == pytest.approx([2.9, 0.5, 1.1])
+    assert list(got.loc[0.0]) == pytest.approx([2.4, 0.0, 0.0])
+    assert tables.recovery_table(got).loc["50\N{NO-BREAK SPACE}%", "above dense"] == "+0.500"
+    ends = found[found.step == 100]
+    assert results.recovery(ends).empty
+    with pytest.raises(UserError, match="curves are missing"):
+        tables.recovery_table(results.recovery(ends))
+
+
 def test_repeatability_is_pooled_over_the_cells_that_have_several_seeds() -> None:
     found = made_up(seeds=3, tasks=("sst2",))
     few = found[(found.arm == "prune_pretrain") | (found.seed == 0)]

@@ -15,6 +15,7 @@ from bertprune.figures.information import information_deletion
 from bertprune.figures.lab import bits_against, bits_recalled
 from bertprune.figures.masks import before_pruning, mask_difference, pruned_heads
 from bertprune.figures.movement import movement_by_epoch, movement_by_position
+from bertprune.figures.recovery import recovery
 from bertprune.figures.runs import learning_curves
 from bertprune.figures.saving import inference_time, storage
 from bertprune.figures.study import drawn, of_study
@@ -43,6 +44,7 @@ __all__ = [
     "movement_by_position",
     "of_study",
     "pruned_heads",
+    "recovery",
     "storage",
     "weight_histograms",
     "weight_std",

@@ -54,6 +54,7 @@ def study() -> Rows:
 def _point(random: np.random.Generator, sparsity: float, seed: int) -> Iterator[Rows]:
     point: Entry = {"sparsity": sparsity, "seed": seed, "learning_rate": RATE}
     pretraining = [
+        *(_entry("dev", "loss", 2 + 4 * sparsity**2, step=step) for step in (50, 70)),
         *_dev(random, 2 + 3 * sparsity**2, step=100),
         *(_of_dense_weights(random) if sparsity == 0 else _of_masks(random, sparsity)),
     ]

@@ -99,6 +99,10 @@ def bits_against(found: Rows) -> Picture:
     return figures.bits_against(points, MAKER, what="Dev accuracy of it", caption="Accuracy.")
 
 
+def recovery(found: Rows) -> Picture:
+    return figures.recovery(found, MAKER, ramp_steps=20)
+
+
 def learning_curves(found: Rows) -> Picture:
     run = found[(found.arm == "prune_pretrain") & (found.sparsity == 0) & (found.seed == 0)]
     maker = made_by("study tiny & small", BurnIn())
@@ -138,7 +142,7 @@ OF_SCORES: list[Draw] = [
     drops_beside,
     bits_against,
 ]
-ALL = [*OF_ANALYSES, *OF_SCORES, information_deletion, bits_recalled, learning_curves]
+ALL = [*OF_ANALYSES, *OF_SCORES, information_deletion, bits_recalled, learning_curves, recovery]
 
 
 @functools.cache
@@ -335,6 +339,16 @@ def test_the_papers_drops_are_behind_ours() -> None:
     table = paper.glue().set_index(["arm", "sparsity", "task"]).dev_accuracy
     drop = table["prune_pretrain", 0.9, "mnli"] - table["prune_pretrain", 0.0, "mnli"]
     assert at.value.tolist() == pytest.approx([drop])
+
+
+def test_recovery_is_of_pruned_pretraining_with_its_ramp() -> None:
+    picture = recovery(study())
+    assert set(picture.data.step) == {50, 70, 100} and set(picture.data.sparsity) == set(SPARSITIES)
+    assert "shaded" in picture.caption
+    assert "shaded" not in figures.recovery(study(), MAKER).caption
+    ends = study()[study().step == 100]
+    with pytest.raises(UserError, match="while models are pruned"):
+        recovery(ends)
 
 
 def test_slopes_are_in_the_legend() -> None:

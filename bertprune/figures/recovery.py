@@ -1,0 +1,78 @@
+"""How the pre-training loss recovers from being pruned."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bertprune.figures.style import (
+    Look,
+    Picture,
+    curve,
+    handle,
+    in_words,
+    needed,
+    picture,
+    seeds_in_words,
+    tidy,
+    title,
+    words_of,
+)
+from bertprune.results import DENSE_ARM, recovery_curves
+from bertprune.rows import Rows
+from bertprune.tables import percent
+
+_SHADES = colormaps["viridis_r"]
+_MARKERS = "osD^v"
+
+
+def recovery(found: Rows, maker: str, *, ramp_steps: int = 0, again: str = "") -> Picture:
+    """Dev loss of pre-training against its steps while models are pruned and after, a line for each
+    sparsity. The `ramp_steps` in which weights are taken away are shaded.
+
+    Raises UserError without such curves.
+    """
+    name = "pre-training: dev loss (nats)"
+    curves = needed(
+        recovery_curves(found), "the loss while models are pruned", "runs of prune_pretrain"
+    )
+    sparsities = sorted(float(one) for one in curves.sparsity.unique())
+    shades = _SHADES(np.linspace(0.1, 1, len(sparsities)))
+    looks = {
+        sparsity: Look(shade, _MARKERS[place % len(_MARKERS)])
+        for place, (sparsity, shade) in enumerate(zip(sparsities, shades, strict=True))
+    }
+
+    def paint(_: Figure, axes: list[Axes]) -> None:
+        (panel,) = axes
+        if ramp_steps:
+            panel.axvspan(0, ramp_steps, color="#eeeeee", zorder=0)
+        for sparsity, look in looks.items():
+            curve(panel, curves[curves.sparsity == sparsity], look, x="step")
+        panel.set_xlabel("steps of pre-training since the dense model")
+        title(panel, name)
+
+    handles: list[Artist] = [handle(look, percent(at)) for at, look in looks.items()]
+    said = {
+        percent(at): in_words(curves[curves.sparsity == at], "{:.2f}".format, x="step")
+        for at in sparsities
+    }
+    ramp = " In the shaded steps weights are taken away." if ramp_steps else ""
+    return picture(
+        paint,
+        name="recovery",
+        panels=1,
+        columns=1,
+        panel_inches=(6.4, 3.6),
+        maker=maker,
+        alt=f"Dev loss of pre-training against steps, a line for each sparsity. {words_of(said)}.",
+        caption="Dev loss of pre-training (masked words and next sentence) from the first pruning "
+        f"on, by the sparsity that it ends with.{ramp} "
+        + seeds_in_words([curves.assign(arm=DENSE_ARM)], x="step"),
+        data=tidy([(name, "study", curves)]),
+        handles=handles,
+        again=again,
+    )

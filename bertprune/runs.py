@@ -12,6 +12,7 @@ import hashlib
 import html
 import importlib
 import json
+import math
 import os
 import platform
 import resource
@@ -246,8 +247,8 @@ class Run:
         if (folder / ROWS_FILE).exists():
             return read_rows(folder / ROWS_FILE)
         self.check_needs()
+        tries, before_s = _begin_try(folder) if is_main else (0, 0.0)
         progress.report_to(folder / PROGRESS_FILE)
-        tries = _count_try(folder / TRIES_FILE) if is_main else 0
         started = time.monotonic()
         upstream = self.upstream.model_folder if self.upstream else None
         other = self.compared_with
@@ -257,7 +258,7 @@ class Run:
         )
         if is_main:
             together = self._noted()
-            facts = _facts(together["wall_time_s"] + time.monotonic() - started)
+            facts = _facts(together["wall_time_s"] + before_s + time.monotonic() - started)
             facts |= {"tries": tries, "trained_at_once": together["models"]}
             _write_json(facts, folder / FACTS_FILE)
             (folder / training.CHECKPOINT_FILE).unlink(missing_ok=True)
@@ -507,11 +508,15 @@ def _agree(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return all(then[name] == now[name] for name in then.keys() & now.keys() - _PLACES)
 
 
-def _count_try(file: Path) -> int:
-    """How often this work was begun: more than once, and the wall time is of the last try."""
-    with file.open("a") as tries:
-        tries.write("|")
-    return file.stat().st_size
+def _begin_try(folder: Path) -> tuple[int, float]:
+    """How often the work in `folder` was begun, this time included, and how many seconds the tries
+    before took: each until it last said how far it was."""
+    file = folder / TRIES_FILE
+    noted = {"tries": 0, "wall_time_s": 0.0, "begun": math.inf} | _read_if_whole(file)
+    ended = _read_if_whole(folder / PROGRESS_FILE).get("time", -math.inf)
+    tries, before_s = noted["tries"] + 1, noted["wall_time_s"] + max(0.0, ended - noted["begun"])
+    _write_json({"tries": tries, "wall_time_s": before_s, "begun": time.time()}, file)
+    return tries, before_s
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -95,18 +95,27 @@ def test_a_parameter_added_later_orphans_nothing() -> None:
 def test_what_was_begun_under_another_default_is_begun_anew() -> None:
     run = Run.of(BurnIn(text=("lab:0:300",), dev_share=0.1, burn_in_steps=1))
     rows = run.work()
-    assert (run.partial_folder / runs.TRIES_FILE).read_text() == "|"
-    assert json.loads((run.partial_folder / runs.FACTS_FILE).read_text())["tries"] == 1
+    facts = run.partial_folder / runs.FACTS_FILE
+    assert json.loads(facts.read_text())["tries"] == 1
+    tries = run.partial_folder / runs.TRIES_FILE
+    assert json.loads(tries.read_text())["tries"] == 1
     assert run.work().equals(rows)
-    assert (run.partial_folder / runs.TRIES_FILE).read_text() == "|"
+    assert json.loads(tries.read_text())["tries"] == 1
     file = run.partial_folder / runs.PARAMETERS_FILE
     file.write_text(json.dumps(json.loads(file.read_text()) | {"dev_examples": 7}))
     (run.partial_folder / runs.ROWS_FILE).write_text("of then")
     assert run.work().equals(rows)
-    # Stopped, and begun again.
-    (run.partial_folder / runs.ROWS_FILE).unlink()
-    assert run.work().equals(rows)
-    assert json.loads((run.partial_folder / runs.FACTS_FILE).read_text())["tries"] == 2
+    # Stopped half an hour after it was begun, and begun again: also by a version that only counted.
+    for noted, tried, before_s in (
+        ({"tries": 1, "wall_time_s": 200.0, "begun": 1000.0}, 2, 2000),
+        ("|||", 1, 0),
+    ):
+        (run.partial_folder / runs.ROWS_FILE).unlink()
+        tries.write_text(noted if isinstance(noted, str) else json.dumps(noted))
+        (run.partial_folder / runs.PROGRESS_FILE).write_text(json.dumps({"time": 2800.0}))
+        assert run.work().equals(rows)
+        found = json.loads(facts.read_text())
+        assert found["tries"] == tried and before_s <= found["wall_time_s"] < before_s + 100
 
 
 @pytest.mark.parametrize("left", ["", '{"dev_exam', "[]"])

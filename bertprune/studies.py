@@ -23,6 +23,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import itertools
+import json
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -89,7 +90,7 @@ class Study:
     def view_command(self, notebook: str) -> str:
         """The command that executes a page about this study, as its user would type it."""
         named = ["--study", self.given_as or self.name]
-        changes = ["-p", "changes", f"[{', '.join(map(repr, self.changes))}]"]
+        changes = ["-p", "changes", json.dumps(self.changes, ensure_ascii=False)]
         return shlex.join(["bertprune", "run", notebook, *named, *(changes * bool(self.changes))])
 
     def _repr_html_(self) -> str:

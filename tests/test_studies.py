@@ -1,9 +1,11 @@
 """Studies: what they plan, and what is refused."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bertprune import contracts, models, paths, studies
 from bertprune.contracts import BurnIn, Finetune, InformationDeletion, PruneAfterFinetune
@@ -419,3 +421,11 @@ def test_a_grid_of_what_rows_do_not_tell_apart_is_refused(
     )
     with pytest.raises(UserError, match=f"{arm}: grid has no key '{key}'"):
         studies.load(_write(tmp_path, mine))
+
+
+def test_the_command_of_a_page_is_readable_and_means_the_study() -> None:
+    changes = ["text=[data/corpus]", "sparsity=[0.0, 0.5]", "seed=[0, 1]"]
+    typed = studies.load("english", changes).view_command("results")
+    assert typed.count("'") == 2 and typed.startswith("bertprune run results --study english -p ")
+    assert yaml.safe_load(shlex.split(typed)[-1]) == changes
+    assert "changes" not in studies.load("english").view_command("results")

@@ -359,7 +359,7 @@ def _records_page(
     ]
     lines += [
         "",
-        "*Work* is the wall time of training and evaluation, of the last try where there were "
+        "*Work* is the wall time of training and evaluation, in all tries where there were "
         "several; *device* has the number of threads; *code* is the hash of the code that the "
         "result depends on.",
         "",

@@ -66,8 +66,8 @@ def against(
     """By sparsity, how much more accurate `arm` is than `other`: the mean over the tasks that both
     have of all seeds, by seed. With `dense` the other is its dense model, at sparsity 0. Accuracies
     are shares. At sparsity 0, where nothing is pruned, it is what the arm's epochs gain by
-    themselves; with `beyond` that is taken off, of the same task and seed, where it is known. What
-    a reader has added does not count.
+    themselves; with `beyond` that is taken off, of the same task and seed, at the sparsities where
+    it is known of all of them. What a reader has added does not count.
     """
     single = _of_study(scores[scores.task != AVERAGE])
     one = single[(single.arm == arm) & ((single.sparsity > 0) | (arm != other))]
@@ -78,8 +78,12 @@ def against(
     paired["difference"] = paired.accuracy - paired.accuracy_other
     if beyond:
         alone = paired[paired.sparsity == 0][["task", "seed", "difference"]]
-        paired = paired[paired.sparsity > 0].merge(alone, on=["task", "seed"], suffixes=("", "_0"))
+        paired = paired[paired.sparsity > 0].merge(
+            alone, on=["task", "seed"], suffixes=("", "_0"), how="left"
+        )
         paired["difference"] -= paired.pop("difference_0")
+        cells = paired.groupby("sparsity").difference
+        paired = paired[cells.transform("count") == cells.transform("size")]
     having = paired.groupby(["sparsity", "task"]).seed.transform("nunique")
     paired = paired[having == paired.groupby("sparsity").seed.transform("nunique")]
     by_seed = paired.groupby(["sparsity", "seed"], as_index=False).difference.mean()

@@ -19,6 +19,9 @@ from bertprune.tables import Sentence
 AVERAGE = "average"
 """The task of scores that are means over all tasks of the study."""
 
+LAST_SHARE = 0.3
+"""The end of pre-training, a share of its steps, that shows whether the loss still falls."""
+
 DENSE_ARM = "prune_pretrain"
 """The arm whose point at sparsity 0 is the dense model that all others are compared with."""
 
@@ -26,9 +29,6 @@ EPOCHS_ARM = "epochs_before_pruning"
 """The arm that prunes after fine-tuning of several lengths, at one sparsity."""
 
 # What a fine-tuned model is told by, but for its learning rate.
-# The end of pre-training that shows whether the loss still falls.
-LAST_STEPS = 0.3
-
 _POINT = ["arm", "sparsity", "task", "seed"]
 
 # Which arm's pre-trained models an arm starts from, where these are pruned.
@@ -241,20 +241,45 @@ def recovery_curves(found: Rows) -> pd.DataFrame:
 
 
 def recovery(found: Rows) -> pd.DataFrame:
-    """How far pre-training had recovered when it ended, a line for each sparsity, means over seeds
-    in nats of dev loss: `loss` in the end; `rise`, by how much that is above the dense model's of
-    the same seed; and `falling`, by how much it came down in the last `LAST_STEPS` of the steps.
-    Where much of that is left to come, so is part of the rise. No lines without curves."""
+    """How far pre-training had recovered when it ended, a line for each sparsity, in nats of dev
+    loss: `loss` in the end; `rise` ± `rise_std`, by how much that is above the dense model's of the
+    same seed; `falling`, by how much it came down in about the last `LAST_SHARE` of the steps; and
+    `falling_more`, by how much more than the dense model's. Means over `seeds`, differences over
+    those of them, `pairs`, that have a dense model. No lines without curves.
+
+    Rates fall to 0 over the steps, so each curve is flat where it ends: `falling_more` tells what
+    was not yet made up for, not what more steps would bring.
+    """
     curves = recovery_curves(found)
-    ends = curves.groupby(["sparsity", "seed"]).step.transform("max")
-    on = ["sparsity", "seed"]
-    end = curves[curves.step == ends].set_index(on).value
-    before = curves[curves.step <= (1 - LAST_STEPS) * ends].sort_values("step")
-    falling = before.groupby(on).value.last() - end
-    dense = end[end.index.get_level_values("sparsity") == 0].droplevel("sparsity")
-    rise = end - dense.reindex(end.index.get_level_values("seed")).to_numpy()
-    by_seed = pd.DataFrame({"loss": end, "rise": rise, "falling": falling})
-    return by_seed.groupby("sparsity").mean()
+    lines = []
+    for (sparsity, seed), curve in curves.groupby(["sparsity", "seed"]):
+        losses = curve.set_index("step").value.sort_index()
+        late = losses.index[abs(losses.index - (1 - LAST_SHARE) * losses.index[-1]).argmin()]
+        lines.append((sparsity, seed, losses.iloc[-1], losses[late] - losses.iloc[-1]))
+    by_seed = pd.DataFrame(lines, columns=["sparsity", "seed", "loss", "falling"])
+    dense = by_seed[by_seed.sparsity == 0].drop(columns="sparsity")
+    paired = by_seed.merge(dense, on="seed", how="left", suffixes=("", "_dense"))
+    paired["rise"] = paired.loss - paired.loss_dense
+    paired["falling_more"] = paired.falling - paired.falling_dense
+    return paired.groupby("sparsity").agg(
+        loss=("loss", "mean"),
+        rise=("rise", "mean"),
+        rise_std=("rise", "std"),
+        falling=("falling", "mean"),
+        falling_more=("falling_more", "mean"),
+        seeds=("loss", "count"),
+        pairs=("rise", "count"),
+    )
+
+
+def ramp_steps(study: Study) -> int:
+    """The steps over which weights are taken away from the pruned models of the study; 0 where none
+    is pruned in pre-training."""
+    runs = as_shown(study).runs_of(DENSE_ARM)
+    given = [run.parameters for run in runs]
+    return max(
+        (p.ramp_steps for p in given if isinstance(p, Finetune) and p.sparsity > 0), default=0
+    )
 
 
 def bits(found: Rows) -> pd.DataFrame:

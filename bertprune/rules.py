@@ -147,9 +147,11 @@ def _less(gains: _Cells, control: _Cells) -> _Cells:
 
 
 def _beyond(gains: _Cells, control: _Cells, margin: float = 0.0) -> bool:
-    """Whether a gain of more than `margin` is told, and beyond what the arm's epochs gain alone."""
-    tested = [gains] if control.empty else [gains, _less(gains, control)]
-    return all(_sample(cells).difference.lower > margin for cells in tested)
+    """Whether a gain of more than `margin` is told, and beyond what the arm's epochs gain alone. It
+    is not where only a part of the cells has a control."""
+    left = gains if control.empty else _less(gains, control)
+    told = [_sample(cells).difference.lower > margin for cells in (gains, left)]
+    return all(told) and len(left) == len(gains)
 
 
 def _alone(gains: _Cells, control: _Cells) -> str:

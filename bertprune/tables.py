@@ -144,12 +144,17 @@ def recovery_table(recovery: pd.DataFrame) -> pd.DataFrame:
     """`results.recovery` as a page shows it. Raises UserError without lines."""
     if recovery.empty:
         raise UserError("how the loss came down after pruning is not known: its curves are missing")
-    shown = {
-        "dev loss in the end (nats)": recovery.loss.map("{:.3f}".format),
-        "above dense": recovery.rise.map("{:+.3f}".format),
-        "came down at the end": recovery.falling.map("{:.3f}".format),
-    }
-    return pd.DataFrame(shown).rename(index=lambda sparsity: percent(float(sparsity)))
+    lines = {}
+    for sparsity, of in recovery.iterrows():
+        spread = f" ± {of.rise_std:.3f}" if of.pairs > 1 else ""
+        lines[percent(float(str(sparsity)))] = {
+            "dev loss in the end (nats)": f"{of.loss:.3f}",
+            "above dense": f"{of.rise:+.3f}{spread}" if of.pairs else "–",
+            "came down at the end": f"{of.falling:.3f}",
+            "more than dense": f"{of.falling_more:+.3f}" if of.pairs else "–",
+            "seeds": _seeds(of.to_frame().T),
+        }
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("sparsity")
 
 
 def _seeds(point: pd.DataFrame) -> str:

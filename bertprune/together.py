@@ -90,6 +90,7 @@ def _train_stack(what: str, stack: Sequence[Member], accelerator: Accelerator) -
     first = stack[0][0].partial_folder
     folder = first.with_name(f"together-{first.name}")
     jobs: list[Job] = []
+    models = 1
     try:
         jobs += [make() for _, make in stack]
         if jobs[0].variant.optimization.steps == 0:
@@ -103,7 +104,8 @@ def _train_stack(what: str, stack: Sequence[Member], accelerator: Accelerator) -
     finally:
         jobs.clear()
         torch.cuda.empty_cache()
+        # Whatever came of it, it took its time.
+        share_s = (time.monotonic() - started) / len(stack)
+        for run, _ in stack:
+            run.note_training(share_s, models)
     shutil.rmtree(folder, ignore_errors=True)
-    share_s = (time.monotonic() - started) / len(stack)
-    for run, _ in stack:
-        run.note_training(share_s, models)

@@ -158,6 +158,9 @@ def test_what_epochs_gain_is_as_uncertain_as_it_is(alone: tuple[float, ...], ver
     copied = dense.assign(arm="prune_after_finetune", value=dense.value + gains)
     others = found[(found.arm != "prune_after_finetune") | (found.metric != "accuracy")]
     assert entry("C7", rows.join([others, copied])).verdict == verdict
+    # A control that some cells have not got tells nothing of the others.
+    without = copied[(copied.seed != 2) | (copied.sparsity > 0)]
+    assert entry("C7", rows.join([others, without])).verdict == OPEN
 
 
 def test_two_seeds_are_too_few_however_many_tasks() -> None:

@@ -152,6 +152,20 @@ def test_with_nothing_pruned_the_gain_is_that_of_the_epochs() -> None:
     assert 0.0 not in found.beyond
 
 
+def test_a_gain_is_told_beyond_a_control_as_uncertain_as_that_is() -> None:
+    """Controls of one mean, 0: the same for all seeds, scattered, and known of two seeds only."""
+    falls = {"prune_pretrain": {0.0: 0.0, 0.5: 0.3}, "information_deletion": {0.0: 0.0, 0.5: 0.25}}
+    scores, rises = made(falls, noise=0.0005), losses({0.0: 0.0, 0.5: 0.1})
+    assert regimes.regimes(scores, rises).helped == (0.5,)
+    is_control = (scores.arm == "information_deletion") & (scores.sparsity == 0)
+    scattered = scores.assign(accuracy=scores.accuracy + 0.1 * is_control * (scores.seed - 1))
+    found = regimes.regimes(scattered, rises)
+    assert found.gain[0.5].is_gain and found.helped == ()
+    assert found.gain[0.0].mean < found.gain[0.5].lower
+    of_two = regimes.regimes(scores[~is_control | (scores.seed < 2)], rises)
+    assert of_two.gain[0.5].is_gain and of_two.beyond == {} and of_two.helped == ()
+
+
 def test_what_a_reader_adds_changes_no_boundary() -> None:
     scores = made({"prune_pretrain": {0.0: 0.0, 0.3: 0.0, 0.9: 0.3}}).assign(own=False)
     rises = losses({0.0: 0.0, 0.3: 0.1, 0.9: 0.5}).assign(own=False)

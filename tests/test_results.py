@@ -1,6 +1,7 @@
 """Results: scores, the summary, and what the tables and claims make of it."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +139,12 @@ def test_a_difference_is_from_the_dense_model_of_the_same_seed() -> None:
     assert unpaired.difference.isna().all() and set(unpaired.pairs) == {0}
 
 
-def test_recovery_is_against_the_dense_model_and_over_the_last_steps() -> None:
-    curves = {0.0: (3.0, 2.0, 1.9, 1.9), 0.5: (5.0, 4.0, 3.5, 2.4)}
-    found = rows.join(
+def _recovering(curves: Mapping[tuple[float, int], tuple[float, ...]]) -> rows.Rows:
+    """Dev losses after 10, 60, 70 and 100 steps, by sparsity and seed."""
+    return rows.join(
         rows.of_pretraining(
             [
-                {"split": "dev", "metric": "loss", "epoch": 0, "step": step, "value": loss + seed}
+                {"split": "dev", "metric": "loss", "epoch": 0, "step": step, "value": loss}
                 for step, loss in zip((10, 60, 70, 100), losses, strict=True)
             ],
             arm="prune_pretrain",
@@ -151,17 +152,45 @@ def test_recovery_is_against_the_dense_model_and_over_the_last_steps() -> None:
             learning_rate=1e-3,
             seed=seed,
         )
-        for sparsity, losses in curves.items()
-        for seed in (0, 1)
+        for (sparsity, seed), losses in curves.items()
     )
-    got = results.recovery(found)
-    assert list(got.loc[0.5]) == pytest.approx([2.9, 0.5, 1.1])
-    assert list(got.loc[0.0]) == pytest.approx([2.4, 0.0, 0.0])
-    assert tables.recovery_table(got).loc["50\N{NO-BREAK SPACE}%", "above dense"] == "+0.500"
+
+
+def test_recovery_is_against_the_dense_model_of_the_same_seed_and_over_the_last_steps() -> None:
+    curves = {
+        (0.0, 0): (3.0, 2.0, 1.9, 1.8),
+        (0.0, 1): (3.0, 2.5, 2.5, 2.4),
+        (0.5, 0): (5.0, 4.0, 3.5, 2.4),
+        (0.5, 1): (5.0, 4.0, 3.0, 2.8),
+        (0.9, 0): (5.0, 6.0, 5.5, 5.0),
+        # Without a dense model.
+        (0.9, 7): (5.0, 8.0, 7.0, 6.0),
+    }
+    got = results.recovery(_recovering(curves))
+    half, most = got.loc[0.5], got.loc[0.9]
+    assert (half.loss, half.rise, half.falling) == pytest.approx((2.6, 0.5, 0.65))
+    assert half.falling_more == pytest.approx(0.55)
+    assert half.rise_std == pytest.approx(0.2 / 2**0.5)
+    assert (most.loss, most.rise, most.seeds, most.pairs) == pytest.approx((5.5, 3.2, 2, 1))
+    table = tables.recovery_table(got)
+    assert table.loc["50\N{NO-BREAK SPACE}%", "above dense"] == "+0.500 ± 0.141"
+    assert table.loc["90\N{NO-BREAK SPACE}%", "seeds"] == "2, 1 of them compared"
+    no_dense = tables.recovery_table(results.recovery(_recovering({(0.9, 0): (1, 2, 3, 4)})))
+    assert list(no_dense["above dense"]) == ["–"]
+
+
+def test_without_curves_there_is_no_recovery() -> None:
+    found = _recovering({(0.0, 0): (3.0, 2.0, 1.9, 1.8)})
     ends = found[found.step == 100]
     assert results.recovery(ends).empty
     with pytest.raises(UserError, match="curves are missing"):
         tables.recovery_table(results.recovery(ends))
+
+
+def test_the_ramp_is_that_of_the_pruned_models() -> None:
+    # The dense model of the lab, which is its first, has none.
+    assert results.ramp_steps(studies.load("lab")) == 40
+    assert results.ramp_steps(studies.load("english-burn-in")) == 0
 
 
 def test_repeatability_is_pooled_over_the_cells_that_have_several_seeds() -> None:

@@ -16,11 +16,12 @@ from bertprune.figures.style import (
     needed,
     picture,
     seeds_in_words,
+    shaded_ramp,
     tidy,
     title,
     words_of,
 )
-from bertprune.results import DENSE_ARM, recovery_curves
+from bertprune.results import recovery_curves
 from bertprune.rows import Rows
 from bertprune.tables import percent
 
@@ -47,11 +48,10 @@ def recovery(found: Rows, maker: str, *, ramp_steps: int = 0, again: str = "") -
 
     def paint(_: Figure, axes: list[Axes]) -> None:
         (panel,) = axes
-        if ramp_steps:
-            panel.axvspan(0, ramp_steps, color="#eeeeee", zorder=0)
+        shaded_ramp(panel, ramp_steps)
         for sparsity, look in looks.items():
             curve(panel, curves[curves.sparsity == sparsity], look, x="step")
-        panel.set_xlabel("steps of pre-training since the dense model")
+        panel.set_xlabel("steps of pre-training since burn-in")
         title(panel, name)
 
     handles: list[Artist] = [handle(look, percent(at)) for at, look in looks.items()]
@@ -72,7 +72,9 @@ def recovery(found: Rows, maker: str, *, ramp_steps: int = 0, again: str = "") -
         alt=f"Dev loss of pre-training against steps, a line for each sparsity. {words_of(said)}.",
         caption="Dev loss of pre-training (masked words and next sentence) from the first pruning "
         f"on, by the sparsity that it ends with.{ramp} "
-        + seeds_in_words([curves.assign(arm=DENSE_ARM)], x="step"),
+        + seeds_in_words(
+            [curves.assign(sparsity=curves.sparsity.map(percent))], "sparsity", x="step"
+        ),
         data=tidy([(name, "study", curves)]),
         handles=handles,
         again=again,

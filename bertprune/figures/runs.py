@@ -12,6 +12,7 @@ from bertprune.figures.style import (
     looks,
     made_by,
     picture,
+    shaded_ramp,
     tidy,
     title,
 )
@@ -64,8 +65,7 @@ def learning_curves(rows: Rows, maker: str, ramp_steps: int = 0) -> Picture:
 def _against_steps(panel: Axes, ramp_steps: int) -> None:
     panel.set_xlabel("training step")
     panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    if ramp_steps:
-        panel.axvspan(0, ramp_steps, color="#eeeeee", zorder=0, label="pruning ramp")
+    shaded_ramp(panel, ramp_steps, "pruning ramp")
     if panel.get_legend_handles_labels()[0]:
         panel.legend(fontsize=9)
 

@@ -345,6 +345,12 @@ def dashed(panel: Axes, value: float, label: str | None = None) -> None:
     panel.axhline(value, color=INK, linestyle="--", lw=1, label=label)
 
 
+def shaded_ramp(panel: Axes, steps: int, label: str | None = None) -> None:
+    """The steps of the pruning ramp."""
+    if steps:
+        panel.axvspan(0, steps, color="#eeeeee", zorder=0, label=label)
+
+
 def line_handle(label: str, colour: str = INK, linestyle: str = "-", width: float = 1.0) -> Line2D:
     return Line2D([], [], color=colour, ls=linestyle, lw=width, label=label)
 

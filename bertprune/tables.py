@@ -148,9 +148,9 @@ def recovery_table(recovery: pd.DataFrame) -> pd.DataFrame:
     for sparsity, of in recovery.iterrows():
         spread = f" ± {of.rise_std:.3f}" if of.pairs > 1 else ""
         lines[percent(float(str(sparsity)))] = {
-            "dev loss in the end (nats)": f"{of.loss:.3f}",
+            "dev loss (nats)": f"{of.loss:.3f}",
             "above dense": f"{of.rise:+.3f}{spread}" if of.pairs else "–",
-            "came down at the end": f"{of.falling:.3f}",
+            "came down": f"{of.falling:.3f}",
             "more than dense": f"{of.falling_more:+.3f}" if of.pairs else "–",
             "seeds": _seeds(of.to_frame().T),
         }

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 
 from bertprune.contracts import Finetune
 from bertprune.data.tasks import LABEL, TaskData, load_task
-from bertprune.results import facts_of, has_published
+from bertprune.results import facts_of, is_shown_as_published
 from bertprune.studies import Study
 
 _STRENGTHS = np.logspace(-6, -2, 5)  # of the regularisation, to choose from
@@ -42,10 +42,9 @@ def bag_of_words(data: TaskData) -> float:
 def of_study(study: Study) -> pd.DataFrame:
     """Of each task of `study` both baselines, as shares, and how many `train examples` and `dev
     examples` it has: as published, where the study is shown as it was published."""
-    plan = study.plan()
-    if has_published(study) and not any(run.is_done() for run in plan):
+    if is_shown_as_published(study):
         return pd.DataFrame.from_dict(facts_of(study.name)["tasks"], orient="index")
-    runs = [run.parameters for run in plan]
+    runs = [run.parameters for run in study.plan()]
     sources = {name: p.task_data for p in runs if isinstance(p, Finetune) for name in p.task}
     lines = {}
     for name, source in sources.items():

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="models that train as one where runs differ in seed and pruning alone "
         f"(default: {_AT_ONCE_ON_GPU} on a GPU, 1 elsewhere)",
+    )
+    sweep.add_argument(
+        "--unpublished",
+        action="store_true",
+        help="only runs that book/published lacks, with what they need",
     )
     sweep.add_argument("--dry-run", action="store_true", help="list the runs, and do nothing")
 
@@ -258,9 +263,11 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
+    from bertprune import results
     from bertprune.sweep import local_workers, sweep, thread_counts
 
-    plan = studies.load(options.study, options.changes).plan()
+    study = studies.load(options.study, options.changes)
+    plan = study.plan()
     workers = _default_workers() if options.workers is None else options.workers
     at_once = _default_at_once() if options.at_once is None else options.at_once
     for name, value in (("--workers", workers), ("--at-once", at_once)):
@@ -268,11 +275,18 @@ def _sweep(options: argparse.Namespace) -> int:
             raise UserError(f"{name} must be at least 1, got {value}")
     for run in {_inputs(run): run for run in plan}.values():
         run.check_inputs()
+    # Bits depend on the threads, and these on the whole plan.
+    threads = thread_counts(plan, workers)
+    published = results.published_runs(study)
+    if options.unpublished:
+        missing = [run for run in plan if run not in published]
+        wanted = {needed for run in missing for needed in [*lineage(run), run]}
+        plan = [run for run in plan if run in wanted]
     if options.dry_run:
-        return _show_status(plan)
+        return _show_status(plan, published)
     with local_workers(workers) as executor:
         try:
-            outcome = sweep(plan, executor, thread_counts(plan, workers), at_once)
+            outcome = sweep(plan, executor, threads, at_once)
         except KeyboardInterrupt:
             executor.shutdown(cancel_futures=True)
             raise
@@ -306,14 +320,18 @@ def _inputs(run: Run) -> tuple[object, ...]:
 
 
 def _status(options: argparse.Namespace) -> int:
-    return _show_status(studies.load(options.study, options.changes).plan())
+    from bertprune import results
+
+    study = studies.load(options.study, options.changes)
+    return _show_status(study.plan(), results.published_runs(study))
 
 
-def _show_status(plan: Sequence[Run]) -> int:
+def _show_status(plan: Sequence[Run], published: Collection[Run]) -> int:
     for run in plan:
-        print(f"{run.id:<60} {_state(run)}")
+        print(f"{run.id:<60} {_state(run)}{', published' if run in published else ''}")
     done = sum(run.is_done() for run in plan)
-    print(f"{done} of {len(plan)} runs are done")
+    others = sum(run in published for run in plan)
+    print(f"{done} of {len(plan)} runs are done{f', {others} others published' if others else ''}")
     return 0
 
 
@@ -340,6 +358,7 @@ def _results(options: argparse.Namespace) -> int:
             found.to_csv(options.csv, index=False)
         print(f"{len(found)} rows in {options.csv}")
     else:
+        print(results.provenance(study), end="\n\n")
         print(tables.summary_text(results.summary(found)))
     return 0
 
@@ -347,17 +366,16 @@ def _results(options: argparse.Namespace) -> int:
 def _ledger(options: argparse.Namespace) -> int:
     from bertprune import ledger, paper, results
 
-    if options.of_paper:
-        found = paper.rows()
-    else:
-        found = results.rows_of(studies.load(options.study, options.changes))
+    study = studies.load(options.study, options.changes)
+    found = paper.rows() if options.of_paper else results.rows_of(study)
     entries = ledger.ledger(found)
     if options.csv is not None:
         with full_disk_is_user_error(options.csv):
             ledger.table(entries).to_csv(options.csv, index=False)
         print(f"{len(entries)} claims in {options.csv}")
     else:
-        print(ledger.text(entries))
+        print("The paper's own numbers." if options.of_paper else results.provenance(study))
+        print(f"\n{ledger.text(entries)}")
     return 0
 
 

@@ -61,7 +61,7 @@ def differences(study: Study, found: Rows) -> pd.DataFrame:
     the task is at hand; no network is asked. A dash stands for what is unknown or not there.
     """
     published: Mapping[str, Any] = {}
-    if results.has_published(study) and not any(run.is_done() for run in study.plan()):
+    if results.is_shown_as_published(study):
         published = results.facts_of(study.name)
     study = results.as_shown(study)
     given = _parameters(study)

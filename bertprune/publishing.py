@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,17 @@ def publish(study: Study) -> Path:
     """Write what the pages of a study show to `book/published`, and beside it when, where and by
     what code that was made, run by run, so that the book shows it where nobody executes the study.
 
-    Raises UserError for a study that has no file in `notebooks/studies`, and unless all of its
-    runs are done.
+    What was published before as it would be now stays, but for runs that are done here: a study may
+    be made on several machines, one after the other. Raises UserError for a study that has no file
+    in `notebooks/studies`, and unless all of its runs are done or published.
     """
     if study.given_as not in studies.names():
         raise UserError(
             f"{study.given_as or study.name} cannot be published: only a study of "
             f"notebooks/studies can, {', '.join(studies.names())}"
         )
-    plan = study.plan()
-    if missing := [run.id for run in plan if not run.is_done()]:
+    plan, before = study.plan(), results.published_runs(study)
+    if missing := [run.id for run in plan if not run.is_done() and run not in before]:
         raise UserError(
             f"study {study.name} is not whole, {len(missing)} of {len(plan)} runs are missing "
             f"({missing[0]}, ...): execute them with `{study.command('sweep')}`"
@@ -37,15 +38,18 @@ def publish(study: Study) -> Path:
     file = paths.published(study.name)
     with full_disk_is_user_error(file):
         file.parent.mkdir(exist_ok=True)
+        records = [before.get(run) or run.record() for run in plan]
+        versions = [run.record()["versions"] for run in plan if run not in before]
+        if before:
+            versions.append(results.facts_of(study.name)["versions"])
         rows.write(_worth_publishing(results.rows_of(study)), file)
-        records = [run.record() for run in plan]
         facts = {
             "changes": list(study.changes),
             "finished": max(record["finished"] for record in records),
             "runs": len(records),
             "work_s": round(sum(record["wall_time_s"] for record in records), 1),
             "devices": sorted({f"{one['device']} × {one['threads']}" for one in records}),
-            "versions": _versions(records),
+            "versions": _joined(versions),
             "code": sorted({record["identity"]["code"] for record in records}),
             "tasks": baselines.of_study(study).to_dict(orient="index"),
             "records": [_worth_recording(record) for record in records],
@@ -54,13 +58,13 @@ def publish(study: Study) -> Path:
     return file
 
 
-def _versions(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _joined(versions: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """The version of each library; where runs had different ones, all of them."""
     found: dict[str, set[str]] = {}
-    for record in records:
-        for name, version in record["versions"].items():
-            found.setdefault(name, set()).add(version)
-    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+    for of_run in versions:
+        for name, named in of_run.items():
+            found.setdefault(name, set()).update(named.split(", "))
+    return {name: ", ".join(sorted(each)) for name, each in found.items()}
 
 
 def _worth_recording(record: Mapping[str, Any]) -> dict[str, Any]:

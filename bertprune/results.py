@@ -13,6 +13,7 @@ from bertprune.contracts import Finetune, View
 from bertprune.errors import UserError
 from bertprune.fingerprint import code_key
 from bertprune.rows import PRETRAINING, Rows
+from bertprune.runs import Run
 from bertprune.studies import Study
 from bertprune.tables import Sentence
 
@@ -54,66 +55,112 @@ def rows_of(study: Study) -> Rows:
     the run is the reader's own (see `Study.own_runs`).
 
     Those over how long a model was fine-tuned before it was pruned have an arm of their own, and
-    these epochs as their position. Where no run is done, the rows are those that were published;
-    raises UserError if there are none either.
+    these epochs as their position. Of runs that are not done here and are published as they would
+    be now (see `published_runs`) the rows are the published ones, and so are all where no run is
+    done; raises UserError if there are none either.
     """
-    plan, own = study.plan(), study.own_runs()
-    protocol = {
-        needed for arm in study.arms if arm != EPOCHS_ARM for needed in study.needed_for(arm)
-    }
-    found = [
-        run.rows().assign(own=run in own)
-        for run in [*plan, *own]
-        if run.is_done() and (run in protocol or run in own)
-    ]
+    if is_shown_as_published(study):
+        return published([study.name])[study.name].assign(own=False)
+    protocol, over_epochs = _shown(study)
+    own = study.own_runs()
+    found = [run.rows().assign(own=run in own) for run in [*protocol, *own] if run.is_done()]
     found += [
         run.rows().assign(own=False, arm=EPOCHS_ARM, position=float(run.parameters.epochs))
-        for run in study.runs_of(EPOCHS_ARM)
+        for run in over_epochs
         if run.is_done() and isinstance(run.parameters, Finetune)
     ]
-    if not found and has_published(study):
-        return published([study.name])[study.name].assign(own=False)
+    if elsewhere := {run.id for run in published_runs(study)}:
+        before = published([study.name])[study.name]
+        found.append(before[before.run.isin(elsewhere)].assign(own=False))
     if not found:
         raise UserError(
-            f"none of the {len(plan)} runs of study {study.name} is done: execute them with "
-            f"`{study.command('sweep')}`"
+            f"none of the {len(study.plan())} runs of study {study.name} is done: execute them "
+            f"with `{study.command('sweep')}`"
         )
     gathered = pd.concat(found, ignore_index=True)
     return gathered[["notebook", *rows.COLUMNS, "run", "own"]]
 
 
+def published_runs(study: Study) -> dict[Run, dict[str, Any]]:
+    """Runs of the study that are not done here, but were published as they would be now, of the
+    same parameters, code and data, each with its record; in the order of the plan."""
+    records = _published_as_now(study)
+    if not records:
+        return {}
+    before = published([study.name])[study.name]
+    is_over_epochs = before.arm == EPOCHS_ARM
+    lacking = set()
+    # A run that two figures show has rows for each.
+    for needed, there in zip(_shown(study), (~is_over_epochs, is_over_epochs), strict=True):
+        ids = set(before[there].run)
+        lacking |= {run for run in needed if run.id not in ids}
+    return {
+        run: record for run, record in records.items() if run not in lacking and not run.is_done()
+    }
+
+
+def _published_as_now(study: Study) -> dict[Run, dict[str, Any]]:
+    """The published records of runs of the study that would be the same now, done here or not."""
+    if not _comes_with_book(study):
+        return {}
+    records = {record["id"]: record for record in facts_of(study.name).get("records", [])}
+    return {
+        run: records[run.id]
+        for run in study.plan()
+        if run.id in records and run.is_made_with(records[run.id]["parameters"])
+    }
+
+
+def _shown(study: Study) -> tuple[list[Run], list[Run]]:
+    """The runs whose rows show the arms of the study, with what these need, and those whose rows
+    show how long a model was fine-tuned before it was pruned."""
+    arms = (arm for arm in study.arms if arm != EPOCHS_ARM)
+    protocol = {needed for arm in arms for needed in study.needed_for(arm)}
+    return [run for run in study.plan() if run in protocol], study.runs_of(EPOCHS_ARM)
+
+
 def provenance(study: Study) -> Sentence:
     """Where the study's rows come from, for its pages: runs of this machine, or published ones."""
-    plan = study.plan()
-    done = [run for run in plan if run.is_done()]
-    if not done and has_published(study):
+    if is_shown_as_published(study):
         facts = published_facts([study.name]).loc[study.name]
         return Sentence(
             f"Published rows of {facts.runs} runs: {facts['work (min)']} minutes of work on "
             f"{facts['device × threads']}, finished {facts.finished}, by {facts.code} code. "
             f"Changed by --set: {facts['changed by --set']}."
         )
+    plan = study.plan()
+    done = [run for run in plan if run.is_done()]
     imported = sum("imported" in run.record() for run in done)
-    where = f"{imported} of them imported, " if imported else ""
-    own = len(study.own_runs())
-    added = f", and {own} that the reader has added" if own else ""
-    return Sentence(
-        f"{len(done)} of {len(plan)} runs of this study, {where}"
-        f"{'the others ' if imported else ''}executed on this machine{added}."
-    )
+    where = f"{imported} of them imported, the others " if imported else ""
+    said = [f"{len(done)} of {len(plan)} runs of this study, {where}executed on this machine"]
+    if own := len(study.own_runs()):
+        said.append(f"{own} that the reader has added")
+    if elsewhere := len(published_runs(study)):
+        said.append(f"{elsewhere} more as they were published, by the same code")
+    return Sentence(f"{', and '.join(said)}.")
 
 
 def has_published(study: Study) -> bool:
     """Whether rows of just this study came with the book: of the one of this name that lies in the
     project, not of a reader's file that is called the same."""
+    return _comes_with_book(study) and not study.changes
+
+
+def _comes_with_book(study: Study) -> bool:
     is_of_project = (study.given_as or study.name) in studies.names()
-    return is_of_project and not study.changes and paths.published(study.name).exists()
+    return is_of_project and paths.published(study.name).exists()
+
+
+def is_shown_as_published(study: Study) -> bool:
+    """Whether all rows shown of the study are published ones: they are there, and no run is done
+    here."""
+    return has_published(study) and not any(run.is_done() for run in study.plan())
 
 
 def as_shown(study: Study) -> Study:
     """The study with the settings that the rows shown of it were made with: published rows may have
     been made with other text, say, than its file names."""
-    if has_published(study) and not any(run.is_done() for run in study.plan()):
+    if is_shown_as_published(study):
         return studies.load(study.given_as or study.name, facts_of(study.name)["changes"])
     return study
 
@@ -357,3 +404,29 @@ def repeatability(found: Rows) -> pd.DataFrame:
     std = (by_task / freedom.groupby("task", sort=False).sum()) ** 0.5
     table = pd.DataFrame({"cells": cells.groupby("task", sort=False).size(), "std": std})
     return table.assign(limit=1.96 * 2**0.5 * table["std"])
+
+
+def executed_again(study: Study) -> pd.DataFrame:
+    """What runs of the study gave when they were `published`, and what they gave `here`, with the
+    same parameters, code, data and seed, to six digits: by arm, sparsity, task, learning_rate, seed
+    and metric, dev accuracy (a share) after fine-tuning and dev loss (nats) after pre-training.
+    Without lines where no published run is done here."""
+    found = [run.rows() for run in _published_as_now(study) if run.is_done()]
+    if not found:
+        return pd.DataFrame(columns=["arm", "metric", "published", "here"])
+    here, before = pd.concat(found), published([study.name])[study.name]
+    both = _ends(before[before.arm != EPOCHS_ARM]).merge(
+        _ends(here), on=[*_POINT, "learning_rate", "metric", "run"], suffixes=("_before", "_here")
+    )
+    values = {"value_before": "published", "value_here": "here"}
+    return both.rename(columns=values).drop(columns="run").reset_index(drop=True)
+
+
+def _ends(found: Rows) -> pd.DataFrame:
+    """What trainings that are pruned or compared end with on the dev set."""
+    is_loss = (found.task == PRETRAINING) & (found.metric == "loss")
+    is_accuracy = (found.task != PRETRAINING) & (found.metric == "accuracy")
+    of_arms = (found.arm != "burn_in") & (found.split == "dev")
+    last = rows.final(found[of_arms & (is_loss | is_accuracy)])
+    rounded = last.value.map(lambda exact: float(f"{exact:.6g}"))
+    return last.assign(value=rounded)[[*_POINT, "learning_rate", "metric", "run", "value"]]

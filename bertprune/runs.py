@@ -152,8 +152,12 @@ class Run:
         """Whether the result is there and was made with these parameters."""
         if not (self.folder / RECORD_FILE).exists():
             return False
-        # A default that was changed since does not show in the identity, but here it does.
-        return _agree(self.record()["parameters"], contracts.as_values(self.parameters))
+        return self.is_made_with(self.record()["parameters"])
+
+    def is_made_with(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether a record of this run, whose `parameters` these are, was made as it would be now:
+        a default that was changed since does not show in the identity, but here it does."""
+        return _agree(parameters, contracts.as_values(self.parameters))
 
     def is_current(self) -> bool:
         """Whether the run is done, and its page is what the present notebook would show."""

@@ -140,6 +140,26 @@ def seeds_apart(repeatability: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def again_table(again: pd.DataFrame) -> pd.DataFrame:
+    """`results.executed_again` as a page shows it, a line for each arm and measure: points of
+    accuracy, nats of loss. Raises UserError without lines."""
+    if again.empty:
+        raise UserError("no run that was published is executed here again")
+    units = {"loss": ("pre-training loss (nats)", 1), "accuracy": ("accuracy (points)", 100)}
+    lines = {}
+    for arm in [arm for arm in ARM_NAMES if arm in again.arm.array]:
+        for metric, of in again[again.arm == arm].groupby("metric", sort=False):
+            name, scale = units[str(metric)]
+            apart = scale * (of.here - of.published)
+            lines[ARM_NAMES[arm], name] = {
+                "trainings": len(of),
+                "the same": int((apart == 0).sum()),
+                "mean difference": f"{apart.mean():+.2g}",
+                "largest": f"{apart.abs().max():.2g}",
+            }
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis(["arm", "measure"])
+
+
 def recovery_table(recovery: pd.DataFrame) -> pd.DataFrame:
     """`results.recovery` as a page shows it. Raises UserError without lines."""
     if recovery.empty:

@@ -1,13 +1,17 @@
-"""Publishing: what of a study is kept, and that nothing but a whole study is published."""
+"""Publishing: what of a study is kept, that nothing but a whole study is published, and that parts
+of it may have been published before."""
 
 import dataclasses
+import json
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from bertprune import paths, publishing, results, rows, studies
+from bertprune import cli, paths, publishing, results, rows, runs, studies, tables
 from bertprune.errors import UserError
 from bertprune.rows import Rows
 from bertprune.runs import Run
@@ -117,3 +121,119 @@ def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.Monk
     assert set(again.run) <= made_by
     pd.testing.assert_frame_equal(results.scores(again), results.scores(found))
     assert len(again) < len(found) and set(again.run) == {"finetune/x"}
+
+
+# What was published before.
+
+
+@pytest.fixture
+def published(ci_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> studies.Study:
+    """The study `ci`, executed and published in a project of its own."""
+    root = tmp_path / "project"
+    shutil.copytree(ci_project, root)
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(root))
+    study = studies.load("ci")
+    publishing.publish(study)
+    return study
+
+
+def _remove(removed: Iterable[Run]) -> None:
+    for run in removed:
+        shutil.rmtree(run.folder)
+
+
+def _in_order(found: Rows) -> Rows:
+    columns = ["notebook", *rows.COLUMNS, "run"]
+    return found[columns].sort_values(columns, ignore_index=True)
+
+
+def test_what_was_published_stays_but_for_what_is_done_here(published: studies.Study) -> None:
+    before, facts = results.published(["ci"])["ci"], results.facts_of("ci")
+    assert results.published_runs(published) == {}
+    removed = [run for run in published.plan() if run.notebook != "finetune"]
+    _remove(removed)
+    assert [*results.published_runs(published)] == removed
+    here = len(published.plan()) - len(removed)
+    assert results.provenance(published).endswith(
+        f"{here} of {here + len(removed)} runs of this study, executed on this machine, "
+        f"and {len(removed)} more as they were published, by the same code."
+    )
+    gathered = results.rows_of(published)
+    assert set(gathered[gathered.notebook != "finetune"].run) == {run.id for run in removed}
+    publishing.publish(published)
+    pd.testing.assert_frame_equal(_in_order(results.published(["ci"])["ci"]), _in_order(before))
+    assert results.facts_of("ci") == facts
+
+
+def test_what_would_be_otherwise_now_is_not_taken_from_what_was_published(
+    published: studies.Study,
+) -> None:
+    _remove(published.plan()[1:])
+    file = paths.published("ci").with_suffix(".json")
+    facts = results.facts_of("ci")
+    # As if a default had been another one then.
+    facts["records"][-1]["parameters"]["batch_size"] = 7
+    file.write_text(json.dumps(facts))
+    assert [*results.published_runs(published)] == published.plan()[1:-1]
+    with pytest.raises(UserError, match="not whole, 1 of"):
+        publishing.publish(published)
+    # Published before there were records of each run, so that nothing is known of them.
+    file.write_text(json.dumps({"changes": []}))
+    assert results.published_runs(published) == {}
+
+
+def test_a_run_that_two_figures_show_is_published_for_both(published: studies.Study) -> None:
+    before = results.published(["ci"])["ci"]
+    over_epochs = published.runs_of(results.EPOCHS_ARM)
+    both = [run for run in over_epochs if run in published.runs_of("prune_after_finetune")]
+    assert both and set(over_epochs) != set(both)
+    _remove(over_epochs)
+    rows.write(before[before.arm != results.EPOCHS_ARM], paths.published("ci"))
+    assert not results.published_runs(published)
+    is_other = ~before.run.isin({run.id for run in both}) | (before.arm == results.EPOCHS_ARM)
+    rows.write(before[is_other], paths.published("ci"))
+    assert set(results.published_runs(published)) == set(over_epochs) - set(both)
+
+
+def test_a_sweep_may_leave_out_what_is_published(
+    published: studies.Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuned = published.runs_of("prune_pretrain")[1]
+    file = paths.published("ci").with_suffix(".json")
+    facts = results.facts_of("ci")
+    facts["records"] = [one for one in facts["records"] if one["id"] != tuned.id]
+    file.write_text(json.dumps(facts))
+    plan = published.plan()
+    _remove(plan)
+    assert cli.main(["status", "ci"]) == 0
+    assert f"0 of {len(plan)} runs are done, {len(plan) - 1} others published" in (
+        capsys.readouterr().out
+    )
+    assert cli.main(["sweep", "ci", "--unpublished", "--dry-run"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    wanted = [*runs.lineage(tuned), tuned]
+    assert [line.split()[0] for line in said[:-1]] == [run.id for run in wanted]
+    assert said[-1] == f"0 of {len(wanted)} runs are done, {len(wanted) - 1} others published"
+
+
+def test_what_is_executed_again_is_laid_beside_what_was_published(
+    published: studies.Study,
+) -> None:
+    again = results.executed_again(published)
+    assert (again.published == again.here).all()
+    assert set(again.groupby("arm").metric.apply(frozenset)["prune_after_finetune"]) == {"accuracy"}
+    trainings = len(again)
+    before = results.published(["ci"])["ci"]
+    is_loss = (before.arm == "random_pruning") & (before.metric == "loss")
+    is_loss &= (before.task == rows.PRETRAINING) & (before.split == "dev")
+    rows.write(before.assign(value=before.value.where(~is_loss, 1.5)), paths.published("ci"))
+    table = tables.again_table(results.executed_again(published))
+    assert table.trainings.sum() == trainings
+    changed = table.trainings != table["the same"]
+    assert [*changed.index[changed]] == [("pruned at random", "pre-training loss (nats)")]
+    apart = again[(again.arm == "random_pruning") & (again.metric == "loss")].here - 1.5
+    assert table.loc[changed, "largest"].tolist() == [f"{apart.abs().max():.2g}"]
+    assert table.loc[changed, "mean difference"].tolist() == [f"{apart.mean():+.2g}"]
+    _remove(published.plan())
+    with pytest.raises(UserError, match="no run that was published is executed here again"):
+        tables.again_table(results.executed_again(published))

@@ -256,7 +256,7 @@ def assumed(study: Study) -> str:
 def counted_for(study: Study) -> Examples:
     """The examples of the tasks of `study` that its published rows were made with, where its pages
     show these; else none."""
-    if results.has_published(study) and not any(run.is_done() for run in study.plan()):
+    if results.is_shown_as_published(study):
         return _published_examples(study.name)
     return {}
 

@@ -277,9 +277,16 @@ def _sweep(options: argparse.Namespace) -> int:
         run.check_inputs()
     # Bits depend on the threads, and these on the whole plan.
     threads = thread_counts(plan, workers)
-    published = results.published_runs(study)
+    published: Collection[Run] = ()
+    if options.unpublished or options.dry_run:
+        published = results.published_runs(study)
     if options.unpublished:
-        missing = [run for run in plan if run not in published]
+        if not published:
+            raise UserError(
+                f"no run of study {study.name} is published as it would be now, with the same "
+                "data, settings and code, or all are done here: leave out --unpublished"
+            )
+        missing = [run for run in plan if run not in published and not run.is_current()]
         wanted = {needed for run in missing for needed in [*lineage(run), run]}
         plan = [run for run in plan if run in wanted]
     if options.dry_run:
@@ -330,7 +337,7 @@ def _show_status(plan: Sequence[Run], published: Collection[Run]) -> int:
     for run in plan:
         print(f"{run.id:<60} {_state(run)}{', published' if run in published else ''}")
     done = sum(run.is_done() for run in plan)
-    others = sum(run in published for run in plan)
+    others = sum(run in published and not run.is_done() for run in plan)
     print(f"{done} of {len(plan)} runs are done{f', {others} others published' if others else ''}")
     return 0
 
@@ -366,16 +373,18 @@ def _results(options: argparse.Namespace) -> int:
 def _ledger(options: argparse.Namespace) -> int:
     from bertprune import ledger, paper, results
 
-    study = studies.load(options.study, options.changes)
-    found = paper.rows() if options.of_paper else results.rows_of(study)
+    if options.of_paper:
+        found, source = paper.rows(), "The paper's own numbers."
+    else:
+        study = studies.load(options.study, options.changes)
+        found, source = results.rows_of(study), results.provenance(study)
     entries = ledger.ledger(found)
     if options.csv is not None:
         with full_disk_is_user_error(options.csv):
             ledger.table(entries).to_csv(options.csv, index=False)
         print(f"{len(entries)} claims in {options.csv}")
     else:
-        print("The paper's own numbers." if options.of_paper else results.provenance(study))
-        print(f"\n{ledger.text(entries)}")
+        print(f"{source}\n\n{ledger.text(entries)}")
     return 0
 
 

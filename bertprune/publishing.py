@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from bertprune import baselines, paths, results, rows, studies
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.results import DENSE_ARM
 from bertprune.rows import PRETRAINING, Rows
+from bertprune.runs import Run
 from bertprune.studies import Study
 
 
@@ -20,9 +21,10 @@ def publish(study: Study) -> Path:
     """Write what the pages of a study show to `book/published`, and beside it when, where and by
     what code that was made, run by run, so that the book shows it where nobody executes the study.
 
-    What was published before as it would be now stays, but for runs that are done here: a study may
-    be made on several machines, one after the other. Raises UserError for a study that has no file
-    in `notebooks/studies`, and unless all of its runs are done or published.
+    Where the study is not whole here, what was published before as it would be now stays, and runs
+    that are done here are added: a study may be made on several machines, one after the other.
+    Raises UserError for a study that has no file in `notebooks/studies`, unless all of its runs are
+    done or published, and if nothing would be added, or something be lost.
     """
     if study.given_as not in studies.names():
         raise UserError(
@@ -33,8 +35,11 @@ def publish(study: Study) -> Path:
     if missing := [run.id for run in plan if not run.is_done() and run not in before]:
         raise UserError(
             f"study {study.name} is not whole, {len(missing)} of {len(plan)} runs are missing "
-            f"({missing[0]}, ...): execute them with `{study.command('sweep')}`"
+            f"({missing[0]}, ...): execute them with `{study.command('sweep')}"
+            f"{' --unpublished' if before else ''}`"
         )
+    if before:
+        _check_addition(study, before)
     file = paths.published(study.name)
     with full_disk_is_user_error(file):
         file.parent.mkdir(exist_ok=True)
@@ -54,8 +59,25 @@ def publish(study: Study) -> Path:
             "tasks": baselines.of_study(study).to_dict(orient="index"),
             "records": [_worth_recording(record) for record in records],
         }
-        file.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
+        unfinished = file.with_suffix(".part")
+        unfinished.write_text(json.dumps(facts, indent=1) + "\n")
+        unfinished.replace(file.with_suffix(".json"))
     return file
+
+
+def _check_addition(study: Study, before: Collection[Run]) -> None:
+    """Raise UserError unless the study has all runs that are published, `before` those that would
+    be the same now, and others besides."""
+    plan = study.plan()
+    kept = {run.id for run in before}
+    records = results.facts_of(study.name)["records"]
+    if lost := [record["id"] for record in records if record["id"] not in kept]:
+        raise UserError(
+            f"{len(lost)} of the {len(records)} published runs of {study.name} would be lost "
+            f"({lost[0]}, ...): this study has no such runs, and not all of its own are done here"
+        )
+    if len(plan) == len(before):
+        raise UserError(f"all {len(plan)} runs of study {study.name} are published: nothing to add")
 
 
 def _joined(versions: Iterable[Mapping[str, str]]) -> dict[str, str]:

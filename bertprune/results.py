@@ -55,23 +55,28 @@ def rows_of(study: Study) -> Rows:
     the run is the reader's own (see `Study.own_runs`).
 
     Those over how long a model was fine-tuned before it was pruned have an arm of their own, and
-    these epochs as their position. Of runs that are not done here and are published as they would
-    be now (see `published_runs`) the rows are the published ones, and so are all where no run is
-    done; raises UserError if there are none either.
+    these epochs as their position. Where the study is not whole here, runs that were published as
+    they would be now have their published rows (see `published_runs`), and where no run is done,
+    all have them; raises UserError if there are none either.
     """
     if is_shown_as_published(study):
         return published([study.name])[study.name].assign(own=False)
     protocol, over_epochs = _shown(study)
-    own = study.own_runs()
-    found = [run.rows().assign(own=run in own) for run in [*protocol, *own] if run.is_done()]
+    own, elsewhere = study.own_runs(), published_runs(study)
+    found = [
+        run.rows().assign(own=run in own)
+        for run in [*protocol, *own]
+        if run.is_done() and run not in elsewhere
+    ]
     found += [
         run.rows().assign(own=False, arm=EPOCHS_ARM, position=float(run.parameters.epochs))
         for run in over_epochs
-        if run.is_done() and isinstance(run.parameters, Finetune)
+        if run.is_done() and run not in elsewhere and isinstance(run.parameters, Finetune)
     ]
-    if elsewhere := {run.id for run in published_runs(study)}:
-        before = published([study.name])[study.name]
-        found.append(before[before.run.isin(elsewhere)].assign(own=False))
+    if elsewhere:
+        for needed, before in zip((protocol, over_epochs), _published_parts(study), strict=True):
+            ids = {run.id for run in needed if run in elsewhere}
+            found.append(before[before.run.isin(ids)].assign(own=False))
     if not found:
         raise UserError(
             f"none of the {len(study.plan())} runs of study {study.name} is done: execute them "
@@ -82,21 +87,23 @@ def rows_of(study: Study) -> Rows:
 
 
 def published_runs(study: Study) -> dict[Run, dict[str, Any]]:
-    """Runs of the study that are not done here, but were published as they would be now, of the
-    same parameters, code and data, each with its record; in the order of the plan."""
+    """Runs of a study that is not whole here which were published as they would be now, of the same
+    parameters, code and data, each with its record; in the order of the plan.
+
+    What is published stays as it is until all runs are done here: its parts belong together, and
+    the same runs on another machine may come out a little otherwise (see `executed_again`).
+    """
+    if all(run.is_done() for run in study.plan()):
+        return {}
     records = _published_as_now(study)
     if not records:
         return {}
-    before = published([study.name])[study.name]
-    is_over_epochs = before.arm == EPOCHS_ARM
     lacking = set()
     # A run that two figures show has rows for each.
-    for needed, there in zip(_shown(study), (~is_over_epochs, is_over_epochs), strict=True):
-        ids = set(before[there].run)
+    for needed, before in zip(_shown(study), _published_parts(study), strict=True):
+        ids = set(before.run)
         lacking |= {run for run in needed if run.id not in ids}
-    return {
-        run: record for run, record in records.items() if run not in lacking and not run.is_done()
-    }
+    return {run: record for run, record in records.items() if run not in lacking}
 
 
 def _published_as_now(study: Study) -> dict[Run, dict[str, Any]]:
@@ -119,6 +126,13 @@ def _shown(study: Study) -> tuple[list[Run], list[Run]]:
     return [run for run in study.plan() if run in protocol], study.runs_of(EPOCHS_ARM)
 
 
+def _published_parts(study: Study) -> tuple[Rows, Rows]:
+    """The published rows of the one and of the other."""
+    before = published([study.name])[study.name]
+    is_over_epochs = before.arm == EPOCHS_ARM
+    return before[~is_over_epochs], before[is_over_epochs]
+
+
 def provenance(study: Study) -> Sentence:
     """Where the study's rows come from, for its pages: runs of this machine, or published ones."""
     if is_shown_as_published(study):
@@ -128,16 +142,20 @@ def provenance(study: Study) -> Sentence:
             f"{facts['device × threads']}, finished {facts.finished}, by {facts.code} code. "
             f"Changed by --set: {facts['changed by --set']}."
         )
-    plan = study.plan()
-    done = [run for run in plan if run.is_done()]
+    plan, before = study.plan(), published_runs(study)
+    done = [run for run in plan if run.is_done() and run not in before]
     imported = sum("imported" in run.record() for run in done)
     where = f"{imported} of them imported, the others " if imported else ""
-    said = [f"{len(done)} of {len(plan)} runs of this study, {where}executed on this machine"]
-    if own := len(study.own_runs()):
-        said.append(f"{own} that the reader has added")
-    if elsewhere := len(published_runs(study)):
-        said.append(f"{elsewhere} more as they were published, by the same code")
-    return Sentence(f"{', and '.join(said)}.")
+    own = len(study.own_runs())
+    added = f", and {own} that the reader has added" if own else ""
+    here = f"{where}executed on this machine{added}"
+    if not before:
+        return Sentence(f"{len(done)} of {len(plan)} runs of this study, {here}.")
+    devices = ", ".join(facts_of(study.name)["devices"])
+    return Sentence(
+        f"{len(before)} of {len(plan)} runs of this study as they were published, by the same code "
+        f"({devices}); {len(done)} more, {here}; {len(plan) - len(before) - len(done)} missing."
+    )
 
 
 def has_published(study: Study) -> bool:
@@ -187,8 +205,16 @@ def published_facts(names: Iterable[str]) -> pd.DataFrame:
 
 
 def facts_of(name: str) -> dict[str, Any]:
-    """What `publishing.publish` wrote beside the published rows of a study."""
-    return dict(json.loads(paths.published(name).with_suffix(".json").read_text()))
+    """What `publishing.publish` wrote beside the published rows of a study. Raises UserError if it
+    cannot be read."""
+    file = paths.published(name).with_suffix(".json")
+    try:
+        return dict(json.loads(file.read_text()))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{file} is damaged ({error}): take it from the repository again, or execute the study "
+            "and publish it"
+        ) from error
 
 
 def published(names: Iterable[str]) -> dict[str, Rows]:
@@ -410,16 +436,31 @@ def executed_again(study: Study) -> pd.DataFrame:
     """What runs of the study gave when they were `published`, and what they gave `here`, with the
     same parameters, code, data and seed, to six digits: by arm, sparsity, task, learning_rate, seed
     and metric, dev accuracy (a share) after fine-tuning and dev loss (nats) after pre-training.
-    Without lines where no published run is done here."""
-    found = [run.rows() for run in _published_as_now(study) if run.is_done()]
-    if not found:
+    Without lines where no published run was executed a second time."""
+    again = [
+        run
+        for run, record in _published_as_now(study).items()
+        if run.is_done() and not _is_same_execution(run.record(), record)
+    ]
+    if not again:
         return pd.DataFrame(columns=["arm", "metric", "published", "here"])
-    here, before = pd.concat(found), published([study.name])[study.name]
-    both = _ends(before[before.arm != EPOCHS_ARM]).merge(
-        _ends(here), on=[*_POINT, "learning_rate", "metric", "run"], suffixes=("_before", "_here")
-    )
+    before, _ = _published_parts(study)
+    both = [
+        _ends(of_run).merge(
+            _ends(run.rows()),
+            on=[*_POINT, "learning_rate", "metric"],
+            suffixes=("_before", "_here"),
+        )
+        for run in again
+        if not (of_run := before[before.run == run.id]).empty
+    ]
     values = {"value_before": "published", "value_here": "here"}
-    return both.rename(columns=values).drop(columns="run").reset_index(drop=True)
+    return pd.concat(both, ignore_index=True).rename(columns=values)
+
+
+def _is_same_execution(record: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two records are of one training, of which the page may have been made anew since."""
+    return all(record[name] == other[name] for name in ("wall_time_s", "peak_memory_bytes"))
 
 
 def _ends(found: Rows) -> pd.DataFrame:
@@ -429,4 +470,4 @@ def _ends(found: Rows) -> pd.DataFrame:
     of_arms = (found.arm != "burn_in") & (found.split == "dev")
     last = rows.final(found[of_arms & (is_loss | is_accuracy)])
     rounded = last.value.map(lambda exact: float(f"{exact:.6g}"))
-    return last.assign(value=rounded)[[*_POINT, "learning_rate", "metric", "run", "value"]]
+    return last.assign(value=rounded)[[*_POINT, "learning_rate", "metric", "value"]]

@@ -144,7 +144,7 @@ def again_table(again: pd.DataFrame) -> pd.DataFrame:
     """`results.executed_again` as a page shows it, a line for each arm and measure: points of
     accuracy, nats of loss. Raises UserError without lines."""
     if again.empty:
-        raise UserError("no run that was published is executed here again")
+        raise UserError("no run that was published was executed a second time")
     units = {"loss": ("pre-training loss (nats)", 1), "accuracy": ("accuracy (points)", 100)}
     lines = {}
     for arm in [arm for arm in ARM_NAMES if arm in again.arm.array]:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bertprune import cli, paths, publishing, results, rows, runs, studies, tables
+from bertprune import cli, paths, publishing, results, rows, runs, studies, sweep, tables
 from bertprune.errors import UserError
 from bertprune.rows import Rows
 from bertprune.runs import Run
@@ -142,44 +142,89 @@ def _remove(removed: Iterable[Run]) -> None:
         shutil.rmtree(run.folder)
 
 
+def _unpublish(run: Run) -> None:
+    """Take one run out of what is published."""
+    file = paths.published("ci").with_suffix(".json")
+    facts = results.facts_of("ci")
+    facts["records"] = [one for one in facts["records"] if one["id"] != run.id]
+    file.write_text(json.dumps(facts))
+    rows.write(results.published(["ci"])["ci"].query("run != @run.id"), paths.published("ci"))
+
+
 def _in_order(found: Rows) -> Rows:
     columns = ["notebook", *rows.COLUMNS, "run"]
     return found[columns].sort_values(columns, ignore_index=True)
 
 
-def test_what_was_published_stays_but_for_what_is_done_here(published: studies.Study) -> None:
+def test_what_was_published_stays_where_the_study_is_not_whole(published: studies.Study) -> None:
     before, facts = results.published(["ci"])["ci"], results.facts_of("ci")
+    plan = published.plan()
+    # All done here: what is published does not count.
     assert results.published_runs(published) == {}
-    removed = [run for run in published.plan() if run.notebook != "finetune"]
-    _remove(removed)
-    assert [*results.published_runs(published)] == removed
-    here = len(published.plan()) - len(removed)
-    assert results.provenance(published).endswith(
-        f"{here} of {here + len(removed)} runs of this study, executed on this machine, "
-        f"and {len(removed)} more as they were published, by the same code."
-    )
+    _remove(run for run in plan if run.notebook == "finetune")
+    added = plan[-1]
+    _unpublish(added)
+    assert [*results.published_runs(published)] == plan[:-1]
     gathered = results.rows_of(published)
-    assert set(gathered[gathered.notebook != "finetune"].run) == {run.id for run in removed}
+    assert set(gathered.run) == set(before.run)
+    said = results.provenance(published)
+    assert said.startswith(
+        f"{len(plan) - 1} of {len(plan)} runs of this study as they were publish"
+    )
+    assert said.endswith("; 1 more, executed on this machine; 0 missing.")
     publishing.publish(published)
     pd.testing.assert_frame_equal(_in_order(results.published(["ci"])["ci"]), _in_order(before))
     assert results.facts_of("ci") == facts
 
 
+def test_publishing_a_part_anew_loses_nothing(published: studies.Study) -> None:
+    before = paths.published("ci").read_bytes()
+    last = published.plan()[-1]
+    _remove([last])
+    with pytest.raises(UserError, match="are published: nothing to add"):
+        publishing.publish(published)
+    part = studies.load("ci", ["sparsity=[0.0, 0.5]"])
+    _remove(run for run in part.plan() if run != last)
+    with pytest.raises(UserError, match="published runs of ci would be lost"):
+        publishing.publish(part)
+    assert paths.published("ci").read_bytes() == before
+    _unpublish(last)
+    with pytest.raises(UserError, match="not whole, 1 of .* --unpublished"):
+        publishing.publish(published)
+
+
 def test_what_would_be_otherwise_now_is_not_taken_from_what_was_published(
     published: studies.Study,
 ) -> None:
-    _remove(published.plan()[1:])
+    plan = published.plan()
+    _remove(plan[1:])
     file = paths.published("ci").with_suffix(".json")
     facts = results.facts_of("ci")
     # As if a default had been another one then.
     facts["records"][-1]["parameters"]["batch_size"] = 7
     file.write_text(json.dumps(facts))
-    assert [*results.published_runs(published)] == published.plan()[1:-1]
-    with pytest.raises(UserError, match="not whole, 1 of"):
-        publishing.publish(published)
+    assert [*results.published_runs(published)] == plan[:-1]
+    elsewhere = dataclasses.replace(published, given_as="/some/where/ci.yaml")
+    assert results.published_runs(elsewhere) == {}
     # Published before there were records of each run, so that nothing is known of them.
     file.write_text(json.dumps({"changes": []}))
     assert results.published_runs(published) == {}
+    file.write_text("{")
+    with pytest.raises(UserError, match="ci.json is damaged"):
+        results.rows_of(published)
+
+
+def test_a_part_of_what_is_published_has_the_rows_that_it_would_have_here(
+    published: studies.Study,
+) -> None:
+    # The one that prunes after fine-tuning is compared with a model of another sparsity.
+    part = studies.load("ci", ["sparsity=[0.0, 0.9]"])
+    here = results.rows_of(part).query("~own")
+    _remove(published.plan())
+    there = results.rows_of(part)
+    cells = ["arm", "sparsity", "task", "run"]
+    assert set(there[cells].itertuples(index=False)) == set(here[cells].itertuples(index=False))
+    assert len(here) > len(there) > 0
 
 
 def test_a_run_that_two_figures_show_is_published_for_both(published: studies.Study) -> None:
@@ -189,51 +234,67 @@ def test_a_run_that_two_figures_show_is_published_for_both(published: studies.St
     assert both and set(over_epochs) != set(both)
     _remove(over_epochs)
     rows.write(before[before.arm != results.EPOCHS_ARM], paths.published("ci"))
-    assert not results.published_runs(published)
+    assert not set(over_epochs) & results.published_runs(published).keys()
     is_other = ~before.run.isin({run.id for run in both}) | (before.arm == results.EPOCHS_ARM)
     rows.write(before[is_other], paths.published("ci"))
-    assert set(results.published_runs(published)) == set(over_epochs) - set(both)
+    found = results.published_runs(published).keys()
+    assert set(over_epochs) & found == set(over_epochs) - set(both)
 
 
 def test_a_sweep_may_leave_out_what_is_published(
-    published: studies.Study, capsys: pytest.CaptureFixture[str]
+    published: studies.Study,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    assert cli.main(["sweep", "ci", "--unpublished"]) == 2
+    assert "leave out --unpublished" in capsys.readouterr().err
     tuned = published.runs_of("prune_pretrain")[1]
-    file = paths.published("ci").with_suffix(".json")
-    facts = results.facts_of("ci")
-    facts["records"] = [one for one in facts["records"] if one["id"] != tuned.id]
-    file.write_text(json.dumps(facts))
+    _unpublish(tuned)
     plan = published.plan()
     _remove(plan)
     assert cli.main(["status", "ci"]) == 0
     assert f"0 of {len(plan)} runs are done, {len(plan) - 1} others published" in (
         capsys.readouterr().out
     )
-    assert cli.main(["sweep", "ci", "--unpublished", "--dry-run"]) == 0
-    said = capsys.readouterr().out.splitlines()
-    wanted = [*runs.lineage(tuned), tuned]
-    assert [line.split()[0] for line in said[:-1]] == [run.id for run in wanted]
-    assert said[-1] == f"0 of {len(wanted)} runs are done, {len(wanted) - 1} others published"
+    given: dict[str, Any] = {}
+
+    def note(plan: list[Run], executor: object, threads: dict[Run, int], _: int) -> sweep.Outcome:
+        given.update(plan=plan, threads=threads)
+        return sweep.Outcome()
+
+    monkeypatch.setattr(sweep, "sweep", note)
+    assert cli.main(["sweep", "ci", "--unpublished", "--workers", "2"]) == 0
+    assert given["plan"] == [*runs.lineage(tuned), tuned]
+    # Bits depend on the threads: as many as in a sweep over all.
+    assert given["threads"] == sweep.thread_counts(plan, 2)
 
 
 def test_what_is_executed_again_is_laid_beside_what_was_published(
     published: studies.Study,
 ) -> None:
+    # What is published is what is here: no second execution.
+    assert results.executed_again(published).empty
+    file = paths.published("ci").with_suffix(".json")
+    facts = results.facts_of("ci")
+    for record in facts["records"]:
+        record["wall_time_s"] += 1
+    file.write_text(json.dumps(facts))
     again = results.executed_again(published)
     assert (again.published == again.here).all()
     assert set(again.groupby("arm").metric.apply(frozenset)["prune_after_finetune"]) == {"accuracy"}
-    trainings = len(again)
+    gathered = results.rows_of(published)
+    trained = gathered[~gathered.arm.isin([results.EPOCHS_ARM, "burn_in"])]
+    assert len(again) == trained.groupby(["run", "task"]).ngroups
     before = results.published(["ci"])["ci"]
     is_loss = (before.arm == "random_pruning") & (before.metric == "loss")
     is_loss &= (before.task == rows.PRETRAINING) & (before.split == "dev")
     rows.write(before.assign(value=before.value.where(~is_loss, 1.5)), paths.published("ci"))
     table = tables.again_table(results.executed_again(published))
-    assert table.trainings.sum() == trainings
     changed = table.trainings != table["the same"]
     assert [*changed.index[changed]] == [("pruned at random", "pre-training loss (nats)")]
     apart = again[(again.arm == "random_pruning") & (again.metric == "loss")].here - 1.5
     assert table.loc[changed, "largest"].tolist() == [f"{apart.abs().max():.2g}"]
     assert table.loc[changed, "mean difference"].tolist() == [f"{apart.mean():+.2g}"]
     _remove(published.plan())
-    with pytest.raises(UserError, match="no run that was published is executed here again"):
+    with pytest.raises(UserError, match="no run that was published was executed a second time"):
         tables.again_table(results.executed_again(published))

@@ -33,6 +33,7 @@ from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.fingerprint import code_key, page_key
 from bertprune.lab.language import find_source
 from bertprune.lab.text import vocabulary
+from bertprune.machine import device_name
 from bertprune.rows import Rows
 from bertprune.rows import read as read_rows
 from bertprune.rows import write as write_rows
@@ -494,7 +495,7 @@ def _facts(wall_time_s: float) -> dict[str, Any]:
     unit = 1 if sys.platform == "darwin" else 1024
     return {
         "versions": versions,
-        "device": torch.cuda.get_device_name() if gpu else f"CPU ({platform.machine()})",
+        "device": device_name(),
         "threads": torch.get_num_threads(),
         # What "auto" came to.
         "precision": "bf16" if AcceleratorState().mixed_precision == "bf16" else "float32",

@@ -19,8 +19,8 @@ import yaml
 
 from bertprune import paths
 from bertprune.bench import bars
-from bertprune.cost.units import processor
 from bertprune.errors import UserError, full_disk_is_user_error
+from bertprune.machine import processor
 from bertprune.tables import Download
 
 NAME = "bench"

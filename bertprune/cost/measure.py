@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
+from functools import partial
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
@@ -32,11 +32,12 @@ from bertprune import paths
 from bertprune.contracts import CONTRACTS, Finetune
 from bertprune.cost import work
 from bertprune.cost.estimate import default_workers
-from bertprune.cost.units import Line, Measured, Table, processor, scaled, through
+from bertprune.cost.units import Line, Measured, Table, scaled, through
 from bertprune.cost.work import ModelSize
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.fingerprint import code_key
 from bertprune.lab.language import SOURCE, language_of
+from bertprune.machine import device_name, gpu_name
 from bertprune.runs import RECORD_FILE, Run
 from bertprune.sweep import local_workers, thread_counts
 
@@ -124,8 +125,8 @@ def for_plan(plan: Sequence[Run], workers: int | None = None, *, again: bool = F
     UserError if nothing trains.
     """
     # A GPU counts as one core: a sweep gives it one run at a time.
-    cores = 1 if _gpu_name() else os.cpu_count() or 1
-    machine = Measured("this machine", _device_name(), cores, {}, is_gpu=bool(_gpu_name()))
+    cores = 1 if gpu_name() else os.cpu_count() or 1
+    machine = Measured("this machine", device_name(), cores, {}, is_gpu=bool(gpu_name()))
     threads = thread_counts(plan, workers or default_workers(machine), cores)
     return replace(machine, table=_measured(requests(threads), again))
 
@@ -168,7 +169,7 @@ def _kept(
     """What is stored for `key`, or else is measured now and stored."""
     identity = {
         "asked": key,
-        "machine": [_device_name(), os.cpu_count(), platform.platform()],
+        "machine": [device_name(), os.cpu_count(), platform.platform()],
         "code": [code_key(contract.work.split(":")[0]) for contract in CONTRACTS.values()],
         "measuring": code_key(__name__),
         "torch": metadata.version("torch"),
@@ -191,25 +192,12 @@ def _kept(
     return {unit: Line(**line) for unit, line in stored.items()}
 
 
-@cache
-def _device_name() -> str:
-    """The GPU, or else the processor."""
-    return _gpu_name() or processor()
-
-
-@cache
-def _gpu_name() -> str:
-    import torch
-
-    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else ""
-
-
 # Steps.
 
 
 def _side_by_side(request: Request) -> dict[str, Line]:
     """Unit costs while all cores are busy, as in a sweep: the means of processes side by side."""
-    processes = 1 if _gpu_name() else max(1, (os.cpu_count() or 1) // request.threads)
+    processes = 1 if gpu_name() else max(1, (os.cpu_count() or 1) // request.threads)
     with local_workers(processes) as workers:
         found = list(workers.map(steps, [request] * processes))
     return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,14 +189,6 @@ class Gpu:
             work.FINETUNING_EVALUATION: Line(launch / 3, finetuning),
             work.MASK_UPDATE: Line(launch + ASSUMED_MASK_S_PER_WEIGHT * size.prunable),
         }
-
-
-def processor() -> str:
-    """The model of this machine's processor, as the system calls it."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
 
 
 def named(name: str) -> Machine:

@@ -27,7 +27,7 @@ import yaml
 from bertprune import contracts, execution, paths, results, studies
 from bertprune.contracts import Finetune, PrunePretrain, View
 from bertprune.errors import UserError, full_disk_is_user_error
-from bertprune.runs import NOTEBOOK_FILE, RECORD_FILE, Run
+from bertprune.runs import NOTEBOOK_FILE, RECORD_FILE, Run, device_of
 from bertprune.studies import Study
 from bertprune.sweep import local_workers
 from bertprune.tables import percent
@@ -354,7 +354,7 @@ def _records_page(
     lines += [
         f"| [{titles[run]}]({places[run]}.ipynb) | {_duration(record['wall_time_s'])} "
         f"| {_memory(record['peak_memory_bytes'])} | {record['tries']} "
-        f"| {record['device']} × {record['threads']} | `{record['identity']['code'][:8]}` |"
+        f"| {device_of(record)} | `{record['identity']['code'][:8]}` |"
         for run, record in records.items()
     ]
     lines += [

@@ -13,7 +13,7 @@ from bertprune import baselines, paths, results, rows, studies
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.results import DENSE_ARM
 from bertprune.rows import PRETRAINING, Rows
-from bertprune.runs import Run
+from bertprune.runs import Run, device_of
 from bertprune.studies import Study
 
 
@@ -47,16 +47,20 @@ def publish(study: Study) -> Path:
         versions = [run.record()["versions"] for run in plan if run not in before]
         if before:
             versions.append(results.facts_of(study.name)["versions"])
-        rows.write(_worth_publishing(results.rows_of(study)), file)
+        # Both look at what was published before.
+        again, found = results.executed_again(study), results.rows_of(study)
+        again = again[again.run.isin([run.id for run in plan])]
+        rows.write(_worth_publishing(found), file)
         facts = {
             "changes": list(study.changes),
             "finished": max(record["finished"] for record in records),
             "runs": len(records),
             "work_s": round(sum(record["wall_time_s"] for record in records), 1),
-            "devices": sorted({f"{one['device']} × {one['threads']}" for one in records}),
+            "devices": sorted({device_of(record) for record in records}),
             "versions": _joined(versions),
             "code": sorted({record["identity"]["code"] for record in records}),
             "tasks": baselines.of_study(study).to_dict(orient="index"),
+            "executed_again": json.loads(again.to_json(orient="records")),
             "records": [_worth_recording(record) for record in records],
         }
         unfinished = file.with_suffix(".part")

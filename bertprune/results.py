@@ -13,7 +13,7 @@ from bertprune.contracts import Finetune, View
 from bertprune.errors import UserError
 from bertprune.fingerprint import code_key
 from bertprune.rows import PRETRAINING, Rows
-from bertprune.runs import Run
+from bertprune.runs import Run, device_of
 from bertprune.studies import Study
 from bertprune.tables import Sentence
 
@@ -433,29 +433,34 @@ def repeatability(found: Rows) -> pd.DataFrame:
 
 
 def executed_again(study: Study) -> pd.DataFrame:
-    """What runs of the study gave when they were `published`, and what they gave `here`, with the
-    same parameters, code, data and seed, to six digits: by arm, sparsity, task, learning_rate, seed
-    and metric, dev accuracy (a share) after fine-tuning and dev loss (nats) after pre-training.
-    Without lines where no published run was executed a second time."""
-    again = [
-        run
-        for run, record in _published_as_now(study).items()
-        if run.is_done() and not _is_same_execution(run.record(), record)
-    ]
-    if not again:
-        return pd.DataFrame(columns=["arm", "metric", "published", "here"])
+    """What runs of the study gave when they were `published`, and what they gave when they were
+    executed `again`, with the same parameters, code, data and seed, to six digits: by run, arm,
+    sparsity, task, learning_rate, seed and metric, dev accuracy (a share) after fine-tuning and dev
+    loss (nats) after pre-training; `published_on` and `again_on` name the devices (`device_of`).
+
+    Those executed again here, and those that were when the study was published. Without lines where
+    there are neither.
+    """
+    place = ["run", *_POINT, "learning_rate", "metric"]
+    columns = [*place, "published", "again", "published_on", "again_on"]
+    if not _comes_with_book(study):
+        return pd.DataFrame(columns=columns)
+    records = _published_as_now(study)
+    noted = pd.DataFrame(facts_of(study.name).get("executed_again", []), columns=columns)
+    if not has_published(study):
+        # Of a study that is changed, what the change leaves as it is.
+        noted = noted[noted.run.isin([run.id for run in records])]
     before, _ = _published_parts(study)
-    both = [
-        _ends(of_run).merge(
-            _ends(run.rows()),
-            on=[*_POINT, "learning_rate", "metric"],
-            suffixes=("_before", "_here"),
-        )
-        for run in again
-        if not (of_run := before[before.run == run.id]).empty
-    ]
-    values = {"value_before": "published", "value_here": "here"}
-    return pd.concat(both, ignore_index=True).rename(columns=values)
+    both = [noted]
+    for run, record in records.items():
+        if run.is_done() and not _is_same_execution(run.record(), record):
+            devices = {"published_on": device_of(record), "again_on": device_of(run.record())}
+            once, again = (_ends(found) for found in (before[before.run == run.id], run.rows()))
+            pairs = once.merge(again, on=place[1:], suffixes=("_once", "_again"))
+            values = {"value_once": "published", "value_again": "again"}
+            both.append(pairs.rename(columns=values).assign(run=run.id, **devices)[columns])
+    found = pd.concat([pairs for pairs in both if len(pairs)] or [noted], ignore_index=True)
+    return found.drop_duplicates([*place, "again_on"], keep="last", ignore_index=True)
 
 
 def _is_same_execution(record: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

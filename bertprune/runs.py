@@ -466,6 +466,11 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
+def device_of(record: Mapping[str, Any]) -> str:
+    """What a run was executed on, by its record: the device, and how many threads it had."""
+    return f"{record['device']} × {record['threads']}"
+
+
 def files_of_model(folder: Path) -> list[Path]:
     """The files of the model that the run in `folder` left, if it has left any."""
     found = sorted((folder / MODEL_FOLDER).rglob("*"))

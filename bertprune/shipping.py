@@ -20,7 +20,7 @@ from bertprune.models import CARD_FILE, CURVE_FILE
 from bertprune.pruning.masks import Masks, pruned_count, pruned_entries, sparsity_of
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.storage import save_sparse
-from bertprune.runs import RECORD_FILE, ROWS_FILE, DamagedRecord, read_record
+from bertprune.runs import RECORD_FILE, ROWS_FILE, DamagedRecord, device_of, read_record
 from bertprune.tables import ARM_NAMES, percent
 
 _LICENCE = (
@@ -218,7 +218,7 @@ def _cost(record: Mapping[str, Any]) -> str:
     # Former runs did not note it.
     precision = f", in {record['precision']}" if "precision" in record else ""
     return (
-        f"{record['wall_time_s'] / 60:.1f} minutes on {record['device']} × {record['threads']}, "
+        f"{record['wall_time_s'] / 60:.1f} minutes on {device_of(record)}, "
         f"{memory / 1e9:.2f} GB{precision}"
     )
 

@@ -141,23 +141,26 @@ def seeds_apart(repeatability: pd.DataFrame) -> pd.DataFrame:
 
 
 def again_table(again: pd.DataFrame) -> pd.DataFrame:
-    """`results.executed_again` as a page shows it, a line for each arm and measure: points of
-    accuracy, nats of loss. Raises UserError without lines."""
+    """`results.executed_again` as a page shows it, a line for each arm, measure and two devices:
+    points of accuracy, nats of loss. Raises UserError without lines."""
     if again.empty:
         raise UserError("no run that was published was executed a second time")
     units = {"loss": ("pre-training loss (nats)", 1), "accuracy": ("accuracy (points)", 100)}
     lines = {}
     for arm in [arm for arm in ARM_NAMES if arm in again.arm.array]:
-        for metric, of in again[again.arm == arm].groupby("metric", sort=False):
+        by = ["metric", "published_on", "again_on"]
+        for (metric, first, second), of in again[again.arm == arm].groupby(by, sort=False):
             name, scale = units[str(metric)]
-            apart = scale * (of.here - of.published)
-            lines[ARM_NAMES[arm], name] = {
+            apart = scale * (of.again - of.published)
+            lines[ARM_NAMES[arm], name, first, second] = {
                 "trainings": len(of),
                 "the same": int((apart == 0).sum()),
                 "mean difference": f"{apart.mean():+.2g}",
                 "largest": f"{apart.abs().max():.2g}",
             }
-    return pd.DataFrame.from_dict(lines, orient="index").rename_axis(["arm", "measure"])
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis(
+        ["arm", "measure", "first on", "then on"]
+    )
 
 
 def recovery_table(recovery: pd.DataFrame) -> pd.DataFrame:

@@ -273,14 +273,15 @@ def test_what_is_executed_again_is_laid_beside_what_was_published(
     published: studies.Study,
 ) -> None:
     # What is published is what is here: no second execution.
-    assert results.executed_again(published).empty
+    with pytest.raises(UserError, match="no run that was published was executed a second time"):
+        tables.again_table(results.executed_again(published))
     file = paths.published("ci").with_suffix(".json")
     facts = results.facts_of("ci")
     for record in facts["records"]:
         record["wall_time_s"] += 1
     file.write_text(json.dumps(facts))
     again = results.executed_again(published)
-    assert (again.published == again.here).all()
+    assert (again.published == again.again).all()
     assert set(again.groupby("arm").metric.apply(frozenset)["prune_after_finetune"]) == {"accuracy"}
     gathered = results.rows_of(published)
     trained = gathered[~gathered.arm.isin([results.EPOCHS_ARM, "burn_in"])]
@@ -291,10 +292,18 @@ def test_what_is_executed_again_is_laid_beside_what_was_published(
     rows.write(before.assign(value=before.value.where(~is_loss, 1.5)), paths.published("ci"))
     table = tables.again_table(results.executed_again(published))
     changed = table.trainings != table["the same"]
-    assert [*changed.index[changed]] == [("pruned at random", "pre-training loss (nats)")]
-    apart = again[(again.arm == "random_pruning") & (again.metric == "loss")].here - 1.5
+    device = runs.device_of(published.plan()[0].record())
+    assert [*changed.index[changed]] == [
+        ("pruned at random", "pre-training loss (nats)", device, device)
+    ]
+    apart = again[(again.arm == "random_pruning") & (again.metric == "loss")].again - 1.5
     assert table.loc[changed, "largest"].tolist() == [f"{apart.abs().max():.2g}"]
     assert table.loc[changed, "mean difference"].tolist() == [f"{apart.mean():+.2g}"]
+    # Published anew, it stays known where no run is done; not where the runs are others.
+    publishing.publish(published)
     _remove(published.plan())
-    with pytest.raises(UserError, match="no run that was published was executed a second time"):
-        tables.again_table(results.executed_again(published))
+    noted = results.executed_again(published)
+    pd.testing.assert_frame_equal(tables.again_table(noted), table)
+    longer = studies.load("ci", ["epochs=7"])
+    left = {run.id for run in longer.plan()} & {*noted.run}
+    assert {*results.executed_again(longer).run} == left < {*noted.run}

@@ -16,6 +16,8 @@ arms:                    # any of ARMS, each with parameters of its own, and a g
 beside: [...]            # published studies whose chapters its book has too
 exceptions:              # parameters at some points of the grid; of several the last one counts
   - {arm: information_deletion, sparsity: [0.7, 0.8, 0.9], set: {epochs: 15}}
+left_out:                # points of the grid that have no run
+  - {arm: information_deletion, seed: [1, 2]}
 """
 
 from __future__ import annotations
@@ -60,7 +62,14 @@ ARMS: dict[str, tuple[type[Finetune], dict[str, Any]]] = {
 }
 
 # What a study's file has that is no text.
-_KINDS = {"parameters": dict, "grid": dict, "arms": dict, "exceptions": list, "beside": list}
+_KINDS = {
+    "parameters": dict,
+    "grid": dict,
+    "arms": dict,
+    "exceptions": list,
+    "left_out": list,
+    "beside": list,
+}
 _KEYS = ["title", "description", "caution", *_KINDS]
 
 
@@ -76,6 +85,7 @@ class Study:
     grid: Mapping[str, list[Any]] = field(default_factory=dict)
     arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     exceptions: tuple[Mapping[str, Any], ...] = ()
+    left_out: tuple[Mapping[str, Any], ...] = ()
     beside: tuple[str, ...] = ()
     given_as: str = ""
     """What the study was loaded as: its name, or the path of its file."""
@@ -188,10 +198,12 @@ class Study:
         return {**self.grid, **self.arms.get(arm, {}).get("grid", {})}
 
     def _points(self, arm: str) -> Iterator[dict[str, Any]]:
-        """The points of that grid."""
+        """The points of that grid, without those that are left out."""
         grid = self._grid(arm)
         for values in itertools.product(*grid.values()):
-            yield dict(zip(grid, values, strict=True))
+            point = dict(zip(grid, values, strict=True))
+            if not any(_is_for(places, self._named(arm, point)) for places in self.left_out):
+                yield point
 
     def _why_unread(self, arm: str, name: str) -> str:
         """Why the runs of `arm` would not read the parameter `name`, or nothing if they would."""
@@ -246,6 +258,7 @@ def _load(name: str, below: tuple[str, ...] = ()) -> Study:
         grid=said.get("grid", {}),
         arms={arm: {} if it is None else it for arm, it in said.get("arms", {}).items()},
         exceptions=tuple(said.get("exceptions", [])),
+        left_out=tuple(said.get("left_out", [])),
         beside=tuple(said.get("beside", [])),
         given_as=given_as,
     )
@@ -325,6 +338,12 @@ def _check(study: Study, own: Mapping[str, Any], where: str) -> None:
     _check_parameters(study, own.get("parameters", {}), ARMS, f"{where}: parameters")
     if "exceptions" in own:
         _check_exceptions(study, f"{where}: exceptions")
+    if "left_out" in own:
+        whole = dataclasses.replace(study, left_out=())
+        for places in study.left_out:
+            _check_places(whole, places, f"{where}: left_out")
+        if not any(True for arm in study.arms for _ in study._points(arm)):
+            raise UserError(f"{where}: left_out leaves no run")
     if "beside" in own:
         check_known(f"{where}: beside has", study.beside, names())
 
@@ -351,20 +370,28 @@ def _check_arms(study: Study, where: str) -> None:
 
 
 def _check_exceptions(study: Study, where: str) -> None:
-    runs = [study._named(arm, point) for arm in study.arms for point in study._points(arm)]
-    valid = ["arm", *GRID, "set"]
     for exception in study.exceptions:
-        if not isinstance(exception, dict) or "set" not in exception or {*exception} - {*valid}:
+        if not isinstance(exception, dict) or "set" not in exception:
             raise UserError(
-                f"{where}: an exception has the keys {', '.join(valid)}, got {exception!r}"
+                f"{where}: an exception has the keys arm, {', '.join(GRID)}, set, got {exception!r}"
             )
-        for key in (key for key in exception if key != "set"):
-            there = [one for run in runs if key in run for one in _listed(run[key])]
-            check_known(f"{where}: no run has {key}", _listed(exception[key]), there)
-        if not any(_is_for(exception, run) for run in runs):
-            raise UserError(f"{where}: no run of the study is what this is for: {exception!r}")
+        places = {key: value for key, value in exception.items() if key != "set"}
+        _check_places(study, places, where)
         arms = _listed(exception.get("arm", [*ARMS]))
         _check_parameters(study, exception["set"], arms, where)
+
+
+def _check_places(study: Study, places: Any, where: str) -> None:
+    """Raise UserError unless `places` names points that the study has."""
+    valid = ["arm", *GRID]
+    if not isinstance(places, dict) or {*places} - {*valid}:
+        raise UserError(f"{where}: runs are named by {', '.join(valid)}, got {places!r}")
+    runs = [study._named(arm, point) for arm in study.arms for point in study._points(arm)]
+    for key, wanted in places.items():
+        there = [one for run in runs if key in run for one in _listed(run[key])]
+        check_known(f"{where}: no run has {key}", _listed(wanted), there)
+    if not any(_is_for(places, run) for run in runs):
+        raise UserError(f"{where}: no run of the study is what this is for: {places!r}")
 
 
 def _check_parameters(study: Study, given: Any, arms: Collection[str], where: str) -> None:

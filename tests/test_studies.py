@@ -96,6 +96,14 @@ def test_settings_change_parameters_and_grid(tmp_path: Path) -> None:
         (("title: Mine", "exceptions: [{sparsity: 0.5, epochs: 2}]"), "an exception has the keys"),
         (("title: Mine", "exceptions: [{set: {epoch: 2}}]"), "unknown parameter 'epoch'"),
         (("title: Mine", "exceptions: [3]"), "an exception has the keys arm, sparsity, task"),
+        (("title: Mine", "left_out: {arm: prune_pretrain}"), "left_out must be a list"),
+        (
+            ("title: Mine", "left_out: [prune_pretrain]"),
+            "left_out: runs are named by arm, sparsity",
+        ),
+        (("title: Mine", "left_out: [{epochs: 2}]"), "left_out: runs are named by arm, sparsity"),
+        (("title: Mine", "left_out: [{sparsity: 0.3}]"), "left_out: no run has sparsity 0.3"),
+        (("title: Mine", "left_out: [{task: sst2}]"), "left_out leaves no run"),
         (("title: Mine", "grid: {seed: [0]}"), "line 4: the key 'grid' is there twice"),
         (("prune_pretrain", "1"), "unknown arm 1: valid: epochs_before_pruning, "),
         (("prune_pretrain", "yes"), "unknown arm True: valid: epochs_before_pruning, "),
@@ -352,6 +360,24 @@ def test_what_makes_an_arm_is_no_exception_s_to_change(tmp_path: Path) -> None:
     (run,) = scratch
     assert isinstance(run.parameters, Finetune) and run.parameters.epochs == 5
     assert run.parameters.arm == "from_scratch" and run.parameters.burn_in_seed == 1
+
+
+def test_points_may_be_left_out(tmp_path: Path) -> None:
+    content = MINE.replace("task: [sst2]", "task: [sst2], seed: [0, 1, 2]")
+    whole = studies.load(_write(tmp_path, content))
+    content += "left_out: [{arm: random_pruning, seed: [1, 2]}, {sparsity: 0.5, seed: 2}]\n"
+    study = studies.load(_write(tmp_path, content))
+    assert set(study.plan()) < set(whole.plan())
+    tuned = {arm: [run.slug for run in study.runs_of(arm)] for arm in study.arms}
+    names = ["0.00-seed0", "0.00-seed1", "0.00-seed2", "0.50-seed0", "0.50-seed1"]
+    assert tuned["prune_pretrain"] == [f"sst2-{name}" for name in names]
+    assert len(tuned["random_pruning"]) == 2 and all(
+        "seed0" in run for run in tuned["random_pruning"]
+    )
+    # One that is executed all the same is the reader's own, and other seeds are for all.
+    point = {"sparsity": 0.5, "task": "sst2", "seed": 2}
+    assert study.run("prune_pretrain", point) in whole.plan()
+    assert len(studies.load(study.given_as, ["seed=[5]"]).runs_of("random_pruning")) == 2
 
 
 def test_a_study_is_like_one_that_exists(tmp_path: Path) -> None:

@@ -70,10 +70,10 @@ def publish(study: Study) -> Path:
 
 
 def _check_addition(study: Study, before: Collection[Run]) -> None:
-    """Raise UserError unless the study has all runs that are published, `before` those that would
-    be the same now, and others besides."""
+    """Raise UserError unless the study has all runs that are published, `before` or done here, and
+    others besides."""
     plan = study.plan()
-    kept = {run.id for run in before}
+    kept = {run.id for run in plan if run in before or run.is_done()}
     records = results.facts_of(study.name)["records"]
     if lost := [record["id"] for record in records if record["id"] not in kept]:
         raise UserError(

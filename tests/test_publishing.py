@@ -241,6 +241,20 @@ def test_a_run_that_two_figures_show_is_published_for_both(published: studies.St
     assert set(over_epochs) & found == set(over_epochs) - set(both)
 
 
+def test_a_run_that_another_figure_shows_since_may_be_published_anew(
+    published: studies.Study,
+) -> None:
+    before = results.published(["ci"])["ci"]
+    after = set(published.runs_of("prune_after_finetune"))
+    both = {run.id for run in published.runs_of(results.EPOCHS_ARM) if run in after}
+    # One figure showed it when it was published; some other run is done elsewhere alone.
+    is_lacking = before.run.isin(both) & (before.arm != results.EPOCHS_ARM)
+    rows.write(before[~is_lacking], paths.published("ci"))
+    _remove(run for run in published.plan() if run.notebook == "information_deletion")
+    publishing.publish(published)
+    pd.testing.assert_frame_equal(_in_order(results.published(["ci"])["ci"]), _in_order(before))
+
+
 def test_a_sweep_may_leave_out_what_is_published(
     published: studies.Study,
     capsys: pytest.CaptureFixture[str],

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from scipy import stats
@@ -245,15 +245,21 @@ def _low_range(found: Rows) -> Finding:
     rises = _loss_rises(found)
     falls = {at: _sample(of) for at, of in _by_sparsity(cells)}
     tested = {at: fall for at, fall in falls.items() if at <= LOW_UNTIL}
-    statistic = "; ".join(
-        falls[at].points(f"{percent(at)}: accuracy ") + ", pre-training loss " + _rise(rises, at)
-        for at in falls
+    shown = {
+        percent(at): (fall, ", pre-training loss " + _rise(rises, at))
+        for at, fall in falls.items()
         if at <= max(LOW_UNTIL, MIDDLE[0])
-    )
+    }
     # What is small beside what pre-training is worth: below that of no pre-training nothing falls.
     if not (scratch := _unpruned(found, "from_scratch")).empty:
-        statistic += f"; never pre-trained: accuracy {_sample(scratch).points()}"
-    worst = min(tested.values(), key=lambda fall: fall.difference.lower)
+        shown["never pre-trained"] = (_sample(scratch), "")
+    is_mixed = len({fall.n for fall, _ in shown.values()}) > 1
+    statistic = "; ".join(
+        fall.points(f"{name}: accuracy ") + f" ({fall.n})" * is_mixed + rise
+        for name, (fall, rise) in shown.items()
+    )
+    at_worst = min(tested, key=lambda at: tested[at].difference.lower)
+    worst = tested[at_worst]
     lost = [at for at, fall in tested.items() if fall.difference.upper < -NO_EFFECT]
     risen = [at for at in tested if rises.get(at, 0) > NO_RISE + _ROUNDING]
     told = [at for at, fall in tested.items() if fall.difference.is_loss]
@@ -269,7 +275,8 @@ def _low_range(found: Rows) -> Finding:
         reason = "no rows of pre-training loss at " + _listed(set(tested) - set(rises))
     elif worst.difference.lower > -NO_EFFECT:
         verdict, reason = HOLDS, _joined({"a loss inside the margin is told": told})
-    return _finding(worst, statistic, verdict, reason)
+    finding = _finding(worst, statistic, verdict, reason)
+    return replace(finding, n=f"lowest at {percent(at_worst)}") if is_mixed else finding
 
 
 def _loss_rises(found: Rows) -> dict[float, float]:

@@ -146,21 +146,24 @@ def again_table(again: pd.DataFrame) -> pd.DataFrame:
     if again.empty:
         raise UserError("no run that was published was executed a second time")
     units = {"loss": ("pre-training loss (nats)", 1), "accuracy": ("accuracy (points)", 100)}
-    lines = {}
+    by = ["metric", "published_on", "again_on"]
+    lines = []
     for arm in [arm for arm in ARM_NAMES if arm in again.arm.array]:
-        by = ["metric", "published_on", "again_on"]
         for (metric, first, second), of in again[again.arm == arm].groupby(by, sort=False):
             name, scale = units[str(metric)]
             apart = scale * (of.again - of.published)
-            lines[ARM_NAMES[arm], name, first, second] = {
+            line = {
+                "arm": ARM_NAMES[arm],
+                "measure": name,
                 "trainings": len(of),
                 "the same": int((apart == 0).sum()),
                 "mean difference": f"{apart.mean():+.2g}",
                 "largest": f"{apart.abs().max():.2g}",
+                "first on": first,
+                "then on": second,
             }
-    return pd.DataFrame.from_dict(lines, orient="index").rename_axis(
-        ["arm", "measure", "first on", "then on"]
-    )
+            lines.append(line)
+    return pd.DataFrame(lines).set_index(["arm", "measure"])
 
 
 def recovery_table(recovery: pd.DataFrame) -> pd.DataFrame:

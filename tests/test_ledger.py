@@ -100,6 +100,15 @@ def test_entries_say_what_was_sampled() -> None:
     assert entry("C7", several(3)).n == "n = 3 seeds, each a mean over 5 tasks"
 
 
+def test_entries_say_what_was_sampled_where_sparsities_have_different_seeds() -> None:
+    found = several(3)
+    got = entry("C1", found[(found.seed == 0) | found.sparsity.isin([0.0, 0.3])])
+    by_sparsity = dict(part.split(": accuracy ") for part in got.ours.split("; "))
+    assert [name for name, said in by_sparsity.items() if "n = 3 seeds" in said] == ["30\u00a0%"]
+    assert sum("(n = 5 tasks, one seed)" in said for said in by_sparsity.values()) == 3
+    assert got.verdict == HOLDS and got.n in {f"lowest at {name}" for name in by_sparsity}
+
+
 def test_bounds_are_students_over_tasks_and_over_seeds() -> None:
     def bounds(values: "pd.Series[float]") -> tuple[float, ...]:
         half = stats.sem(values) * stats.t.ppf(0.95, len(values) - 1)

@@ -145,7 +145,7 @@ def again_table(again: pd.DataFrame) -> pd.DataFrame:
     points of accuracy, nats of loss. Raises UserError without lines."""
     if again.empty:
         raise UserError("no run that was published was executed a second time")
-    units = {"loss": ("pre-training loss (nats)", 1), "accuracy": ("accuracy (points)", 100)}
+    units = {"loss": ("loss (nats)", 1), "accuracy": ("accuracy (points)", 100)}
     by = ["metric", "published_on", "again_on"]
     lines = []
     for arm in [arm for arm in ARM_NAMES if arm in again.arm.array]:
@@ -157,7 +157,7 @@ def again_table(again: pd.DataFrame) -> pd.DataFrame:
                 "measure": name,
                 "trainings": len(of),
                 "the same": int((apart == 0).sum()),
-                "mean difference": f"{apart.mean():+.2g}",
+                "mean": f"{apart.mean():+.2g}",
                 "largest": f"{apart.abs().max():.2g}",
                 "first on": first,
                 "then on": second,

@@ -306,12 +306,12 @@ def test_what_is_executed_again_is_laid_beside_what_was_published(
     rows.write(before.assign(value=before.value.where(~is_loss, 1.5)), paths.published("ci"))
     table = tables.again_table(results.executed_again(published))
     changed = table.trainings != table["the same"]
-    assert [*changed.index[changed]] == [("pruned at random", "pre-training loss (nats)")]
+    assert [*changed.index[changed]] == [("pruned at random", "loss (nats)")]
     device = runs.device_of(published.plan()[0].record())
     assert set(table["first on"]) == set(table["then on"]) == {device}
     apart = again[(again.arm == "random_pruning") & (again.metric == "loss")].again - 1.5
     assert table.loc[changed, "largest"].tolist() == [f"{apart.abs().max():.2g}"]
-    assert table.loc[changed, "mean difference"].tolist() == [f"{apart.mean():+.2g}"]
+    assert table.loc[changed, "mean"].tolist() == [f"{apart.mean():+.2g}"]
     # Published anew, it stays known where no run is done; not where the runs are others.
     publishing.publish(published)
     _remove(published.plan())

@@ -15,7 +15,7 @@ def device_name() -> str:
 
 @cache
 def gpu_name() -> str:
-    """The model of the first GPU; empty without one."""
+    """The model of the GPU that torch would use; empty without one."""
     import torch
 
     return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else ""

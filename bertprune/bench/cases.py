@@ -8,6 +8,7 @@ from functools import partial
 
 from bertprune.bench import finetuning, inference, inputs, parts, pretraining, stacked
 from bertprune.bench.measure import Row, Setting
+from bertprune.bench.times import SIZES
 from bertprune.errors import UserError, did_you_mean
 from bertprune.models import Shape
 
@@ -75,7 +76,13 @@ CASES: dict[str, Case] = {
     "analyses": Case(
         "what is looked at inside a BERT-Base", partial(parts.analyses, shape=inputs.BASE)
     ),
-    "inference": Case("forward pass of a pruned BERT, dense and sparse", inference.inference),
+    **{
+        name: Case(
+            f"forward pass of a pruned BERT, dense and sparse, {SIZES[name]}",
+            partial(inference.inference, shape=shape),
+        )
+        for name, shape in (("inference-L2", inputs.SMALL), ("inference-L4", inputs.MEDIUM))
+    },
     "data": Case("from text to pairs of token ids", parts.data),
     "study": Case("the study ci, from nothing", parts.study),
     "stacked": Case(

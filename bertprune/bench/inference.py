@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -17,8 +18,8 @@ from bertprune.models import Shape, fresh_model
 from bertprune.pruning.masks import local_magnitude_masks
 from bertprune.pruning.matrices import prunable_matrices
 
-SPARSITIES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-SHAPE = Shape(layers=4, hidden_size=256, heads=4, vocabulary_size=8_000)
+SPARSITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""The paper's, and one at which little is left to multiply."""
 
 _FORWARDS = 3
 
@@ -54,18 +55,27 @@ def with_csr(model: BertModel) -> BertModel:
 
 def inference(
     setting: Setting,
+    shape: Shape,
     *,
-    shape: Shape = SHAPE,
     sparsities: Sequence[float] = SPARSITIES,
     batch: tuple[int, int] = (8, 128),
-) -> list[Row]:
+) -> Iterator[Row]:
     """Times of a forward pass at each of `sparsities`, dense and sparse, all in turn; at each the
-    ratio of the two; and that of the dense time to the one at the first sparsity, no pruning.
+    ratio of the two; and that of the dense time to the one at the first sparsity, no pruning. On
+    the CPU, and then on the GPU where there is one.
 
     Float32, `batch` is (sequences, tokens). How long it takes depends on how many weights are
     kept, not on their values, so the model is a fresh one, pruned by magnitude. The dense product
     multiplies the zeros too: nothing is saved there.
     """
+    on_cpu = replace(setting, is_on_cpu=True)
+    for on_device in [on_cpu] if setting.device.type == "cpu" else [on_cpu, setting]:
+        yield from _on_one_device(on_device, shape, sparsities, batch)
+
+
+def _on_one_device(
+    setting: Setting, shape: Shape, sparsities: Sequence[float], batch: tuple[int, int]
+) -> Iterator[Row]:
     ids = torch.randint(shape.vocabulary_size, batch, device=setting.device)
     models: dict[tuple[str, float], BertModel] = {}
     for sparsity in sparsities:
@@ -74,19 +84,17 @@ def inference(
     for model in models.values():
         _forwards(model, ids)
     sides = {quantity_at(*at): partial(_seconds, model, ids) for at, model in models.items()}
-    measured = in_turn("inference", sides, setting.repeats)
+    measured = in_turn(setting.case, sides, setting.repeats)
     seconds = {at: measured[quantity_at(*at)] for at in models}
-    found = []
     for (side, sparsity), times in seconds.items():
         milliseconds = [1e3 * time for time in times]
-        found.append(setting.row(side, quantity_at(TIME, sparsity), "ms", milliseconds))
+        yield setting.row(side, quantity_at(TIME, sparsity), "ms", milliseconds)
     for sparsity in sparsities:
         dense_times = seconds[DENSE, sparsity]
         ratios = pairwise(dense_times, seconds[SPARSE, sparsity])
-        found.append(setting.row(SPARSE, quantity_at(SPEED_UP, sparsity), "×", ratios))
+        yield setting.row(SPARSE, quantity_at(SPEED_UP, sparsity), "×", ratios)
         ratios = pairwise(dense_times, seconds[DENSE, sparsities[0]])
-        found.append(setting.row(DENSE, quantity_at(BY_UNPRUNED, sparsity), "×", ratios))
-    return found
+        yield setting.row(DENSE, quantity_at(BY_UNPRUNED, sparsity), "×", ratios)
 
 
 def _pruned(shape: Shape, sparsity: float) -> BertModel:

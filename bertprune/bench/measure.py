@@ -54,10 +54,13 @@ class Setting:
     """Folder with SST-2 in GLUE's layout; empty: phrases are made up."""
     matrix_sizes: tuple[int, ...] = (1024, 2048, 4096)
     case: str = ""
+    is_on_cpu: bool = False
+    """Measure on the CPU, whatever else there is."""
 
     @property
     def device(self) -> Any:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        has_gpu = torch.cuda.is_available() and not self.is_on_cpu
+        return torch.device("cuda" if has_gpu else "cpu")
 
     @property
     def device_name(self) -> str:

@@ -19,9 +19,10 @@ import yaml
 
 from bertprune import paths
 from bertprune.bench import bars
+from bertprune.bench.times import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, by_sparsity
 from bertprune.errors import UserError, full_disk_is_user_error
 from bertprune.machine import processor
-from bertprune.tables import Download
+from bertprune.tables import Download, percent
 
 NAME = "bench"
 NOTES = "speed_notes"
@@ -104,6 +105,28 @@ def published() -> Measured:
     if not file.exists():
         raise UserError(f"there is no {file}: measure it with `bertprune bench --publish`")
     return Measured(read(file), json.loads(file.with_suffix(".json").read_text()))
+
+
+def inference_table() -> pd.DataFrame:
+    """A forward pass by size of the BERT, device and sparsity, as the published benchmark has it:
+    milliseconds, dense and sparse, and two ratios of times with their lowest and highest.
+
+    Raises UserError if there is none.
+    """
+    rows = published().rows
+    at = ["size", "device", "sparsity"]
+    times = by_sparsity(rows, TIME).pivot(index=at, columns="side", values="value")
+    if times.empty:
+        raise UserError(
+            "there is no table of inference: measure it with "
+            "`bertprune bench inference-L2 inference-L4 --publish`"
+        )
+    found = {f"{side} (ms)": times[side].map("{:.3g}".format) for side in (DENSE, SPARSE)}
+    for name, quantity in ((SPEED_UP, SPEED_UP), (f"dense {BY_UNPRUNED}", BY_UNPRUNED)):
+        ratios = by_sparsity(rows, quantity).set_index(at)
+        spread = pd.Series(_spread(ratios, "{:.2f}".format), ratios.index)
+        found[name] = ratios.value.map("{:.2f}".format) + " (" + spread + ")"
+    return pd.DataFrame(found).rename(index=percent, level="sparsity")
 
 
 def publish(rows: pd.DataFrame, facts: dict[str, Any]) -> Path:

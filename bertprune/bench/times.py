@@ -10,6 +10,9 @@ TIME = "forward pass"
 SPEED_UP = "dense time by sparse time"
 BY_UNPRUNED = "time by that of the unpruned model"
 
+SIZES = {"inference-L2": "2 layers × 128", "inference-L4": "4 layers × 256"}
+"""The cases that time inference, and the size of the BERT that each has."""
+
 _AT = " at sparsity "
 
 
@@ -19,8 +22,10 @@ def quantity_at(quantity: str, sparsity: float) -> str:
 
 
 def by_sparsity(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    """What `rows` have of `quantity` by side and sparsity: value, low and high."""
-    found = rows[rows.quantity.str.startswith(quantity + _AT)]
+    """What `rows` have of `quantity` by size of the BERT, device, side and sparsity: value, low and
+    high."""
+    found = rows[rows.case.isin(SIZES) & rows.quantity.str.startswith(quantity + _AT)]
     sparsities = found.quantity.str.removeprefix(quantity + _AT).astype(float)
-    columns = ["case", "side", "sparsity", "value", "low", "high", "repeats", "threads", "device"]
-    return found.assign(sparsity=sparsities)[columns].reset_index(drop=True)
+    columns = ["case", "size", "device", "side", "sparsity", "value", "low", "high", "repeats"]
+    named = found.assign(size=found.case.map(SIZES), sparsity=sparsities)
+    return named[[*columns, "threads"]].reset_index(drop=True)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bertprune.bench import page
-from bertprune.bench.times import BY_UNPRUNED, SPEED_UP, TIME, by_sparsity
+from bertprune.bench.times import SPEED_UP, TIME, by_sparsity
 from bertprune.figures.style import (
     INK,
     Picture,
@@ -65,14 +65,20 @@ def storage(found: Rows, maker: str, *, again: str = "") -> Picture:
 
 
 def inference_time() -> Picture:
-    """A forward pass against sparsity, as the published benchmark has it: milliseconds, dense and
-    sparse, and their ratio. Raises UserError if it has none."""
+    """A forward pass against sparsity, as the published benchmark has it, a row of panels for each
+    size and device: milliseconds, dense and sparse, and their ratio. Raises UserError if it has
+    none."""
     measured = page.published()
     times = by_sparsity(measured.rows, TIME)
-    times = needed(times, "inference", "`bertprune bench inference --publish`")
+    times = needed(times, "inference", "`bertprune bench inference-L2 inference-L4 --publish`")
     ratios = by_sparsity(measured.rows, SPEED_UP)
-    by_panel = {"a forward pass (ms)": times, SPEED_UP: ratios}
-    panels = {name: points for name, points in by_panel.items() if len(points)}
+    has_several_devices = times.device.nunique() > 1
+    panels = {
+        f"{what}, {size}" + (f", {device}" if has_several_devices else ""): points
+        for (size, device), _ in times.groupby(["size", "device"], sort=False)
+        for what, all_points in (("a forward pass (ms)", times), (SPEED_UP, ratios))
+        for points in [all_points[(all_points["size"] == size) & (all_points.device == device)]]
+    }
     side_looks = looks(times.side.unique())
     facts = measured.facts
 
@@ -84,7 +90,7 @@ def inference_time() -> Picture:
                 panel.errorbar(
                     at.sparsity, at.value, spread, color=colour, marker=marker, lw=1.8, capsize=3
                 )
-            if points is ratios:
+            if name.startswith(SPEED_UP):
                 panel.axhline(1, color=INK, ls=":", lw=1)
             panel.set_ylim(bottom=0)
             panel.set_xlabel("sparsity")
@@ -92,33 +98,25 @@ def inference_time() -> Picture:
             title(panel, name)
 
     said = {
-        str(side): in_words(pd.DataFrame(at), lambda time: f"{time:.3g} ms")
-        for side, at in times.groupby("side", sort=False)
+        f"{name}, {side}": in_words(pd.DataFrame(at), "{:.3g}".format)
+        for name, points in panels.items()
+        for side, at in points.groupby("side", sort=False)
     }
-    said[SPEED_UP] = in_words(ratios, "{:.2f}".format)
     first = times.iloc[0]
+    machines = " and ".join(filter(None, (facts["cpu"], facts["gpu"])))
     return picture(
         paint,
         name="inference-time",
         panels=len(panels),
-        columns=len(panels),
-        maker=f"Measured by `bertprune bench` on {facts['gpu'] or facts['cpu']}, "
+        columns=2,
+        maker=f"Measured by `bertprune bench` on {machines}, "
         f"{first.threads} threads, {facts['cases'][first.case]['finished']}",
         alt=f"Time of a forward pass. {words_of(said)}.",
-        caption="A forward pass of a BERT of 4 layers × 256, 8 sequences of 128 tokens, float32: "
-        "with dense matrix products, which multiply the zeros too, and with sparse ones (CSR). "
-        f"Medians of {first.repeats}, bars from lowest to highest; dotted: both as fast. "
-        f"{_turns(measured.rows)}",
+        caption="A forward pass, 8 sequences of 128 tokens, float32: with dense matrix products, "
+        "which multiply the zeros too, and with sparse ones (CSR). The smaller BERT has the layers "
+        "of that of the study english. Medians of "
+        f"{first.repeats}, bars from lowest to highest; dotted: both as fast. "
+        "All of one size were timed in turn, one after another and from the first again.",
         data=pd.concat([points.assign(panel=name) for name, points in panels.items()]),
         handles=[handle(look, side) for side, look in side_looks.items()],
-    )
-
-
-def _turns(measured: pd.DataFrame) -> str:
-    """Which of the times can be compared."""
-    if len(by_sparsity(measured, BY_UNPRUNED)):
-        return "All were timed in turn, one after another and from the first again."
-    return (
-        "Dense and sparse were timed in turn, but one sparsity after the other: what differs "
-        "between sparsities may be the machine, and only the ratio at one sparsity compares."
     )

@@ -37,13 +37,13 @@ def test_sparse_products_are_the_dense_ones(sparsity: float) -> None:
 
 
 def test_rows_of_inference(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = inference(
-        Setting(repeats=3, case="inference"), shape=TINY, sparsities=(0.0, 0.9), batch=(2, 8)
-    )
+    setting = Setting(repeats=3, case="inference-L2")
+    rows = inference(setting, TINY, sparsities=(0.0, 0.9), batch=(2, 8))
     table = pd.DataFrame([asdict(row) for row in rows])
     assert len(table) == 2 * 4 and (table.low <= table.value).all()
     assert (table.value <= table.high).all() and (table.value > 0).all()
     times = by_sparsity(table, TIME)
+    assert set(times["size"]) == {"2 layers × 128"}
     assert sorted(zip(times.side, times.sparsity, strict=True)) == [
         (DENSE, 0.0),
         (DENSE, 0.9),
@@ -70,5 +70,5 @@ def test_all_sparsities_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> No
         return 1.0
 
     monkeypatch.setattr("bertprune.bench.inference._seconds", seconds)
-    inference(Setting(repeats=2), shape=TINY, sparsities=(0.0, 0.5, 0.9), batch=(1, 4))
+    list(inference(Setting(repeats=2), TINY, sparsities=(0.0, 0.5, 0.9), batch=(1, 4)))
     assert timed[:6] == timed[6:] and len(set(timed)) == 6

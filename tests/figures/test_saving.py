@@ -8,7 +8,15 @@ import pytest
 
 from bertprune import figures, paths, rows
 from bertprune.bench import page
-from bertprune.bench.times import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, quantity_at
+from bertprune.bench.times import (
+    BY_UNPRUNED,
+    DENSE,
+    SIZES,
+    SPARSE,
+    SPEED_UP,
+    TIME,
+    quantity_at,
+)
 from bertprune.contracts import PrunePretrain
 from bertprune.errors import UserError
 from bertprune.figures import made_by
@@ -63,43 +71,56 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
         figures.inference_time()
     file = paths.published(page.NAME)
     file.parent.mkdir(parents=True)
-    cases = {"inference": {"finished": "2026-01-02", "commit": ""}}
+    cases = {name: {"finished": "2026-01-02", "commit": ""} for name in SIZES}
     facts = {"cpu": "abacus", "gpu": "", "versions": {}, "cases": cases}
     file.with_suffix(".json").write_text(json.dumps(facts))
+    measured = (
+        (DENSE, TIME, 0.0, 10.0),
+        (DENSE, TIME, 0.9, 11.0),
+        (SPARSE, TIME, 0.0, 70.0),
+        (SPARSE, TIME, 0.9, 9.0),
+        (SPARSE, SPEED_UP, 0.0, 0.14),
+        (SPARSE, SPEED_UP, 0.9, 1.2),
+        (DENSE, BY_UNPRUNED, 0.0, 1.0),
+        (DENSE, BY_UNPRUNED, 0.9, 1.1),
+    )
     table = pd.DataFrame(
         {
-            "case": "inference",
+            "case": case,
             "side": side,
             "quantity": quantity_at(quantity, sparsity),
             "unit": "ms",
-            "value": value,
-            "low": value - 1,
-            "high": value + 2,
+            "value": times * value,
+            "low": times * value * 0.5,
+            "high": times * value * 2,
             "repeats": 5,
             "threads": 2,
             "device": "CPU",
         }
-        for side, quantity, sparsity, value in (
-            (DENSE, TIME, 0.0, 10.0),
-            (DENSE, TIME, 0.9, 10.0),
-            (SPARSE, TIME, 0.0, 70.0),
-            (SPARSE, TIME, 0.9, 9.0),
-            (SPARSE, SPEED_UP, 0.0, 0.14),
-            (SPARSE, SPEED_UP, 0.9, 1.1),
-            (DENSE, BY_UNPRUNED, 0.9, 1.0),
-        )
+        for times, case in enumerate(SIZES, start=1)
+        for side, quantity, sparsity, value in measured
     )
     page.write(table, file)
     drawn = figures.inference_time()
-    assert f"sparse (CSR): 70 ms at {percent(0)}, 9 ms at {percent(0.9)}" in drawn.alt
+    small, large = SIZES.values()
+    assert f"(ms), {small}, sparse (CSR): 70 at {percent(0)}, 9 at {percent(0.9)}" in drawn.alt
+    assert f"(ms), {large}, dense: 20 at {percent(0)}, 22 at {percent(0.9)}" in drawn.alt
+    assert f"{SPEED_UP}, {small}, sparse (CSR): 0.14 at {percent(0)}, 1.2 at" in drawn.alt
     assert "abacus, 2 threads, 2026-01-02" in drawn.svg
-    assert f"dense time by sparse time: 0.14 at {percent(0)}, 1.10 at {percent(0.9)}" in drawn.alt
-    assert list(drawn.data.groupby("panel").size()) == [4, 2]
-    assert "All were timed in turn" in drawn.caption
-    page.write(table[table.quantity.str.startswith(TIME)], file)
-    times_alone = figures.inference_time()
-    assert "only the ratio at one sparsity compares" in times_alone.caption
-    assert SPEED_UP not in times_alone.alt
+    assert drawn.data.groupby("panel").size().tolist() == [4, 4, 2, 2]
+    shown = page.inference_table()
+    assert shown.index.tolist() == [
+        (size, "CPU", percent(sparsity)) for size in SIZES.values() for sparsity in (0, 0.9)
+    ]
+    assert shown.iloc[1].tolist() == [
+        *("11", "9"),
+        *("1.20 (0.60 to 2.40)", "1.10 (0.55 to 2.20)"),
+    ]
+    page.write(pd.concat([table, table.assign(device="GPU")]), file)
+    on_both = figures.inference_time()
+    assert f"{SPEED_UP}, {large}, GPU" in set(on_both.data.panel)
+    assert len(on_both.data) == 2 * len(drawn.data) and len(page.inference_table()) == 8
     page.write(table.assign(quantity="other"), file)
-    with pytest.raises(UserError, match="no figure of inference"):
-        figures.inference_time()
+    for shows in (figures.inference_time, page.inference_table):
+        with pytest.raises(UserError, match="no (figure|table) of inference"):
+            shows()

@@ -383,6 +383,10 @@ def _published_lines(study: Study) -> list[str]:
     if not others:
         return []
     facts = results.published_facts(others).reset_index().astype(str)
+    facts["to download"] = [
+        f"{{download}}`rows <published/{name}.csv>`, {{download}}`records <published/{name}.json>`"
+        for name in others
+    ]
     return [
         "The chapters about other studies are made of rows that come with the book:",
         "",

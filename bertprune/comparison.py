@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,10 @@ def differences(study: Study, found: Rows) -> pd.DataFrame:
         published = results.facts_of(study.name)
     study = results.as_shown(study)
     given = _parameters(study)
-    ours = [_of_run(p) for p in given]
+    ours = [(p.task, _of_run(p)) for p in given]
     lines = {
-        what: (theirs, _listed(one[what] for one in ours)) for what, theirs in _OF_PAPER.items()
+        what: (theirs, _by_task((tasks, one[what]) for tasks, one in ours))
+        for what, theirs in _OF_PAPER.items()
     }
     lines["seeds"] = ("not said, one number each", _seeds(found))
     examples = _train_examples(given, published.get("tasks", {}))
@@ -169,6 +170,20 @@ def _seeds(found: Rows) -> str:
     if by_arm.nunique() < 2:
         return str(by_arm.max() if len(by_arm) else 0)
     return _listed(f"{name}: {by_arm[arm]}" for arm, name in ARM_NAMES.items() if arm in by_arm)
+
+
+def _by_task(said: Iterable[tuple[Sequence[str], str]]) -> str:
+    """What was `said` of runs with their tasks; by task where these have not the same."""
+    of_task: dict[str, list[str]] = {}
+    for tasks, one in said:
+        for task in tasks:
+            of_task.setdefault(task, []).append(one)
+    tasks_of: dict[str, list[str]] = {}
+    for task, each in of_task.items():
+        tasks_of.setdefault(_listed(each), []).append(task)
+    if len(tasks_of) < 2:
+        return _listed(tasks_of)
+    return ". ".join(f"{', '.join(tasks)}: {each}" for each, tasks in tasks_of.items())
 
 
 def _listed(said: Iterable[str]) -> str:

@@ -32,7 +32,7 @@ MORE_PRUNING = (0.5, 0.8)
 LEAST_POINTS = 3
 """With fewer there is a line, but nothing to tell how well it fits."""
 
-_COLUMNS = ["task", "slope", "lower", "upper", "intercept", "r2", "points"]
+_COLUMNS = ["task", "slope", "lower", "upper", "intercept", "r2", "off", "points"]
 
 
 def points(found: Rows) -> pd.DataFrame:
@@ -58,7 +58,8 @@ def _losses(found: Rows) -> pd.DataFrame:
 
 def line_fits(found: Rows) -> pd.DataFrame:
     """The line of each task: slope (accuracy as a share, per nat), the lower and upper end of its
-    two-sided 95 % interval, intercept, r2, and the number of points.
+    two-sided 95 % interval, intercept, r2, how far points are `off` the line (the standard
+    deviation of the residuals, a share), and the number of points.
 
     NaN where there are fewer than three points, or all have one loss. Empty without rows.
     """
@@ -81,6 +82,7 @@ def _line(task: str, of: pd.DataFrame) -> dict[str, float | str]:
     fit = stats.linregress(of.loss.to_numpy(float), of.accuracy.to_numpy(float))
     half = float(fit.stderr) * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(of) - 2))
     slope = float(fit.slope)
+    residuals = of.accuracy.to_numpy(float) - fit.intercept - slope * of.loss.to_numpy(float)
     return line | {
         "slope": slope,
         "lower": slope - half,
@@ -88,6 +90,8 @@ def _line(task: str, of: pd.DataFrame) -> dict[str, float | str]:
         "intercept": float(fit.intercept),
         # No line explains what does not vary.
         "r2": float(fit.rvalue) ** 2 if of.accuracy.nunique() > 1 else math.nan,
+        # Two degrees of freedom are the line's.
+        "off": math.sqrt(float(residuals @ residuals) / (len(of) - 2)),
     }
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bertprune import paper, results, rows
+from bertprune.errors import UserError
 from bertprune.results import AVERAGE, DENSE_ARM
 from bertprune.rows import PRETRAINING, Rows
 from bertprune.rules import CLAIMS, FAILS, HOLDS, OPEN, Claim, Finding, of_usual_length
@@ -112,6 +113,27 @@ def ledger(found: Rows) -> Ledger:
     """
     grid = _of_grid(found)
     return Ledger(_entry(claim, _of_paper(claim.key), claim.test(grid)) for claim in CLAIMS)
+
+
+ON_ACCURACY = ("C1", "C2", "C3", "C4", "C5", "C7", "C10", "C11")
+"""The claims whose test reads accuracies."""
+
+
+def on_tasks(found: Rows, tasks: Sequence[str]) -> pd.DataFrame:
+    """The claims about accuracy by the same rules on `tasks` alone, beside the verdicts on all
+    tasks: verdicts and our number.
+
+    Raises UserError where that leaves nothing to compare: `tasks` are none, or all.
+    """
+    if not tasks:
+        raise UserError("there are no verdicts beside these: on no task of this study is that so")
+    if set(found.task) <= {*tasks, PRETRAINING}:
+        raise UserError("the verdicts are the ones above: on all tasks of this study that is so")
+    of_tasks = found[found.task.isin([*tasks, PRETRAINING])]
+    on_all, alone = (ledger(of).of(*ON_ACCURACY) for of in (found, of_tasks))
+    name = f"{', '.join(tasks)} alone"
+    table = verdicts({"all tasks": on_all, name: alone}).drop(columns="claim")
+    return table.assign(**{f"numbers of {name}": list(map(_here, alone))})
 
 
 @functools.cache

@@ -395,7 +395,8 @@ def _fitted_and_lost(found: Rows) -> Finding:
     d = lost.difference
     verdict = HOLDS if d.is_loss else FAILS if _beyond(cells, control) else OPEN
     reason = _EPOCHS if verdict == OPEN and d.is_gain else ""
-    statistic = f"{share}; accuracy there {lost.points()}{_alone(cells, control)}"
+    beside = f"training loss there {excess[matched].mean():+.2f} nats from the dense model's"
+    statistic = f"{share}; {beside}; accuracy there {lost.points()}{_alone(cells, control)}"
     return _finding(lost, statistic, verdict, reason)
 
 
@@ -446,7 +447,8 @@ def _in_words(lines: pd.DataFrame, cost: pd.DataFrame) -> list[str]:
         slope = f"{100 * of.slope:+.2f} [{100 * of.lower:+.2f}, {100 * of.upper:+.2f}]"
         from_to = f"{before} to {after} {100 * of.change:+.1f} points"
         costs = "" if math.isnan(of.change) else f", {from_to}"
-        described.append(f"{task} {slope}, r² {of.r2:.2f}{costs}")
+        off = f"{100 * of.off:.2f} points off the line"
+        described.append(f"{task} {slope}, r² {of.r2:.2f}, {off}{costs}")
     return described
 
 
@@ -469,7 +471,8 @@ def _features(found: Rows) -> Finding:
     )
     verdict, reason = (HOLDS, "") if d.is_gain else (FAILS, "") if d.is_loss else (OPEN, _WIDE)
     if d.seeds < LEAST_SEEDS:
-        verdict, reason = OPEN, f"fewer than {LEAST_SEEDS} seeds, and features are of no task"
+        verdict = OPEN
+        reason = f"fewer than {LEAST_SEEDS} seeds at all sparsities, and features are of no task"
     n = f"n = {_counted(d.seeds, 'seed')}, each a mean over layers"
     return Finding(verdict, statistic, n, d.lower, d.upper, "per unit of sparsity", reason)
 
@@ -491,8 +494,14 @@ def _is_no_better(cells: _Cells, control: _Cells, between: str = "") -> Finding:
     if (cells.value == 0).all():
         verdict, reason = OPEN, _UNLEARNED
     statistic = f"{sample.points()}{between}; at {_listed(sample.sparsities)}"
-    statistic += _alone(cells, control)
+    statistic += f"; by task {_by_task(cells)}" + _alone(cells, control)
     return _finding(sample, statistic, verdict, reason)
+
+
+def _by_task(cells: _Cells) -> str:
+    """The mean of each task, in points."""
+    means = cells.groupby("task", sort=False).value.mean()
+    return ", ".join(f"{task} {100 * mean:+.2f}" for task, mean in means.items())
 
 
 def _masks(found: Rows) -> Finding:
@@ -555,7 +564,11 @@ def _movement(found: Rows) -> Finding:
     if ratio.empty:
         untested.append(f"the first epoch, as no training has {USUAL_EPOCHS}")
     else:
-        parts.append(f"{100 * ratio.mean():.0f}\N{NO-BREAK SPACE}% of it in the first epoch")
+        settled = ratio.index.unique("task")
+        parts.append(
+            f"{100 * ratio.mean():.0f}\N{NO-BREAK SPACE}% of it in the first epoch "
+            f"({_counted(len(settled), 'task')} of {USUAL_EPOCHS} epochs or more)"
+        )
         failed += [] if ratio.mean() >= SETTLED else ["it does not settle in one epoch"]
 
     verdict, reason = (FAILS, "; ".join(failed)) if failed else (HOLDS, "")

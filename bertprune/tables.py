@@ -24,6 +24,9 @@ ARM_NAMES = {
 """What the arms are called on pages, in the order of tables and legends."""
 
 
+_ABOVE = "✓"
+
+
 def percent(share: float) -> str:
     """A sparsity as prose has it: `50 %`, with a space that does not break."""
     return f"{100 * share:.4g}\N{NO-BREAK SPACE}%"
@@ -252,7 +255,7 @@ def transfer(scores: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
                 "difference": _spread(paired.accuracy_dense - paired.accuracy_scratch),
                 "majority": f"{100 * float(baselines.majority[task]):.1f}",
                 "bag of words": f"{100 * float(baselines['bag of words'][task]):.1f}",
-                "above all": "✓" if accuracy > max(others) else "–",
+                "above all": _ABOVE if accuracy > max(others) else "–",
                 "dev examples": f"{examples:,}",
                 "standard error": f"{100 * (accuracy * (1 - accuracy) / examples) ** 0.5:.1f}",
                 "seeds": len(paired),
@@ -261,6 +264,13 @@ def transfer(scores: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
     columns = ["task", "pre-trained", "above all", "never pre-trained", "difference", "majority"]
     columns += ["bag of words", "dev examples", "standard error", "seeds"]
     return pd.DataFrame(lines, columns=columns).set_index("task")
+
+
+def above_all(scores: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
+    """The tasks on which pre-training is worth something: those that `transfer` has as `above
+    all`."""
+    table = transfer(scores, baselines)
+    return list(table.index[table["above all"] == _ABOVE])
 
 
 def bits_table(bits: pd.DataFrame, content: Mapping[str, float]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from bertprune import book, contracts, runs, studies
+from bertprune import book, contracts, paths, runs, studies
 from bertprune.errors import UserError
 from bertprune.mathml import mathml
 from bertprune.runs import Run
@@ -242,6 +242,13 @@ def test_formulas_are_drawn_without_a_script() -> None:
     assert 'display="block"' in drawn
     with pytest.raises(ValueError, match="left"):
         mathml(r"\left( 1", block=False)
+
+
+def test_rows_and_records_of_other_studies_can_be_taken_along() -> None:
+    lines = "\n".join(book._published_lines(studies.load("lab")))
+    named = set(re.findall(r"<(published/[^>]+)>", lines))
+    assert {"published/english.csv", "published/english.json"} <= named
+    assert all((paths.root() / "book" / name).exists() for name in named)
 
 
 def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -265,6 +265,15 @@ def test_what_is_here_is_of_the_pruned_models(project: Path) -> None:
     assert here["mnli: training examples"] == "–"
 
 
+def test_what_differs_by_task_is_said_by_task(project: Path) -> None:
+    file = paths.root() / "notebooks" / "studies" / "small.yaml"
+    mended = file.read_text().replace("task: [cola, sst2]", "task: [cola, sst2, qqp]")
+    file.write_text(mended + "exceptions: [{task: [sst2, qqp], set: {epochs: 1}}]\n")
+    here = differences(studies.load("small"), paper.rows()).here
+    assert here["epochs of fine-tuning"] == "cola: 3. sst2, qqp: 1"
+    assert here["prunable weights"] == f"{200 * 10 + 37 * 100:,}"
+
+
 def test_short_pairs_of_burn_in_are_said(project: Path) -> None:
     changes = ["burn_in_short_steps=6", "burn_in_short_tokens=16"]
     here = differences(studies.load("small", changes), paper.rows()).here

@@ -50,6 +50,7 @@ def test_lines_are_those_of_numpy() -> None:
         half = float(stats.t.ppf(0.975, 10)) * math.sqrt(covariance[0, 0])
         assert (line.lower, line.upper) == pytest.approx((slope - half, slope + half))
         assert line.r2 == pytest.approx(np.corrcoef(x, y)[0, 1] ** 2)
+        assert line.off == pytest.approx(np.std(y - slope * x - intercept, ddof=2))
 
 
 def test_the_points_are_the_seeds_points() -> None:

@@ -12,7 +12,9 @@ from scipy import stats
 from transformers import BertConfig, BertForPreTraining
 
 from bertprune import ledger, paper, results, rows, rules
+from bertprune.errors import UserError
 from bertprune.ledger import Entry
+from bertprune.results import DENSE_ARM
 from bertprune.rows import PRETRAINING, Rows
 from bertprune.rules import FAILS, HOLDS, OPEN
 
@@ -272,7 +274,19 @@ def test_c4_takes_the_training_loss_of_the_dense_model() -> None:
     got = entry("C4", found)
     assert got.verdict == OPEN and got.reason == "training loss not matched"
     assert got.ours.startswith("0 of 30 cells")
-    assert entry("C4", paper.rows()).ours.startswith("26 of 30 cells")
+    as_printed = entry("C4", paper.rows()).ours
+    assert as_printed.startswith("26 of 30 cells")
+    # Of the cells that reach it, how far below they end.
+    lower = paper.rows()
+    lower.loc[train, "value"] -= 1
+    gap = "training loss there {:+.2f} nats"
+    by_cell = results.training_losses(lower)
+    by_cell = by_cell[(by_cell.arm == "information_deletion") & (by_cell.sparsity >= 0.4)]
+    dense = results.training_losses(lower)
+    dense = dense[(dense.arm == DENSE_ARM) & (dense.sparsity == 0)]
+    both = by_cell.merge(dense, on="task", suffixes=("", "_dense"))
+    below = (both["loss"] - both.loss_dense).mean()
+    assert gap.format(below) in entry("C4", lower).ours and gap.format(below) not in as_printed
 
 
 def test_c5_without_slopes_that_differ_is_open() -> None:
@@ -307,6 +321,13 @@ def test_more_movement_refutes_c9() -> None:
     got = entry("C9", moved(values))
     assert got.verdict == HOLDS and got.reason == ""
     assert "83" in got.ours and "1.0\N{NO-BREAK SPACE}%" in got.ours
+    assert "(3 tasks of 3 epochs or more)" in got.ours
+    short = {
+        (*place[:1], place[1] - 2 * (place[0] == "qqp"), *place[2:]): value
+        for place, value in values.items()
+        if place[:2] != ("qqp", 1)
+    }
+    assert "(2 tasks of 3 epochs or more)" in entry("C9", moved(short)).ours
     late = {place: 0.01 if place[1] == 1 else value for place, value in values.items()}
     assert entry("C9", moved(late)).reason == "it does not settle in one epoch"
     high = {place: 0.04 if place[3] == 0.975 else value for place, value in values.items()}
@@ -415,6 +436,8 @@ def test_training_longer_before_pruning() -> None:
     flat = {0.0: -0.3, 1.0: 0.0, 3.0: 0.0, 12.0: -0.01}
     got = entry("C10", longer(flat))
     assert got.verdict == HOLDS and "after 12 epochs less after 3" in got.ours
+    # The noise of the seeds is a tenth of a point on average, on each task and on all.
+    assert "; by task " in got.ours and got.ours.count("-0.90") == 1 + len(TASKS)
     assert entry("C10", longer(flat | {12.0: 0.02})).verdict == FAILS
     nearest = entry("C10", longer({0.0: 0.0, 2.0: 0.0, 6.0: -0.02}))
     assert "after 6 epochs less after 2" in nearest.ours
@@ -560,6 +583,21 @@ def test_the_readers_own_runs_do_not_count() -> None:
     tables = ledger.numbers(both), ledger.numbers(found)
     for name in tables[0]:
         pd.testing.assert_frame_equal(tables[0][name], tables[1][name])
+
+
+def test_claims_on_some_tasks_alone() -> None:
+    found = several(3)
+    table = ledger.on_tasks(found, ["mnli", "qqp"])
+    assert tuple(table.index) == ledger.ON_ACCURACY
+    assert table.columns.tolist() == ["all tasks", "mnli, qqp alone", "numbers of mnli, qqp alone"]
+    assert "n = 3 seeds, each a mean over 2 tasks" in table.iloc[:, 2]["C7"]
+    # Only CoLA loses, so without it nothing does.
+    of_cola = with_change(DENSE_ARM, -0.3, lambda of: (of.task == "cola") & (of.sparsity > 0))
+    table = ledger.on_tasks(several(3, found=of_cola), ["mnli", "qqp"])
+    assert list(table.loc["C1"])[:2] == ["✗ does not hold", "✓ holds"]
+    for tasks, why in (([], "on no task"), (list(paper.TASKS.values()), "on all tasks")):
+        with pytest.raises(UserError, match=why):
+            ledger.on_tasks(found, tasks)
 
 
 # What is shown.

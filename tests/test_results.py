@@ -388,6 +388,7 @@ def test_transfer_is_paired_by_seed() -> None:
     assert table["bag of words"]["cola"] == "90.0"
     # The dense model has 0.9 + 0.001 − 0.01, so it is below one baseline of CoLA.
     assert dict(table["above all"]) == {"sst2": "✓", "cola": "–"}
+    assert tables.above_all(found, BASELINES) == ["sst2"]
     # √(0.891 · 0.109 / 900) and √(0.891 · 0.109 / 2500), in points.
     assert dict(table["standard error"]) == {"sst2": "1.0", "cola": "0.6"}
 

@@ -125,9 +125,9 @@ def before_pruning(found: Rows, maker: str, *, again: str = "") -> Picture:
         columns=len(panels),
         maker=maker,
         alt=f"Training longer before pruning {at}. {said}.",
-        caption=f"Models fine-tuned for so many epochs, then pruned to {at} and trained on: their "
-        "best dev accuracy over learning rates after the last epoch, and the share of their mask "
-        "that differs from the mask of pruning while pre-training. "
+        caption=f"Models fine-tuned on {', '.join(tasks)} for so many epochs, then pruned to {at} "
+        "and trained on: their best dev accuracy over learning rates after the last epoch, and the "
+        "share of their mask that differs from the mask of pruning while pre-training. "
         + seeds_in_words(panels.values(), "task", x="position", spread="")
         + f" Thick: the mean over tasks{_band_in_words(everything)}." * (len(tasks) > 1),
         data=tidy((name, "study", points) for name, points in panels.items()),

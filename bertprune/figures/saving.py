@@ -73,12 +73,12 @@ def inference_time() -> Picture:
     times = needed(times, "inference", "`bertprune bench inference-L2 inference-L4 --publish`")
     ratios = by_sparsity(measured.rows, SPEED_UP)
     has_several_devices = times.device.nunique() > 1
-    panels = {
-        f"{what}, {size}" + (f", {device}" if has_several_devices else ""): points
-        for (size, device), _ in times.groupby(["size", "device"], sort=False)
-        for what, all_points in (("a forward pass (ms)", times), (SPEED_UP, ratios))
-        for points in [all_points[(all_points["size"] == size) & (all_points.device == device)]]
-    }
+    panels = {}
+    for (size, device), of_both in times.groupby(["size", "device"], sort=False):
+        where = f"{size}, {device}" if has_several_devices else str(size)
+        panels[f"a forward pass (ms), {where}"] = of_both
+        is_here = (ratios["size"] == size) & (ratios.device == device)
+        panels[f"{SPEED_UP}, {where}"] = ratios[is_here]
     side_looks = looks(times.side.unique())
     facts = measured.facts
 

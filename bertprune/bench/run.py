@@ -51,7 +51,7 @@ def bench(
     print(f"{len(rows)} rows in {file}")
     if publish:
         facts = page.facts(
-            chosen,
+            list(dict.fromkeys(row.case for row in rows)),
             threads=threads,
             gpu=setting.device_name if setting.device.type == "cuda" else "",
             phrases="SST-2's" if task_data else "made up, of SST-2's lengths",

@@ -33,23 +33,26 @@ _VERSIONED = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 @dataclass(frozen=True)
 class Measured:
-    """A benchmark with the machine that it was measured on."""
+    """A benchmark with the facts of each machine that it was measured on, by its name."""
 
     rows: pd.DataFrame = field(repr=False)
-    facts: dict[str, Any]
+    facts: dict[str, dict[str, Any]]
 
-    def machine(self) -> pd.DataFrame:
-        """What was measured on, when, and by what."""
-        cases = self.facts["cases"].values()
-        facts = {name: self.facts[name] for name in self.facts if name not in ("versions", "cases")}
-        facts |= self.facts["versions"]
-        for name in ("finished", "commit"):
-            facts[name] = ", ".join(sorted({one[name] for one in cases}))
-        return pd.DataFrame({"": facts}).map(str)
+    def machines(self) -> pd.DataFrame:
+        """What was measured on, when, and by what, a column for each machine."""
+        return pd.DataFrame({name: _shown(of) for name, of in self.facts.items()})
 
     def bars(self) -> pd.DataFrame:
-        """What was asked, beside what was measured; see `bars.table`."""
-        return bars.table(self.rows, bool(self.facts["gpu"])).set_index("what")
+        """What was asked, beside what was measured on each machine; see `bars.table`."""
+        by_machine = {
+            name: bars.table(self.rows[self.rows.machine == name], bool(of["gpu"])).set_index(
+                "what"
+            )
+            for name, of in self.facts.items()
+        }
+        asked = next(iter(by_machine.values()))[["asked", "against"]]
+        found = [of[["measured", "met"]].add_suffix(f", {name}") for name, of in by_machine.items()]
+        return pd.concat([asked, *found], axis=1)
 
     def ratios(self) -> pd.DataFrame:
         """How many times as long as ours each rival takes, by case."""
@@ -57,6 +60,7 @@ class Measured:
         return pd.DataFrame(
             {
                 "case": found.case,
+                "machine": found.machine,
                 "rival": found.side,
                 bars.FASTER: [f"{value:.2f}" for value in found.value],
                 "lowest to highest": _spread(found, "{:.2f}".format),
@@ -70,6 +74,7 @@ class Measured:
         return pd.DataFrame(
             {
                 "case": found.case,
+                "machine": found.machine,
                 "side": found.side,
                 "quantity": found.quantity,
                 "median": _with_units(found, "value"),
@@ -104,7 +109,11 @@ def published() -> Measured:
     file = paths.published(NAME)
     if not file.exists():
         raise UserError(f"there is no {file}: measure it with `bertprune bench --publish`")
-    return Measured(read(file), json.loads(file.with_suffix(".json").read_text()))
+    facts = json.loads(file.with_suffix(".json").read_text())
+    rows = read(file)
+    # A row calls the processor of its machine "CPU".
+    names = rows.machine.map({name: of["cpu"] for name, of in facts.items()})
+    return Measured(rows.assign(device=rows.device.mask(rows.device == "CPU", names)), facts)
 
 
 def inference_table() -> pd.DataFrame:
@@ -130,20 +139,31 @@ def inference_table() -> pd.DataFrame:
 
 
 def publish(rows: pd.DataFrame, facts: dict[str, Any]) -> Path:
-    """Write the benchmark to `book/published`, with the facts of the machine beside it.
+    """Write the benchmark to `book/published`, with the `facts` of the machine beside it, which is
+    called by its GPU, or its processor where it has none.
 
-    Cases that were published before and not measured now stay, if they are of the same machine,
-    threads and how these wait, phrases and versions; else there is no comparing them, and they go.
+    What was published of other machines stays. Of this one, cases that were not measured now stay
+    if threads and how these wait, phrases and versions are the same; else there is no comparing
+    them, and they go.
     """
     file = paths.published(NAME)
+    machine = facts["gpu"] or facts["cpu"]
+    rows = rows.assign(machine=machine)
+    of_machines = {}
     if file.exists():
-        before = published()
-        if all(before.facts.get(name) == facts[name] for name in facts if name != "cases"):
-            stay = before.rows[~before.rows.case.isin(list(facts["cases"]))]
-            facts = facts | {"cases": before.facts["cases"] | facts["cases"]}
-            rows = pd.concat([stay, rows]) if len(stay) else rows
+        before = read(file)
+        of_machines = json.loads(file.with_suffix(".json").read_text())
+        is_here = before.machine == machine
+        was = of_machines.get(machine, {})
+        if all(was.get(name) == facts[name] for name in facts if name != "cases"):
+            is_here &= before.case.isin(list(facts["cases"]))
+            facts = facts | {"cases": was["cases"] | facts["cases"]}
+        stay = before[~is_here]
+        rows = pd.concat([stay, rows]) if len(stay) else rows
     write(rows, file)
-    file.with_suffix(".json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    of_machines[machine] = facts
+    text = json.dumps(of_machines, indent=1, ensure_ascii=False)
+    file.with_suffix(".json").write_text(text + "\n")
     return file
 
 
@@ -172,6 +192,15 @@ def facts(cases: Sequence[str], *, threads: int, gpu: str, phrases: str) -> dict
         | {name: metadata.version(name) for name in _VERSIONED},
         "cases": {name: {"finished": today, "commit": commit} for name in cases},
     }
+
+
+def _shown(facts: dict[str, Any]) -> dict[str, str]:
+    """The facts of a machine as the page shows them."""
+    shown = {name: facts[name] for name in facts if name not in ("versions", "cases")}
+    shown |= facts["versions"]
+    for name in ("finished", "commit"):
+        shown[name] = ", ".join(sorted({one[name] for one in facts["cases"].values()}))
+    return {name: str(fact) for name, fact in shown.items()}
 
 
 def _waiting() -> str:

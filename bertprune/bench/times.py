@@ -22,10 +22,10 @@ def quantity_at(quantity: str, sparsity: float) -> str:
 
 
 def by_sparsity(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    """What `rows` have of `quantity` by size of the BERT, device, side and sparsity: value, low and
+    """What published `rows` have of `quantity` by size of the BERT, device, side and sparsity: value, low and
     high."""
     found = rows[rows.case.isin(SIZES) & rows.quantity.str.startswith(quantity + _AT)]
     sparsities = found.quantity.str.removeprefix(quantity + _AT).astype(float)
-    columns = ["case", "size", "device", "side", "sparsity", "value", "low", "high", "repeats"]
+    columns = ["machine", "case", "size", "device", "side", "sparsity", "value", "low", "high"]
     named = found.assign(size=found.case.map(SIZES), sparsity=sparsities)
-    return named[[*columns, "threads"]].reset_index(drop=True)
+    return named[[*columns, "repeats", "threads"]].reset_index(drop=True)

@@ -80,7 +80,6 @@ def inference_time() -> Picture:
         is_here = (ratios["size"] == size) & (ratios.device == device)
         panels[f"{SPEED_UP}, {where}"] = ratios[is_here]
     side_looks = looks(times.side.unique())
-    facts = measured.facts
 
     def paint(_: Figure, axes: list[Axes]) -> None:
         for panel, (name, points) in zip(axes, panels.items(), strict=True):
@@ -103,14 +102,15 @@ def inference_time() -> Picture:
         for side, at in points.groupby("side", sort=False)
     }
     first = times.iloc[0]
-    machines = " and ".join(filter(None, (facts["cpu"], facts["gpu"])))
+    places = zip(times.machine, times.case, strict=True)
+    finished = {measured.facts[machine]["cases"][case]["finished"] for machine, case in places}
     return picture(
         paint,
         name="inference-time",
         panels=len(panels),
         columns=2,
-        maker=f"Measured by `bertprune bench` on {machines}, "
-        f"{first.threads} threads, {facts['cases'][first.case]['finished']}",
+        maker=f"Measured by `bertprune bench` on {' and '.join(times.device.unique())}, "
+        f"{first.threads} threads, {', '.join(sorted(finished))}",
         alt=f"Time of a forward pass. {words_of(said)}.",
         caption="A forward pass, 8 sequences of 128 tokens, float32: with dense matrix products, "
         "which multiply the zeros too, and with sparse ones (CSR). The smaller BERT has the layers "

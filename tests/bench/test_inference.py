@@ -39,7 +39,7 @@ def test_sparse_products_are_the_dense_ones(sparsity: float) -> None:
 def test_rows_of_inference(capsys: pytest.CaptureFixture[str]) -> None:
     setting = Setting(repeats=3, case="inference-L2")
     rows = inference(setting, TINY, sparsities=(0.0, 0.9), batch=(2, 8))
-    table = pd.DataFrame([asdict(row) for row in rows])
+    table = pd.DataFrame([asdict(row) for row in rows]).assign(machine="here")
     assert len(table) == 2 * 4 and (table.low <= table.value).all()
     assert (table.value <= table.high).all() and (table.value > 0).all()
     times = by_sparsity(table, TIME)

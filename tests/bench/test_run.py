@@ -82,18 +82,19 @@ def test_what_is_finished_is_kept(root: Path, capsys: pytest.CaptureFixture[str]
 def test_the_page_of_what_was_published(root: Path) -> None:
     assert main(["bench", "pretrain-L2", "on-gpu", "--publish", "--threads", "1"]) == 0
     facts = json.loads((root / "book" / "published" / "bench.json").read_text())
+    (machine,) = facts
     # Without a GPU the other was not measured.
-    assert list(facts["cases"]) == ["pretrain-L2"]
-    assert facts["threads"] == 1
+    assert list(facts[machine]["cases"]) == ["pretrain-L2"]
+    assert facts[machine]["threads"] == 1
     shown = _cells_of_the_page()
-    machine = next(table for table in shown if isinstance(table, pd.DataFrame))
-    assert list(machine.loc["threads"]) == ["1"]
+    machines = next(table for table in shown if isinstance(table, pd.DataFrame))
+    assert dict(machines.loc["threads"]) == {machine: "1"}
     # A Series would be shown with its name and dtype.
     assert not any(isinstance(one, pd.Series) for one in shown)
     bars = next(table for table in shown if isinstance(table, pd.DataFrame) and "asked" in table)
-    assert bars["measured"].iloc[0] == "5.50 (5.00 to 6.00)"
-    assert bars["met"].iloc[0] == "yes"
-    assert "not measured: no GPU" in set(bars["measured"])
+    assert bars[f"measured, {machine}"].iloc[0] == "5.50 (5.00 to 6.00)"
+    assert bars[f"met, {machine}"].iloc[0] == "yes"
+    assert "not measured: no GPU" in set(bars[f"measured, {machine}"])
     # The book has no page of notes yet; where it has one, this one links to it.
     assert page.notes()._repr_html_() == ""
     (root / "book" / "_toc.yml").write_text("parts: [{chapters: [{file: speed_notes}]}]")
@@ -108,7 +109,8 @@ def test_cases_of_one_machine_are_published_together(
         facts = page.facts([case], threads=threads, gpu="", phrases="made up")
         page.publish(made, facts)
         found = page.published()
-        assert set(found.facts["cases"]) == set(found.rows.case)
+        (of_machine,) = found.facts.values()
+        assert set(of_machine["cases"]) == set(found.rows.case)
         return list(zip(found.rows.case, found.rows.value, strict=True))
 
     assert publish("masks", 1.0, threads=2) == [("masks", 1.0)]
@@ -119,6 +121,33 @@ def test_cases_of_one_machine_are_published_together(
     # Nor of threads that sleep while they wait, as they do in tests, and of those that spin.
     monkeypatch.delenv("OMP_WAIT_POLICY")
     assert publish("masks", 5.0, threads=1) == [("masks", 5.0)]
+
+
+def test_what_was_measured_on_another_machine_stays(root: Path) -> None:
+    def publish(value: float, processor: str, gpu: str = "") -> page.Measured:
+        made = table([Setting(case="masks").row("torch", FASTER, "×", [value])])
+        facts = page.facts(["masks"], threads=1, gpu=gpu, phrases="made up")
+        page.publish(made, facts | {"cpu": processor})
+        return page.published()
+
+    publish(1.0, "abacus")
+    publish(2.0, "slide rule")
+    found = publish(3.0, "slide rule", gpu="loom")
+    assert list(found.facts) == ["abacus", "slide rule", "loom"]
+    assert list(found.machines()) == list(found.facts)
+    assert dict(zip(found.rows.machine, found.rows.value, strict=True)) == {
+        "abacus": 1.0,
+        "slide rule": 2.0,
+        "loom": 3.0,
+    }
+    # What ran on the processor is called by its name, whatever GPU was beside it.
+    assert list(found.rows.device) == ["abacus", "slide rule", "slide rule"]
+    assert list(found.ratios().machine) == list(found.facts)
+    # A machine that is measured again keeps its place and the others theirs.
+    again = publish(4.0, "abacus")
+    assert sorted(again.rows.value) == [2.0, 3.0, 4.0]
+    met = again.bars().loc["new masks for BERT-Base at 50 %"]
+    assert met["measured, slide rule"] == "not measured" and met["asked"] == "≥ 5.00"
 
 
 def _cells_of_the_page() -> list[object]:

@@ -22,8 +22,8 @@ def quantity_at(quantity: str, sparsity: float) -> str:
 
 
 def by_sparsity(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    """What published `rows` have of `quantity` by size of the BERT, device, side and sparsity: value, low and
-    high."""
+    """What published `rows` have of `quantity` by size of the BERT, device, side and sparsity:
+    value, low and high."""
     found = rows[rows.case.isin(SIZES) & rows.quantity.str.startswith(quantity + _AT)]
     sparsities = found.quantity.str.removeprefix(quantity + _AT).astype(float)
     columns = ["machine", "case", "size", "device", "side", "sparsity", "value", "low", "high"]

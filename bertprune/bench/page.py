@@ -50,9 +50,9 @@ class Measured:
             )
             for name, of in self.facts.items()
         }
-        asked = next(iter(by_machine.values()))[["asked", "against"]]
+        asked = next(iter(by_machine.values()))
         found = [of[["measured", "met"]].add_suffix(f", {name}") for name, of in by_machine.items()]
-        return pd.concat([asked, *found], axis=1)
+        return pd.concat([asked.asked, *found, asked.against], axis=1)
 
     def ratios(self) -> pd.DataFrame:
         """How many times as long as ours each rival takes, by case."""

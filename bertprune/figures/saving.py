@@ -25,6 +25,9 @@ from bertprune.figures.style import (
 from bertprune.results import DENSE_ARM
 from bertprune.rows import Rows, final
 
+_RATIO = "dense by sparse"
+"""What `SPEED_UP` is called where there is little room."""
+
 
 def storage(found: Rows, maker: str, *, again: str = "") -> Picture:
     """Bytes of the pruned models on disk against sparsity, a curve for each way of storing them.
@@ -78,7 +81,7 @@ def inference_time() -> Picture:
         where = f"{size}, {device}" if has_several_devices else str(size)
         panels[f"a forward pass (ms), {where}"] = of_both
         is_here = (ratios["size"] == size) & (ratios.device == device)
-        panels[f"{SPEED_UP}, {where}"] = ratios[is_here]
+        panels[f"{_RATIO}, {where}"] = ratios[is_here]
     side_looks = looks(times.side.unique())
 
     def paint(_: Figure, axes: list[Axes]) -> None:
@@ -89,7 +92,7 @@ def inference_time() -> Picture:
                 panel.errorbar(
                     at.sparsity, at.value, spread, color=colour, marker=marker, lw=1.8, capsize=3
                 )
-            if name.startswith(SPEED_UP):
+            if name.startswith(_RATIO):
                 panel.axhline(1, color=INK, ls=":", lw=1)
             panel.set_ylim(bottom=0)
             panel.set_xlabel("sparsity")

@@ -14,6 +14,7 @@ from bertprune.bench.bars import FASTER, ONE_AFTER_ANOTHER
 from bertprune.bench.cases import Case
 from bertprune.bench.measure import Row, Setting, table
 from bertprune.cli import main
+from bertprune.tables import Prose
 
 PROJECT = Path(__file__).parents[2]
 
@@ -91,7 +92,7 @@ def test_the_page_of_what_was_published(root: Path) -> None:
     assert dict(machines.loc["threads"]) == {machine: "1"}
     # A Series would be shown with its name and dtype.
     assert not any(isinstance(one, pd.Series) for one in shown)
-    bars = next(table for table in shown if isinstance(table, pd.DataFrame) and "asked" in table)
+    bars = next(one.table for one in shown if isinstance(one, Prose))
     assert bars[f"measured, {machine}"].iloc[0] == "5.50 (5.00 to 6.00)"
     assert bars[f"met, {machine}"].iloc[0] == "yes"
     assert "not measured: no GPU" in set(bars[f"measured, {machine}"])

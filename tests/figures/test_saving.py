@@ -106,7 +106,7 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
     small, large = SIZES.values()
     assert f"(ms), {small}, sparse (CSR): 70 at {percent(0)}, 9 at {percent(0.9)}" in drawn.alt
     assert f"(ms), {large}, dense: 20 at {percent(0)}, 22 at {percent(0.9)}" in drawn.alt
-    assert f"{SPEED_UP}, {small}, sparse (CSR): 0.14 at {percent(0)}, 1.2 at" in drawn.alt
+    assert f"dense by sparse, {small}, sparse (CSR): 0.14 at {percent(0)}, 1.2 at" in drawn.alt
     assert "abacus, 2 threads, 2026-01-02" in drawn.svg
     assert drawn.data.groupby("panel").size().tolist() == [4, 4, 2, 2]
     shown = page.inference_table()
@@ -119,7 +119,7 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
     ]
     page.write(pd.concat([table, table.assign(device="GPU")]), file)
     on_both = figures.inference_time()
-    assert f"{SPEED_UP}, {large}, GPU" in set(on_both.data.panel)
+    assert f"dense by sparse, {large}, GPU" in set(on_both.data.panel)
     assert len(on_both.data) == 2 * len(drawn.data) and len(page.inference_table()) == 8
     page.write(table.assign(quantity="other"), file)
     for shows in (figures.inference_time, page.inference_table):

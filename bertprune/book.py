@@ -383,10 +383,13 @@ def _published_lines(study: Study) -> list[str]:
     if not others:
         return []
     facts = results.published_facts(others).reset_index().astype(str)
-    facts["to download"] = [
+    # Two hyphens would become a dash.
+    facts = facts.rename(columns={"changed by --set": "changed by `--set`"})
+    downloads = [
         f"{{download}}`rows <published/{name}.csv>`, {{download}}`records <published/{name}.json>`"
         for name in others
     ]
+    facts.insert(1, "to download", downloads)
     return [
         "The chapters about other studies are made of rows that come with the book:",
         "",

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bertprune.bench.inference import CsrLinear, inference, with_csr
-from bertprune.bench.measure import Setting
+from bertprune.bench.measure import Row, Setting
 from bertprune.bench.times import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, by_sparsity
 from bertprune.models import Shape, fresh_model
 from bertprune.pruning.masks import Criterion
@@ -72,3 +72,17 @@ def test_all_sparsities_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("bertprune.bench.inference._seconds", seconds)
     list(inference(Setting(repeats=2), TINY, sparsities=(0.0, 0.5, 0.9), batch=(1, 4)))
     assert timed[:6] == timed[6:] and len(set(timed)) == 6
+
+
+def test_a_machine_with_a_gpu_is_measured_on_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+
+    def on_one_device(setting: Setting, *given: object) -> list[Row]:
+        measured.append(setting.device.type)
+        return []
+
+    monkeypatch.setattr("bertprune.bench.inference._on_one_device", on_one_device)
+    list(inference(Setting(), TINY))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    list(inference(Setting(), TINY))
+    assert measured == ["cpu", "cpu", "cuda"]

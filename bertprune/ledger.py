@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bertprune import paper, results, rows
-from bertprune.errors import UserError
 from bertprune.results import AVERAGE, DENSE_ARM
 from bertprune.rows import PRETRAINING, Rows
 from bertprune.rules import CLAIMS, FAILS, HOLDS, OPEN, Claim, Finding, of_usual_length
+from bertprune.tables import Prose, Sentence
 
 
 @dataclass(frozen=True)
@@ -119,21 +119,21 @@ ON_ACCURACY = ("C1", "C2", "C3", "C4", "C5", "C7", "C10", "C11")
 """The claims whose test reads accuracies."""
 
 
-def on_tasks(found: Rows, tasks: Sequence[str]) -> pd.DataFrame:
+def on_tasks(found: Rows, tasks: Sequence[str]) -> Prose | Sentence:
     """The claims about accuracy by the same rules on `tasks` alone, beside the verdicts on all
-    tasks: verdicts and our number.
-
-    Raises UserError where that leaves nothing to compare: `tasks` are none, or all.
-    """
+    tasks: verdicts and our number. A sentence where there is nothing to compare."""
     if not tasks:
-        raise UserError("there are no verdicts beside these: on no task of this study is that so")
+        return Sentence("On no task of this study is the dense model above all of these.")
     if set(found.task) <= {*tasks, PRETRAINING}:
-        raise UserError("the verdicts are the ones above: on all tasks of this study that is so")
+        return Sentence(
+            "On all tasks of this study the dense model is above all of these, so the verdicts are "
+            "the ones above."
+        )
     of_tasks = found[found.task.isin([*tasks, PRETRAINING])]
     on_all, alone = (ledger(of).of(*ON_ACCURACY) for of in (found, of_tasks))
     name = f"{', '.join(tasks)} alone"
     table = verdicts({"all tasks": on_all, name: alone}).drop(columns="claim")
-    return table.assign(**{f"numbers of {name}": list(map(_here, alone))})
+    return Prose(table.assign(**{f"numbers of {name}": list(map(_here, alone))}))
 
 
 @functools.cache

@@ -12,11 +12,11 @@ from scipy import stats
 from transformers import BertConfig, BertForPreTraining
 
 from bertprune import ledger, paper, results, rows, rules
-from bertprune.errors import UserError
 from bertprune.ledger import Entry
 from bertprune.results import DENSE_ARM
 from bertprune.rows import PRETRAINING, Rows
 from bertprune.rules import FAILS, HOLDS, OPEN
+from bertprune.tables import Prose
 
 TASKS = list(paper.TASKS.values())
 BY_TABLES = ["C1", "C2", "C3", "C4", "C5", "C7", "C9", "C11", "C13", "C14"]
@@ -587,17 +587,19 @@ def test_the_readers_own_runs_do_not_count() -> None:
 
 def test_claims_on_some_tasks_alone() -> None:
     found = several(3)
-    table = ledger.on_tasks(found, ["mnli", "qqp"])
+    shown = ledger.on_tasks(found, ["mnli", "qqp"])
+    assert isinstance(shown, Prose)
+    table = shown.table
     assert tuple(table.index) == ledger.ON_ACCURACY
     assert table.columns.tolist() == ["all tasks", "mnli, qqp alone", "numbers of mnli, qqp alone"]
     assert "n = 3 seeds, each a mean over 2 tasks" in table.iloc[:, 2]["C7"]
     # Only CoLA loses, so without it nothing does.
     of_cola = with_change(DENSE_ARM, -0.3, lambda of: (of.task == "cola") & (of.sparsity > 0))
-    table = ledger.on_tasks(several(3, found=of_cola), ["mnli", "qqp"])
-    assert list(table.loc["C1"])[:2] == ["✗ does not hold", "✓ holds"]
-    for tasks, why in (([], "on no task"), (list(paper.TASKS.values()), "on all tasks")):
-        with pytest.raises(UserError, match=why):
-            ledger.on_tasks(found, tasks)
+    shown = ledger.on_tasks(several(3, found=of_cola), ["mnli", "qqp"])
+    assert isinstance(shown, Prose)
+    assert list(shown.table.loc["C1"])[:2] == ["✗ does not hold", "✓ holds"]
+    for tasks, why in (([], "On no task"), (list(paper.TASKS.values()), "On all tasks")):
+        assert str(ledger.on_tasks(found, tasks)).startswith(why)
 
 
 # What is shown.

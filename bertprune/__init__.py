@@ -18,23 +18,23 @@ def load(name: str) -> BertForPreTraining:
     """The BERT in a folder, dense or in sparse storage, or of that name (`lab`, or on the Hugging
     Face Hub), in float32; heads that it lacks are new, drawn from seed 0.
 
-    Raises `bertprune.errors.UserError` if it cannot be had.
+    Raises `bertprune.base.errors.UserError` if it cannot be had.
     """
-    from bertprune.models import load_pretraining_model
+    from bertprune.model.checkpoints import load_pretraining_model
 
     return load_pretraining_model(_place(name), seed=0)
 
 
 def load_classifier(name: str, *, labels: int) -> BertForSequenceClassification:
     """The same with a classifier of `labels` classes: its own, or a new one drawn from seed 0."""
-    from bertprune import models
+    from bertprune.model import checkpoints
 
-    return models.load_classifier(_place(name), labels=labels, seed=0)
+    return checkpoints.load_classifier(_place(name), labels=labels, seed=0)
 
 
 def _place(name: str) -> str:
     """`name`, or where a folder of that name lies: here first, elsewhere than in notebooks."""
-    from bertprune import paths
+    from bertprune.base import paths
 
     folder = paths.expanded(name)
     return str(folder.resolve()) if (folder / "config.json").is_file() else name

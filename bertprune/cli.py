@@ -10,10 +10,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from bertprune import contracts, paths, runs, studies
-from bertprune.contracts import View
-from bertprune.errors import UserError, full_disk_is_user_error
-from bertprune.runs import Run, lineage
+from bertprune.base import paths
+from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.experiments import runs, studies
+from bertprune.experiments.runs import Run, lineage
+from bertprune.protocol import notebook_parameters
+from bertprune.protocol.notebook_parameters import View
 
 # A stack of small models fills a GPU; more of them only take more memory.
 _AT_ONCE_ON_GPU = 16
@@ -172,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_notebook(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("notebook", help=", ".join(contracts.NOTEBOOKS))
+    parser.add_argument("notebook", help=", ".join(notebook_parameters.NOTEBOOKS))
     parser.add_argument(
         "-p",
         dest="parameters",
@@ -219,11 +221,11 @@ def _file_to_write(named: str) -> Path:
 
 
 def _named_run(options: argparse.Namespace) -> Run:
-    contract = contracts.contract_of_run(options.notebook)
+    contract = notebook_parameters.contract_of_run(options.notebook)
     values = _typed_values(options)
     if options.study is not None:
         values = studies.load(options.study).values_for(contract, values)
-    return Run.of(contracts.parse(contract, values))
+    return Run.of(notebook_parameters.parse(contract, values))
 
 
 def _typed_values(options: argparse.Namespace) -> dict[str, Any]:
@@ -231,15 +233,15 @@ def _typed_values(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from bertprune.execution import execute_in_order, execute_view
+    from bertprune.experiments.execution import execute_in_order, execute_view
 
-    contract = contracts.contract_of(options.notebook)
+    contract = notebook_parameters.contract_of(options.notebook)
     if options.list:
-        print(contracts.parameters_cell(contract))
+        print(notebook_parameters.parameters_cell(contract))
         return 0
     if issubclass(contract, View):
         named = {"study": options.study} if options.study else {}
-        print(execute_view(contracts.parse(contract, named | _typed_values(options))))
+        print(execute_view(notebook_parameters.parse(contract, named | _typed_values(options))))
         return 0
     run = _named_run(options)
     run.check_inputs()
@@ -263,8 +265,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from bertprune import results
-    from bertprune.sweep import local_workers, sweep, thread_counts
+    from bertprune.evidence import results
+    from bertprune.experiments.sweep import local_workers, sweep, thread_counts
 
     study = studies.load(options.study, options.changes)
     plan = study.plan()
@@ -327,7 +329,7 @@ def _inputs(run: Run) -> tuple[object, ...]:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from bertprune import results
+    from bertprune.evidence import results
 
     study = studies.load(options.study, options.changes)
     return _show_status(study.plan(), results.published_runs(study))
@@ -353,11 +355,12 @@ def _state(run: Run) -> str:
 
 
 def _results(options: argparse.Namespace) -> int:
-    from bertprune import publishing, results, tables
+    from bertprune.book import tables
+    from bertprune.evidence import publish, results
 
     study = studies.load(options.study, options.changes)
     if options.publish:
-        print(publishing.publish(study))
+        print(publish.publish(study))
         return 0
     found = results.rows_of(study)
     if options.csv is not None:
@@ -371,7 +374,8 @@ def _results(options: argparse.Namespace) -> int:
 
 
 def _ledger(options: argparse.Namespace) -> int:
-    from bertprune import ledger, paper, results
+    from bertprune.evidence import paper, results
+    from bertprune.evidence.claims import ledger
 
     if options.of_paper:
         found, source = paper.rows(), "The paper's own numbers."
@@ -389,7 +393,7 @@ def _ledger(options: argparse.Namespace) -> int:
 
 
 def _cost(options: argparse.Namespace) -> int:
-    from bertprune.cost import estimate, measure, units
+    from bertprune.speed.cost import estimate, measure, units
 
     study = studies.load(options.study, options.changes)
     if options.workers is not None and options.workers < 1:
@@ -414,7 +418,7 @@ def _cost(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from bertprune.bench import run
+    from bertprune.speed.bench import run
 
     if options.list:
         print(run.listed())
@@ -432,36 +436,36 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from bertprune import importing
+    from bertprune.experiments import archive
 
     found = [
         one
         for source in options.sources
-        for one in importing.import_runs(paths.expanded(source), dry_run=options.dry_run)
+        for one in archive.import_runs(paths.expanded(source), dry_run=options.dry_run)
     ]
-    print(importing.summary(found, dry_run=options.dry_run))
-    return 1 if any(one.what == importing.REFUSED for one in found) else 0
+    print(archive.summary(found, dry_run=options.dry_run))
+    return 1 if any(one.what == archive.REFUSED for one in found) else 0
 
 
 def _export(options: argparse.Namespace) -> int:
-    from bertprune import importing
+    from bertprune.experiments import archive
 
     study = studies.load(options.study, options.changes)
-    count = importing.export(study, options.file, with_models=not options.without_models)
+    count = archive.export(study, options.file, with_models=not options.without_models)
     print(f"{count} of {len(study.plan())} runs of {study.name} in {options.file}")
     return 0
 
 
 def _ship(options: argparse.Namespace) -> int:
-    from bertprune import shipping
+    from bertprune.book import model_card
 
     destination = paths.expanded(options.destination)
-    print(shipping.ship(options.model, destination, precision=options.precision))
+    print(model_card.ship(options.model, destination, precision=options.precision))
     return 0
 
 
 def _book(options: argparse.Namespace) -> int:
-    from bertprune import book
+    from bertprune.book import build
 
-    print(book.build(studies.load(options.study, options.changes)))
+    print(build.build(studies.load(options.study, options.changes)))
     return 0

@@ -6,14 +6,14 @@ from typing import Any
 
 import nbformat
 
-from bertprune import rows
-from bertprune.contracts import BurnIn, Finetune, PrunePretrain
 from bertprune.data.tokenizer import load_tokenizer
-from bertprune.models import Shape, fresh_model, save_pretrained
+from bertprune.experiments.runs import FACTS_FILE, NOTEBOOK_FILE, ROWS_FILE, Run
+from bertprune.model.checkpoints import Shape, fresh_model, save_pretrained
+from bertprune.protocol import rows
+from bertprune.protocol.notebook_parameters import BurnIn, Finetune, PrunePretrain
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.runs import FACTS_FILE, NOTEBOOK_FILE, ROWS_FILE, Run
 
 TEXT = ("lab:0:300",)
 TINY = Shape(layers=1, hidden_size=16, heads=2, vocabulary_size=829, max_length_tokens=32)

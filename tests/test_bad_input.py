@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from safetensors import SafetensorError
 
-from bertprune import cli, contracts, execution, studies
-from bertprune.runs import Run
+from bertprune import cli
+from bertprune.experiments import execution, studies
+from bertprune.experiments.runs import Run
+from bertprune.protocol import notebook_parameters
 
 Refused = Callable[..., str]
 
@@ -25,7 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(execution, "_execute_notebook", no_kernel)
     monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
-    (tmp_path / "notebooks").symlink_to(Path(__file__).parent.parent / "notebooks")
+    (tmp_path / "notebooks").symlink_to(Path(__file__).parents[1] / "notebooks")
     return tmp_path
 
 
@@ -131,8 +133,8 @@ def test_full_disk_while_saving(
     monkeypatch: pytest.MonkeyPatch,
     file: str,
 ) -> None:
-    monkeypatch.setattr("bertprune.training._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    run = Run.of(contracts.parse(contracts.BurnIn, SMALL))
+    monkeypatch.setattr("bertprune.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    run = Run.of(notebook_parameters.parse(notebook_parameters.BurnIn, SMALL))
     run.partial_folder.mkdir(parents=True)
     (run.partial_folder / file).symlink_to("/dev/full")
     said = _failed(capsys, *TRAIN)
@@ -149,7 +151,7 @@ def test_full_disk_as_safetensors_says_it(
     def full(*_: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("bertprune.models.save_file", full)
+    monkeypatch.setattr("bertprune.model.checkpoints.save_file", full)
     assert "no space left on the disk while writing" in _failed(capsys, *TRAIN)
 
 
@@ -188,8 +190,8 @@ def test_a_file_that_cannot_be_written(
     def no_work(*_: object) -> None:
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr("bertprune.studies.load", no_work)
-    monkeypatch.setattr("bertprune.paper.rows", no_work)
+    monkeypatch.setattr("bertprune.experiments.studies.load", no_work)
+    monkeypatch.setattr("bertprune.evidence.paper.rows", no_work)
     nowhere = project / "nowhere" / "out.tar.gz"
     assert f"there is no folder {nowhere.parent}" in refused(*command.split(), str(nowhere))
     (project / "a-file").touch()
@@ -220,7 +222,7 @@ def test_what_the_system_refuses(
     def refuse(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("bertprune.studies.load", refuse)
+    monkeypatch.setattr("bertprune.experiments.studies.load", refuse)
     assert refused("status", "ci") == f"error: {said}\n"
 
 

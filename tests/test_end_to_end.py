@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[1]
 
 STUDY = """
 title: Killed

@@ -6,10 +6,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from bertprune import contracts
+from bertprune.protocol import notebook_parameters
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
-NAMES = sorted(contracts.NOTEBOOKS)
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NAMES = sorted(notebook_parameters.NOTEBOOKS)
 
 
 @pytest.fixture(params=NAMES)
@@ -33,7 +33,7 @@ def test_every_notebook_has_a_contract() -> None:
 def test_the_parameters_cell_is_the_contract(name: str, notebook: nbformat.NotebookNode) -> None:
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     assert [cell.source for cell in tagged] == [
-        contracts.parameters_cell(contracts.contract_of(name))
+        notebook_parameters.parameters_cell(notebook_parameters.contract_of(name))
     ]
     assert tagged[0] == code_cells(notebook)[0]
 
@@ -42,7 +42,7 @@ def test_papermill_reads_every_parameter(name: str) -> None:
     """Its parser is line by line: what it cannot read, it would complain of at every execution."""
     papermill = pytest.importorskip("papermill")
     found = papermill.inspect_notebook(str(FOLDER / f"{name}.ipynb"))
-    assert found.keys() == contracts.help_of(contracts.contract_of(name)).keys()
+    assert found.keys() == notebook_parameters.help_of(notebook_parameters.contract_of(name)).keys()
 
 
 def test_it_is_valid_and_stripped(name: str, notebook: nbformat.NotebookNode) -> None:
@@ -72,4 +72,4 @@ def test_cells_are_short(notebook: nbformat.NotebookNode) -> None:
 
 def test_it_begins_its_own_run(name: str, notebook: nbformat.NotebookNode) -> None:
     begins = re.findall(r'begin\("(\w+)", globals\(\)\)', code_cells(notebook)[1].source)
-    assert begins == ([name] if name in contracts.CONTRACTS else [])
+    assert begins == ([name] if name in notebook_parameters.CONTRACTS else [])

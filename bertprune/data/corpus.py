@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from bertprune.base.errors import UserError
+from bertprune.base.files import new_folder, open_sealed, seal
+from bertprune.base.progress import bar
 from bertprune.data.documents import check_text, documents, text_key, text_size_bytes
-from bertprune.data.files import new_folder, open_sealed, seal
 from bertprune.data.tokenizer import plain_tokenizer, tokenizer_key
-from bertprune.errors import UserError
-from bertprune.progress import bar
 
 FORMAT = 1  # changes when the same text and tokenizer give another corpus
 SENTENCES_A_BATCH = 8192

@@ -20,13 +20,13 @@ from pathlib import Path
 import pyarrow as pa
 import xxhash
 
-from bertprune.data.files import file_key, open_parquet
+from bertprune.base.errors import UserError
+from bertprune.base.files import file_key, open_parquet
+from bertprune.base.fingerprint import code_key
+from bertprune.base.paths import resolve
 from bertprune.data.hub import check_hub, load_rows
-from bertprune.errors import UserError
-from bertprune.fingerprint import code_key
 from bertprune.lab import language as lab
 from bertprune.lab.text import documents as lab_documents
-from bertprune.paths import resolve
 
 TEXT_COLUMN = "text"
 SUFFIXES = (".parquet", ".txt")

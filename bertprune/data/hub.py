@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from bertprune.errors import UserError, full_disk_is_user_error
+from bertprune.base.errors import UserError, full_disk_is_user_error
 
 if TYPE_CHECKING:
     from datasets import Dataset

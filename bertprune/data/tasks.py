@@ -15,16 +15,16 @@ import xxhash
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bertprune import settings
+from bertprune.base import strict_yaml
+from bertprune.base.errors import UserError, check_known, did_you_mean
+from bertprune.base.files import file_key, open_parquet
+from bertprune.base.fingerprint import code_key
+from bertprune.base.paths import resolve
 from bertprune.data.batches import NO_LABEL, stacked
 from bertprune.data.documents import HUB_NAME
-from bertprune.data.files import file_key, open_parquet
 from bertprune.data.hub import check_hub, load_rows
-from bertprune.errors import UserError, check_known, did_you_mean
-from bertprune.fingerprint import code_key
 from bertprune.lab import language as lab
-from bertprune.lab import tasks as lab_tasks
-from bertprune.paths import resolve
+from bertprune.lab import task_data as lab_tasks
 
 if TYPE_CHECKING:
     # It takes seconds to import, which only to say what there is would be too long.
@@ -166,7 +166,7 @@ def _read_declaration(file: Path) -> Task:
     name = file.parent.name
     if name in RESERVED:
         raise UserError(f"{file}: a task cannot be called {name!r}: give its folder another name")
-    declared = settings.read(file)
+    declared = strict_yaml.read(file)
     valid = [field.name for field in fields(Task) if field.name != "name"]
     check_known(f"{file}: unknown key", declared, valid)
     for key in ("columns", "labels", "metrics"):

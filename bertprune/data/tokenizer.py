@@ -12,14 +12,14 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from bertprune.base.errors import UserError
+from bertprune.base.files import new_folder, open_sealed, seal
+from bertprune.base.paths import resolve
+from bertprune.base.progress import bar
 from bertprune.data.documents import check_text, documents, text_key, text_size_bytes
-from bertprune.data.files import new_folder, open_sealed, seal
 from bertprune.data.hub import download
-from bertprune.errors import UserError
 from bertprune.lab import language as lab
 from bertprune.lab.text import vocabulary
-from bertprune.paths import resolve
-from bertprune.progress import bar
 
 FORMAT = 1  # changes when the same text gives another vocabulary
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

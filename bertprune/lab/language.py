@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
-from bertprune.errors import UserError
+from bertprune.base.errors import UserError
 
 SOURCE = "lab"
 DOCUMENTS = 20_000

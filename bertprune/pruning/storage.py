@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from bertprune.errors import UserError, full_disk_is_user_error
+from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.pruning.masks import Masks
 from bertprune.pruning.matrices import prunable_matrices
 

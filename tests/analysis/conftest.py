@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import BertForPreTraining
 
-from bertprune.models import Shape, fresh_model
+from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.pruning.matrices import prunable_matrices
 
 Matrices = dict[str, Tensor]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import BertForPreTraining
 
-from bertprune import rows
 from bertprune.analysis.entries import check_same_matrices, entry, kind_of, matrix_of
+from bertprune.protocol import rows
 from bertprune.pruning.matrices import prunable_matrices
 
 

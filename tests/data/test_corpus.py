@@ -12,17 +12,11 @@ import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from bertprune.base.errors import UserError
 from bertprune.data import corpus as corpus_module
-from bertprune.data.corpus import (
-    Corpus,
-    open_corpus,
-    prepare_corpus,
-    sentences,
-    split_documents,
-)
+from bertprune.data.corpus import Corpus, open_corpus, prepare_corpus, sentences, split_documents
 from bertprune.data.documents import documents
 from bertprune.data.tokenizer import plain_tokenizer, wordpiece
-from bertprune.errors import UserError
 
 from .conftest import TEXT
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bertprune.base.errors import UserError
 from bertprune.data import documents as documents_module
 from bertprune.data import hub
 from bertprune.data.documents import (
@@ -22,7 +23,6 @@ from bertprune.data.documents import (
     text_key,
     text_size_bytes,
 )
-from bertprune.errors import UserError
 from bertprune.lab import text as lab_text
 from bertprune.lab.language import Source
 

@@ -13,7 +13,7 @@ import torch
 import yaml
 from transformers import PreTrainedTokenizerFast
 
-from bertprune import results, rows
+from bertprune.base.errors import UserError
 from bertprune.data import tasks as tasks_module
 from bertprune.data.tasks import (
     RESERVED,
@@ -27,8 +27,9 @@ from bertprune.data.tasks import (
     matthews,
     task_key,
 )
-from bertprune.errors import UserError
-from bertprune.lab.tasks import DEV_EXAMPLES, TRAIN_EXAMPLES
+from bertprune.evidence import results
+from bertprune.lab.task_data import DEV_EXAMPLES, TRAIN_EXAMPLES
+from bertprune.protocol import rows
 
 
 def write(folder: Path, name: str, split: str, columns: dict[str, Any]) -> Path:

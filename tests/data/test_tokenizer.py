@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from bertprune.base.errors import UserError
 from bertprune.data.documents import documents
 from bertprune.data.tokenizer import SPECIAL_TOKENS, load_tokenizer, tokenizer_key, wordpiece
-from bertprune.errors import UserError
 from bertprune.lab.text import vocabulary
 
 from .conftest import TEXT

@@ -13,7 +13,7 @@ from itertools import combinations, permutations, product
 import numpy as np
 import pytest
 
-from bertprune.errors import UserError
+from bertprune.base.errors import UserError
 from bertprune.lab import language as module
 from bertprune.lab import text
 from bertprune.lab.language import (

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from transformers import BertForPreTraining
 
-from bertprune.models import Shape, fresh_model
+from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.pruning.masks import Criterion, pruned_entries
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner

@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import BertForPreTraining
 
 import bertprune
+from bertprune.base.errors import UserError
 from bertprune.data.tokenizer import load_tokenizer
-from bertprune.errors import UserError
-from bertprune.models import (
+from bertprune.model.checkpoints import (
     Shape,
     fresh_model,
     load_classifier,

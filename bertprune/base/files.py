@@ -1,0 +1,99 @@
+"""Files: folders that are there completely or not at all and notice damage, keys, parquet."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from bertprune.base.errors import UserError, full_disk_is_user_error
+
+SEAL = "meta.json"
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `folder` at the end of the block, by one rename.
+
+    Nothing is left if the block fails. Where another process has made `folder` meanwhile, its
+    result stays and ours goes: both come from the same content.
+    """
+    with full_disk_is_user_error(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)  # mkdtemp's folders are private
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def seal(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write `about`, and size and checksum of every file in `folder`, to its meta.json."""
+    files = {
+        file.name: {"size_bytes": file.stat().st_size, "xxh3_128": file_key(file)}
+        for file in sorted(folder.iterdir())
+    }
+    (folder / SEAL).write_text(json.dumps({**about, "files": files}, indent=1), encoding="utf-8")
+
+
+def open_sealed(folder: Path) -> dict[str, Any]:
+    """What was sealed as `about`. Raises UserError if a file is not what it was then."""
+    try:
+        about: dict[str, Any] = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        for name, expected in about.pop("files").items():
+            size_bytes = (folder / name).stat().st_size
+            if size_bytes != expected["size_bytes"]:
+                raise ValueError(
+                    f"{name} has {size_bytes} bytes instead of {expected['size_bytes']}"
+                )
+            if file_key(folder / name) != expected["xxh3_128"]:
+                raise ValueError(f"the content of {name} has changed")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"the cache {folder} is damaged ({error}): delete this folder and give the same "
+            "command again, it is then built anew"
+        ) from error
+    return about
+
+
+@contextmanager
+def open_parquet(file: Path) -> Iterator[pq.ParquetFile]:
+    """The parquet file; what cannot be read of it in the block becomes a UserError, as does a
+    column that is there twice."""
+    try:
+        with pq.ParquetFile(file) as parquet:
+            names = parquet.schema_arrow.names
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise UserError(f"{file} has the column {twice[0]!r} twice")
+            yield parquet
+    # The last two are what damage in texts and names comes to.
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise UserError(f"{file} cannot be read as parquet: {error}") from error
+
+
+def file_key(file: Path) -> str:
+    """Hex hash of a file's content, read again only when its size or time has changed."""
+    state = file.stat()
+    return _file_key(file, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _file_key(file: Path, size_bytes: int, mtime_ns: int) -> str:
+    digest = xxhash.xxh3_128()
+    with file.open("rb") as content:
+        while block := content.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,496 @@
+"""The book: the executed notebooks of a study, with prose around them, as a web site.
+
+A page is what its run left; nothing is executed here but the notebook of results, which reads the
+runs. So what must be seen to first is that every run is whole, unaltered, and of the present code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.book.tables import percent
+from bertprune.evidence import results
+from bertprune.experiments import execution, studies
+from bertprune.experiments.runs import NOTEBOOK_FILE, RECORD_FILE, Run, device_of
+from bertprune.experiments.studies import Study
+from bertprune.experiments.sweep import local_workers
+from bertprune.protocol import notebook_parameters
+from bertprune.protocol.notebook_parameters import Finetune, PrunePretrain, View
+
+_PARTS = {
+    "burn_in": "Before pruning",
+    "prune_pretrain": "Prune during pre-training",
+    "finetune": "Fine-tune",
+    "information_deletion": "Information deletion",
+    "prune_after_finetune": "Prune after fine-tuning",
+}
+_SPACE = "\N{NO-BREAK SPACE}"
+
+
+def build(study: Study) -> Path:
+    """Build the book of `study` into `_build/html`; gives its first page.
+
+    Raises UserError naming every run that is not fit to print, and for a build with warnings or
+    with pages that would load something from the network. The book of before is replaced only by
+    a book that is whole.
+    """
+    refuse_unfit(study)
+    folder = paths.root() / "_build"
+    source, work = folder / "source", folder / "work"
+    with full_disk_is_user_error(folder):
+        for stale in (source, work):
+            shutil.rmtree(stale, ignore_errors=True)
+        assemble(study, source)
+        _render(source, work, folder / "book.log")
+        built = work / "_build" / "html"
+        if found := list(remote_assets(built)):
+            raise UserError(
+                "pages of the book would load from the network: " + "; ".join(found[:10])
+            )
+        shutil.rmtree(folder / "html", ignore_errors=True)
+        built.replace(folder / "html")
+        shutil.rmtree(work)
+    return folder / "html" / "index.html"
+
+
+# Which runs are fit to print.
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A run that is not printed: why not, and the command that mends it."""
+
+    name: str
+    reason: str
+    mend: str
+
+
+def refuse_unfit(study: Study) -> None:
+    """Raise one UserError that names every run of `study` that is not fit to print."""
+    plan = study.plan()
+    refusals = [found for run in plan if (found := refusal(run, study.command("sweep")))]
+    if refusals:
+        lines = "".join(f"\n  {one.name}: {one.reason}. Mend: {one.mend}" for one in refusals)
+        raise UserError(
+            f"no book of study {study.name}: {len(refusals)} of its {len(plan)} runs are not fit "
+            f"to print{lines}"
+        )
+
+
+def refusal(run: Run, sweep: str) -> Refusal | None:
+    """Why `run` is not fit to print; None if it is. `sweep` is the command that executes it."""
+    if not (run.folder / RECORD_FILE).exists():
+        return Refusal(run.id, _why_missing(run), sweep)
+    again = f"rm -r {_shown_path(run.folder)} && {sweep}"
+    try:
+        record = run.record()
+        notebook = run.folder / NOTEBOOK_FILE
+        if hashlib.sha256(notebook.read_bytes()).hexdigest() != record["notebook_sha256"]:
+            return Refusal(run.id, "its notebook was altered after it was executed", again)
+        if flaw := flaw_of(notebook):
+            return Refusal(run.id, flaw, again)
+        if not run.is_done():
+            return Refusal(run.id, "it was executed when a default was a different one", sweep)
+        if not run.is_current():
+            return Refusal(run.id, "its notebook, or how it draws, has changed since", sweep)
+    except (OSError, ValueError, KeyError) as error:
+        return Refusal(run.id, f"its record or notebook cannot be read ({error!r})", again)
+    return None
+
+
+def flaw_of(notebook: Path) -> str | None:
+    """What is wrong with an executed notebook: it failed, or is partial; None if nothing is."""
+    content = nbformat.read(notebook, as_version=4)
+    code = [cell for cell in content.cells if cell.cell_type == "code"]
+    for cell in code:
+        for output in cell.outputs:
+            if output.output_type == "error":
+                return f"its notebook failed: {output.ename}: {output.evalue}"
+    if content.metadata.get("papermill", {}).get("exception"):
+        return "its notebook failed"
+    left = sum(cell.metadata.get("papermill", {}).get("status") != "completed" for cell in code)
+    return f"its notebook is partial: {left} of {len(code)} cells not completed" if left else None
+
+
+def _why_missing(run: Run) -> str:
+    partial = run.partial_folder / NOTEBOOK_FILE
+    # What was killed while it was written cannot be read: it is unfinished, not failed.
+    with suppress(OSError, ValueError):
+        if (flaw := flaw_of(partial)) and "failed" in flaw:
+            return flaw
+    for file in sorted(run.folder.parent.glob(f"*/{RECORD_FILE}")):
+        with suppress(ValueError, KeyError):
+            if changed := _what_changed(run, json.loads(file.read_text())):
+                return f"{changed} changed since it was executed as {_shown_path(file.parent)}"
+    return "it was begun, but not finished" if partial.parent.exists() else "it was never executed"
+
+
+def _what_changed(run: Run, record: Mapping[str, Any]) -> str:
+    """What makes another run of the same parameters a different one; empty if they differ."""
+    then, now = record["parameters"], notebook_parameters.as_values(run.parameters)
+    if any(then[name] != now[name] for name in then.keys() & now.keys()):
+        return ""
+    names = {
+        "code": "the code has",
+        "data": "the data have",
+        "upstream": "what it starts from has",
+        "compared_with": "what it is compared with has",
+    }
+    made_with, makes = record["identity"], run.identity
+    return next((said for key, said in names.items() if made_with.get(key) != makes[key]), "")
+
+
+# The source of the site.
+
+
+def assemble(study: Study, source: Path) -> None:
+    """Write the source of the site: prose, results, a page for each run, contents and settings."""
+    root, own = paths.root(), study.own_runs()
+    plan = sorted([*study.plan(), *own], key=_reading_order)
+    shutil.copytree(root / "book", source)
+    views = study.views()
+    others = [studies.load(name) for name in results.published_beside(study)]
+    chapters = {view: view.notebook for view in views}
+    for other in others:
+        chapters |= {
+            view: f"{other.name}-{view.notebook}" for view in other.views() if view.is_of_study
+        }
+    with local_workers(min(os.cpu_count() or 1, len(chapters))) as workers:
+        for (view, place), page in zip(
+            chapters.items(), workers.map(_executed, chapters), strict=True
+        ):
+            if view not in views:
+                _set_apart(page, view.study)
+            _write_page(source / f"{place}.ipynb", page)
+    results.rows_of(study).to_csv(source / "rows.csv", index=False)
+    titles = page_titles(plan)
+    titles |= {run: f"{titles[run]} (added by the reader)" for run in own}
+    places = {run: f"{run.notebook}/{_slug(title)}" for run, title in titles.items()}
+    for run in plan:
+        page = nbformat.read(run.folder / NOTEBOOK_FILE, as_version=4)
+        _retitle(page, titles[run])
+        facts = _facts(run, titles, places)
+        page.cells.insert(1, nbformat.v4.new_markdown_cell(facts, id="facts"))
+        _write_page(source / f"{places[run]}.ipynb", page)
+    (source / "records.md").write_text(_records_page(study, plan, titles, places))
+    contents = yaml.safe_load((root / "book" / "_toc.yml").read_text())
+    contents["parts"][0]["chapters"] = [
+        *({"file": view.notebook} for view in views),
+        *contents["parts"][0]["chapters"],
+    ]
+    for other in others:
+        of_other = [{"file": chapters[view]} for view in other.views() if view in chapters]
+        caption = f"Beside it: {other.title}"
+        contents["parts"].insert(1, {"caption": caption, "chapters": of_other})
+    for notebook, caption in _PARTS.items():
+        if pages := _chapters([run for run in plan if run.notebook == notebook], places):
+            contents["parts"].append({"caption": caption, "chapters": pages})
+    (source / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
+    settings = yaml.safe_load((root / "_config.yml").read_text())
+    bar = f"<b>Study {study.name}</b>: {study.title}. {study.caution}"
+    if others:
+        bar += " Chapters with another study’s name in their titles are about that one."
+    settings["html"]["announcement"] = bar
+    (source / "_config.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+def _set_apart(page: nbformat.NotebookNode, study: str) -> None:
+    """Make the page of another study say so, and link to its own chapters."""
+    title = re.match(r"# (.*)", page.cells[0].source)
+    assert title
+    _retitle(page, f"{title[1]} ({study})")
+    for cell in page.cells:
+        if cell.cell_type == "markdown":
+            names = "|".join(notebook_parameters.VIEWS)
+            cell.source = re.sub(rf"\]\(({names})\.ipynb\)", rf"]({study}-\1.ipynb)", cell.source)
+
+
+def _executed(view: View) -> nbformat.NotebookNode:
+    return nbformat.read(execution.execute_view(view, threads=1, forked=True), as_version=4)
+
+
+def _chapters(runs: Sequence[Run], places: Mapping[Run, str]) -> list[dict[str, Any]]:
+    """Entries of the contents: a chapter for what differs in more than the seed, in which the
+    first seed's page leads to those of the others."""
+    chapters: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        what = _title(run, with_seed=False)
+        if what in chapters:
+            chapters[what].setdefault("sections", []).append({"file": places[run]})
+        else:
+            chapters[what] = {"file": places[run]}
+    return list(chapters.values())
+
+
+def _reading_order(run: Run) -> tuple[int, str, float]:
+    """Notebooks in the order of the contents, and in each of them the dense model first."""
+    p = run.parameters
+    pruning = (p.method, p.sparsity) if isinstance(p, PrunePretrain) else ("", 0.0)
+    return list(_PARTS).index(run.notebook), *pruning
+
+
+def page_titles(plan: Sequence[Run]) -> dict[Run, str]:
+    """A readable title for each run, none twice."""
+    several_seeds = len({run.parameters.seed_of_run() for run in plan}) > 1
+    titles = {run: _title(run, several_seeds) for run in plan}
+    for told_apart_by in (_epochs, lambda run: f" ({run.id.rpartition('-')[2]})"):
+        count = Counter(titles.values())
+        titles = {
+            run: title if count[title] == 1 else title + told_apart_by(run)
+            for run, title in titles.items()
+        }
+    return titles
+
+
+def _epochs(run: Run) -> str:
+    epochs = getattr(run.parameters, "epochs", None)
+    return "" if epochs is None else f", {epochs} epoch{'s' * (epochs != 1)}"
+
+
+def _title(run: Run, with_seed: bool) -> str:
+    p = run.parameters
+    title = "Burn-in" if p.model or p.burn_in_steps else "Burn-in of no steps: random weights"
+    if isinstance(p, PrunePretrain):
+        how, sparsity = " at random" if p.method == "random" else "", percent(p.sparsity)
+        title = {
+            "prune_pretrain": f"Prune{how} during pre-training to {sparsity}",
+            "finetune": f"Fine-tune after pruning{how} to {sparsity}",
+            "information_deletion": f"Information deletion at {sparsity}",
+            "prune_after_finetune": f"Prune{how} after fine-tuning to {sparsity}",
+        }[run.notebook]
+        if p.sparsity == 0:
+            dense = {
+                "prune_pretrain": "Pre-training without pruning",
+                "finetune": "Fine-tune the dense model",
+            }
+            title = dense.get(run.notebook, title)
+        if p.arm == "from_scratch":
+            title = {
+                "prune_pretrain": "Pre-training of no steps: random weights",
+                "finetune": "Fine-tune random weights",
+            }[run.notebook]
+    if isinstance(p, Finetune):
+        title += f": {', '.join(p.task)}"
+    return f"{title}, seed {p.seed_of_run()}" if with_seed else title
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower().replace("%", "percent")).strip("-")
+
+
+def _retitle(page: nbformat.NotebookNode, title: str) -> None:
+    first = page.cells[0]
+    first.source = re.sub(r"^# .*", lambda _: f"# {title}", first.source, count=1)
+
+
+def _write_page(file: Path, page: nbformat.NotebookNode) -> None:
+    """Write a page with its cells of parameters folded."""
+    folded = {
+        "parameters": "Parameters and defaults",
+        "injected-parameters": "Parameters of this run",
+    }
+    for cell in page.cells:
+        tags = cell.metadata.get("tags", [])
+        for name in folded.keys() & set(tags):
+            cell.metadata["tags"] = [*tags, "hide-input"]
+            cell.metadata["mystnb"] = {"code_prompt_show": folded[name]}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(page, file)
+
+
+def _facts(run: Run, titles: Mapping[Run, str], places: Mapping[Run, str]) -> str:
+    record = run.record()
+    start = run.upstream
+    other = run.compared_with
+    starts = f"Starts from [{titles[start]}](../{places[start]}.ipynb). " if start else ""
+    starts += f"Compared with [{titles[other]}](../{places[other]}.ipynb). " if other else ""
+    return (
+        f"{starts}{_duration(record['wall_time_s'])} of work on {record['device']}, "
+        f"{_memory(record['peak_memory_bytes'])} at its peak, finished {record['finished'][:10]}; "
+        "see [all records](../records.md)."
+    )
+
+
+def _records_page(
+    study: Study, plan: Sequence[Run], titles: Mapping[Run, str], places: Mapping[Run, str]
+) -> str:
+    """The page that lists every run with its record."""
+    records = {run: run.record() for run in plan}
+    work = Counter[str]()
+    for run, record in records.items():
+        work[_PARTS[run.notebook]] += record["wall_time_s"]
+    lines = [
+        "# Records",
+        "",
+        f"Study `{study.name}`: {study.title}. {study.description}",
+        "",
+        f"{len(plan)} notebooks, {_duration(work.total())} of work: "
+        + ", ".join(f"{part.lower()} {_duration(time)}" for part, time in work.items())
+        + ". All rows that tables and figures are made of: {download}`rows.csv <rows.csv>`.",
+        "",
+        *_published_lines(study),
+        "Execute what is missing or out of date again with",
+        "",
+        f"```\n{study.command('sweep')}\n{study.command('book')}\n```",
+        "",
+        "| run | work | memory | tries | device | code |",
+        "| --- | ---: | ---: | ---: | --- | --- |",
+    ]
+    lines += [
+        f"| [{titles[run]}]({places[run]}.ipynb) | {_duration(record['wall_time_s'])} "
+        f"| {_memory(record['peak_memory_bytes'])} | {record['tries']} "
+        f"| {device_of(record)} | `{record['identity']['code'][:8]}` |"
+        for run, record in records.items()
+    ]
+    lines += [
+        "",
+        "*Work* is the wall time of training and evaluation, in all tries where there were "
+        "several; *device* has the number of threads; *code* is the hash of the code that the "
+        "result depends on.",
+        "",
+        "## Versions",
+        "",
+    ]
+    versions = Counter(json.dumps(record["versions"]) for record in records.values())
+    for which, count in versions.items():
+        named = ", ".join(f"{name} {version}" for name, version in json.loads(which).items())
+        lines += [f"{count} runs: {named}.", ""]
+    lines += ["## Whole records", ""]
+    for run, record in records.items():
+        shown = json.dumps(record, indent=1)
+        lines += [f":::{{dropdown}} {titles[run]}", f"```json\n{shown}\n```", ":::", ""]
+    return "\n".join(lines)
+
+
+def _published_lines(study: Study) -> list[str]:
+    """Where the chapters about other studies come from, in Markdown."""
+    others = list(results.published_beside(study))
+    if not others:
+        return []
+    facts = results.published_facts(others).reset_index().astype(str)
+    # Two hyphens would become a dash.
+    facts = facts.rename(columns={"changed by --set": "changed by `--set`"})
+    downloads = [
+        f"{{download}}`rows <published/{name}.csv>`, {{download}}`records <published/{name}.json>`"
+        for name in others
+    ]
+    facts.insert(1, "to download", downloads)
+    return [
+        "The chapters about other studies are made of rows that come with the book:",
+        "",
+        f"| {' | '.join(facts.columns)} |",
+        "| --- " * len(facts.columns) + "|",
+        *(f"| {' | '.join(line)} |" for line in facts.itertuples(index=False)),
+        "",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f}{_SPACE}s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes}{_SPACE}min"
+    return f"{minutes // 60}{_SPACE}h {minutes % 60}{_SPACE}min"
+
+
+def _memory(size_bytes: float) -> str:
+    return f"{size_bytes / 1e9:.2f}{_SPACE}GB"
+
+
+# The site.
+
+
+def _render(source: Path, output: Path, log: Path) -> None:
+    """Run Jupyter Book, with warnings as errors."""
+    # Its command line has no option for pages side by side.
+    command = (
+        "import functools, jupyter_book.sphinx as s; "
+        f"s.build_sphinx = functools.partial(s.build_sphinx, jobs={os.cpu_count() or 1}); "
+        "from jupyter_book.cli.main import main; main()"
+    )
+    options = ["build", str(source), "--path-output", str(output), "-W", "--keep-going"]
+    done = subprocess.run(
+        [sys.executable, "-c", command, *options],
+        cwd=paths.root(),
+        env=os.environ | {"NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    log.write_text(done.stdout + done.stderr)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if "WARNING" in line or "ERROR" in line]
+        raise UserError(
+            "Jupyter Book has complaints, and a book with complaints is not built "
+            f"(all it said: {log}):\n  " + "\n  ".join(said[:20] or done.stderr.splitlines()[-20:])
+        )
+
+
+def remote_assets(folder: Path) -> Iterator[str]:
+    """What pages and style sheets below `folder` would load from elsewhere, as `file: address`."""
+    for file in sorted(folder.rglob("*.html")):
+        finder = _AssetFinder()
+        finder.feed(file.read_text())
+        yield from (f"{file.relative_to(folder)}: {address}" for address in finder.found)
+    for file in sorted(folder.rglob("*.css")):
+        for address in _REMOTE_IN_CSS.findall(file.read_text()):
+            yield f"{file.relative_to(folder)}: {address}"
+
+
+_REMOTE = re.compile(r"\s*(https?:)?//", re.IGNORECASE)
+_REMOTE_IN_CSS = re.compile(
+    r"""(?:url\(\s*["']?|@import\s+["'])((?:https?:)?//[^"')\s]+)""", re.IGNORECASE
+)
+_REMOTE_IN_SCRIPT = re.compile(r"""["'](https?://[^"'\s]+\.(?:m?js|css))\b""", re.IGNORECASE)
+
+
+class _AssetFinder(HTMLParser):
+    """Finds addresses outside the page that a browser loads by itself; links in prose are not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._inside = ""
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self._inside = tag
+        for name, value in attributes:
+            if name == "style":
+                self.found += _REMOTE_IN_CSS.findall(value or "")
+            loads = name in ("src", "srcset", "poster", "data", "href", "xlink:href")
+            if not loads or (tag in ("a", "area") and name == "href"):
+                continue
+            addresses = (value or "").split(", ") if name == "srcset" else [value or ""]
+            self.found += [address for address in addresses if _REMOTE.match(address)]
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "style":
+            self.found += _REMOTE_IN_CSS.findall(data)
+        if self._inside == "script":
+            self.found += _REMOTE_IN_SCRIPT.findall(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+
+def _shown_path(folder: Path) -> str:
+    return str(folder.relative_to(paths.root()))

@@ -1,0 +1,120 @@
+"""What a study begins with: its dense BERT, how that was pre-trained, and others of its kind."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pandas as pd
+from markdown_it import MarkdownIt
+
+from bertprune.base.errors import UserError
+from bertprune.evidence.results import DENSE_ARM, best_accuracies
+from bertprune.experiments.studies import Study
+from bertprune.lab.language import language_of
+from bertprune.model import checkpoints
+from bertprune.protocol import rows
+from bertprune.protocol.rows import PRETRAINING, Rows
+
+MINIATURES = (
+    # Name, layers, hidden size, SST-2 (accuracy, %), CoLA (Matthews correlation × 100).
+    ("BERT-Tiny", 2, 128, 83.2, 0.0),
+    ("BERT-Mini", 4, 256, 85.9, 0.0),
+    ("BERT-Small", 4, 512, 89.7, 27.8),
+    ("BERT-Medium", 8, 512, 89.6, 38.0),
+)
+"""The small BERTs that Turc et al. (2019) published, with their model card's scores on GLUE's test
+sets: the best of several batch sizes and learning rates, after four epochs."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model card as a page shows it, its headings below those of the page."""
+
+    markdown: str
+
+    def _repr_html_(self) -> str:
+        text = re.sub(r"\A---\n.*?\n---\n", "", self.markdown, flags=re.DOTALL)
+        text = re.sub(r"\A\s*# .*\n", "", text)
+        page = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+        return re.sub(r"<(/?)h2>", r"<\1h4>", page)
+
+
+def card(study: Study) -> Card:
+    """The card of the model that `study` begins with. Raises UserError if it has none."""
+    name = study.typical().parameters.model
+    if not name:
+        raise UserError("the study pre-trains a BERT of its own, which has a page but no card")
+    folder = checkpoints.local_folder(name)
+    if folder is None or not (folder / checkpoints.CARD_FILE).is_file():
+        raise UserError(f"the card of {name} is not in this project")
+    return Card((folder / checkpoints.CARD_FILE).read_text())
+
+
+def pretraining_curve(study: Study, found: Rows) -> Rows:
+    """Rows of how the dense model was pre-trained, step by step: those that lie beside the study's
+    model, or else of its own burn-in. Raises UserError if there are none."""
+    name = study.typical().parameters.model
+    folder = checkpoints.local_folder(name) if name else None
+    if folder is not None and (folder / checkpoints.CURVE_FILE).is_file():
+        return rows.read(folder / checkpoints.CURVE_FILE)
+    curve = found[(found.arm == "burn_in") & (found.task == PRETRAINING)]
+    if curve.step.nunique() < 2:
+        raise UserError(f"no curve of pre-training came with {name or 'the published rows'}")
+    return curve
+
+
+def beside_miniatures(study: Study, found: Rows) -> pd.DataFrame:
+    """The dense model's SST-2 (accuracy) and CoLA (Matthews correlation), in %, on the dev sets,
+    beside those of published BERTs on the test sets.
+
+    Means over seeds at the learning rate of the best dev accuracy. Raises UserError for a study
+    that has neither task of GLUE.
+    """
+    parameters = study.typical().parameters
+    if language_of(parameters.text) is not None:
+        raise UserError("the tasks of a lab language have GLUE's names and nothing else of GLUE's")
+    best = best_accuracies(found)
+    best = best[(best.arm == DENSE_ARM) & (best.sparsity == 0)]
+    last = rows.final(found[(found.split == "dev") & (found.metric == "matthews")])
+    keys = ["arm", "sparsity", "task", "seed", "learning_rate"]
+    correlations = best.merge(last[[*keys, "value"]], on=keys)
+    sst2 = best[best.task == "sst2"].accuracy
+    cola = correlations[correlations.task == "cola"].value
+    if sst2.empty and cola.empty:
+        raise UserError("the study has no dense model on SST-2 or CoLA")
+    lines = [
+        {
+            "model": name,
+            "layers × hidden size": f"{layers} × {hidden_size}",
+            "scored on": "test",
+            "SST-2, accuracy": f"{of_sst2:.1f}",
+            "CoLA, Matthews": f"{of_cola:.1f}",
+        }
+        for name, layers, hidden_size, of_sst2, of_cola in MINIATURES
+    ]
+    lines.append(
+        {
+            "model": f"here ({study.name})",
+            "layers × hidden size": _shape(study),
+            "scored on": "dev",
+            "SST-2, accuracy": _mean(sst2),
+            "CoLA, Matthews": _mean(cola),
+        }
+    )
+    return pd.DataFrame(lines).set_index("model")
+
+
+def _shape(study: Study) -> str:
+    parameters = study.typical().parameters
+    if not parameters.model:
+        return f"{parameters.layers} × {parameters.hidden_size}"
+    config = checkpoints.config_of(parameters.model)
+    return f"{config['num_hidden_layers']} × {config['hidden_size']}"
+
+
+def _mean(values: pd.Series) -> str:
+    if values.empty:
+        return "–"
+    spread = f" ± {100 * values.std():.1f}" if len(values) > 1 else ""
+    return f"{100 * values.mean():.1f}{spread}"

@@ -1,0 +1,326 @@
+"""Shipping: a model as a folder of its own, with a card that is made from the run's record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from transformers import BertConfig, PreTrainedModel
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError
+from bertprune.base.files import new_folder
+from bertprune.book.tables import ARM_NAMES, percent
+from bertprune.data.tokenizer import load_tokenizer
+from bertprune.evidence import results
+from bertprune.experiments.runs import (
+    RECORD_FILE,
+    ROWS_FILE,
+    DamagedRecord,
+    device_of,
+    read_record,
+)
+from bertprune.model import checkpoints
+from bertprune.model.checkpoints import CARD_FILE, CURVE_FILE
+from bertprune.protocol import notebook_parameters, rows
+from bertprune.pruning.masks import Masks, pruned_count, pruned_entries, sparsity_of
+from bertprune.pruning.matrices import prunable_matrices
+from bertprune.pruning.storage import save_sparse
+
+_LICENCE = (
+    "The model is under the licence of the project that made it, MIT. The text that it was trained "
+    "on has a licence of its own."
+)
+_METRICS = {
+    "loss": "dev loss (masked words + next sentence, nats)",
+    "mlm_loss": "dev loss, masked words (nats)",
+    "masked_accuracy": "masked words right on the dev set",
+    "next_sentence_accuracy": "next sentences right on the dev set",
+}
+
+
+def ship(named: str, destination: Path, *, precision: str = "bf16") -> Path:
+    """Write the model of the run or in the folder `named` to the new folder `destination`.
+
+    It gets its weights in `precision`, without the zeros if it is pruned (see `pruning.storage`),
+    config, tokenizer, a model card, and the curve of its pre-training where a run has one. Raises
+    UserError if there is no such model, if a weight that its mask prunes is not zero, or if
+    `destination` is there already.
+    """
+    if destination.exists():
+        raise UserError(f"{destination} is there already: name a new folder")
+    folder = _model_folder(named)
+    run = _run_folder(folder)
+    model = _load(folder)
+    held = checkpoints.load_masks(folder, model)
+    masks = {name: held[name] for name in prunable_matrices(model)}
+    is_pruned = sparsity_of(masks) > 0
+    with new_folder(destination.absolute()) as unfinished:
+        load_tokenizer(str(folder)).save_pretrained(unfinished)
+        if is_pruned:
+            model.config.save_pretrained(unfinished)
+            save_sparse(model, masks, unfinished, precision)
+        size = sum(p.numel() for p in model.parameters())
+        card = _card(model, masks, run, precision, name=destination.name, size=size)
+        if not is_pruned:
+            dense = model.bfloat16() if precision == "bf16" else model
+            dense.save_pretrained(unfinished)
+        stored = sum(file.stat().st_size for file in unfinished.glob("*.safetensors"))
+        said = card.replace(_SIZE, f"{_megabytes(stored)}; dense in float32 {_megabytes(4 * size)}")
+        (unfinished / CARD_FILE).write_text(said)
+        if run is not None and len(curve := _curve(run)):
+            rows.write(curve, unfinished / CURVE_FILE)
+    return destination
+
+
+def _curve(run: Path) -> rows.Rows:
+    """The losses and dev metrics of a run of pre-training, step by step."""
+    found = rows.read(run / ROWS_FILE)
+    return found[(found.task == rows.PRETRAINING) & found.split.isin(["train", "dev"])]
+
+
+def _model_folder(named: str) -> Path:
+    """The folder of the model of the run `named`, by its id or its folder, or in that folder."""
+    for place in (paths.runs_folder() / named, paths.expanded(named).absolute()):
+        for folder in (place, place / "model"):
+            if (folder / "config.json").is_file():
+                return folder
+        if (place / RECORD_FILE).is_file():
+            below = sorted(one.name for one in (place / "model").glob("*") if one.is_dir())
+            hint = f": name one of its models, model/{', model/'.join(below)}" if below else ""
+            raise UserError(f"the run {named} has no model of its own{hint}")
+    raise UserError(
+        f"there is no run and no model folder {named!r}: name a run as "
+        "prune_pretrain/0.60-seed0-..., its folder, or a Hugging Face folder"
+    )
+
+
+def _run_folder(folder: Path) -> Path | None:
+    """The run that the model in `folder` is of, if it is of one."""
+    above = [folder.parent, folder.parent.parent]
+    return next((place for place in above if (place / RECORD_FILE).is_file()), None)
+
+
+def _load(folder: Path) -> PreTrainedModel:
+    checkpoints.check_model(str(folder))
+    config = BertConfig.from_pretrained(folder)
+    if "BertForSequenceClassification" in (config.architectures or []):
+        return checkpoints.load_classifier(str(folder), labels=config.num_labels or 0, seed=0)
+    return checkpoints.load_pretraining_model(str(folder), seed=0)
+
+
+# The card.
+
+_SIZE = "<<size>>"
+
+
+def _card(
+    model: PreTrainedModel,
+    masks: Masks,
+    run: Path | None,
+    precision: str,
+    *,
+    name: str,
+    size: int,
+) -> str:
+    sparsity = sparsity_of(masks)
+    config = model.config
+    is_classifier = type(model).__name__ == "BertForSequenceClassification"
+    what = "with a classifier" if is_classifier else "with its heads for pre-training"
+    pruned = f", {percent(sparsity)} of whose prunable weights are pruned" if sparsity else ""
+    lines = [
+        "---",
+        "license: mit",
+        f"sparsity: {sparsity:.4f}",
+        f"precision: {precision}",
+        "---",
+        f"# {name}",
+        "",
+        f"A BERT of {config.num_hidden_layers} layers × {config.hidden_size} with "
+        f"{config.num_attention_heads} heads and a vocabulary of {config.vocab_size:,}, {what}"
+        f"{pruned}. {size:,} parameters, {_SIZE}.",
+        "",
+        "## Load it",
+        "",
+        *_how_to_load(name, masks, config, is_classifier=is_classifier),
+    ]
+    if run is not None:
+        lines += _of_run(run)
+    if sparsity:
+        lines += ["", "## Sparsity by matrix", "", *_table(_by_matrix(masks))]
+    return "\n".join([*lines, "", "## Licence", "", _LICENCE, ""])
+
+
+def _how_to_load(name: str, masks: Masks, config: Any, *, is_classifier: bool) -> list[str]:
+    call = f'load("{name}")'
+    if is_classifier:
+        call = f'load_classifier("{name}", labels={config.num_labels})'
+    lines = ["```python", "import bertprune", "", f"model = bertprune.{call}", "```", ""]
+    if sparsity_of(masks) == 0:
+        return [*lines, "It is an ordinary Hugging Face folder too: `AutoModel` reads it."]
+    lines += [
+        "That is an ordinary Hugging Face model, its pruned weights zero. The weights are stored "
+        "without them, which `AutoModel` does not read.",
+    ]
+    if is_classifier:
+        return lines
+    sparsity, scope = asked_for(masks)
+    settings = f"-p sparsity {sparsity:.12g}" + (" -p scope global" if scope == "global" else "")
+    if config.max_position_embeddings < notebook_parameters.BurnIn.max_length_tokens:
+        settings += f" -p max_length_tokens {config.max_position_embeddings}"
+    return [
+        *lines,
+        "A notebook that starts from it holds its masks when it is told to prune, in one step, "
+        "what is pruned already:",
+        "",
+        "```sh",
+        f"bertprune run finetune -p model {name} -p burn_in_steps 0 -p pretrain_steps 0 "
+        f"-p ramp_steps 0 {settings}",
+        "```",
+    ]
+
+
+def asked_for(masks: Masks) -> tuple[float, str]:
+    """The sparsity, with as few digits as will do, and the scope that prune exactly as many weights
+    as `masks`: one-shot pruning by magnitude then takes those that are zero, and no others.
+
+    Where kept weights are zero too, it may take these instead.
+    """
+    of_all = torch.cat([mask.flatten() for mask in masks.values()])
+    for scope, groups in (("matrix", list(masks.values())), ("global", [of_all])):
+        for digits in range(1, 13):
+            sparsity = round(sparsity_of(masks), digits)
+            if all(pruned_entries(m) == pruned_count(sparsity, m.numel()) for m in groups):
+                return sparsity, scope
+    raise AssertionError("twelve digits count every weight")
+
+
+def _of_run(run: Path) -> list[str]:
+    """What the record and the rows of a run say."""
+    record, found = read_record(run), rows.read(run / ROWS_FILE)
+    lines = ["", "## How it was made", "", f"By the run `{record['id']}`", ""]
+    lines[-2] += f", finished {record['finished'][:10]}: {_cost(record)}."
+    lines += _table(_parameters(record))
+    for upstream in _lineage(record):
+        lines += ["", f"It starts from `{upstream['id']}`: {_cost(upstream)}."]
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    lines += ["", f"Versions: {versions}."]
+    if measured := _measured(found):
+        lines += ["", "## What it can do", "", *_table(measured)]
+    if tasks := _tasks(record, found):
+        lines += [
+            "",
+            "Dev accuracy after fine-tuning, the best over learning rates:",
+            "",
+            *_table(tasks),
+        ]
+    return lines
+
+
+def _cost(record: Mapping[str, Any]) -> str:
+    memory = record["peak_memory_bytes"]
+    # Former runs did not note it.
+    precision = f", in {record['precision']}" if "precision" in record else ""
+    return (
+        f"{record['wall_time_s'] / 60:.1f} minutes on {device_of(record)}, "
+        f"{memory / 1e9:.2f} GB{precision}"
+    )
+
+
+def _parameters(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    helps = notebook_parameters.help_of(notebook_parameters.contract_of_run(record["notebook"]))
+    return [
+        {"parameter": f"`{name}`", "value": f"`{_shown(value)}`", "meaning": helps.get(name, "")}
+        for name, value in record["parameters"].items()
+    ]
+
+
+def _shown(value: Any) -> str:
+    """A parameter's value; of a path of the machine that it is from, the name."""
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    is_path = isinstance(value, str) and value.startswith(("/", "~", "."))
+    return Path(value).name if is_path else str(value)
+
+
+def _measured(found: rows.Rows) -> list[Mapping[str, Any]]:
+    dev = found[(found.split == "dev") & (found.task == rows.PRETRAINING)]
+    last = rows.final(dev).set_index("metric").value if not dev.empty else pd.Series(dtype=float)
+    return [
+        {
+            "quantity": words,
+            "value": f"{last[metric]:.3f}" if "loss" in metric else f"{100 * last[metric]:.1f} %",
+        }
+        for metric, words in _METRICS.items()
+        if metric in last
+    ]
+
+
+def _tasks(record: Mapping[str, Any], found: rows.Rows) -> list[Mapping[str, Any]]:
+    """Scores of the run itself where it is of a task, and of those that start from it."""
+    gathered = [found]
+    for other in _records():
+        if record["id"] == other.get("identity", {}).get("upstream"):
+            gathered.append(rows.read(paths.runs_folder() / other["id"] / ROWS_FILE))
+    try:
+        scores = results.scores(rows.join(gathered))
+    except UserError:
+        return []
+    scores = scores[scores.task != results.AVERAGE]
+    return [
+        {
+            "task": task,
+            "arm": ARM_NAMES.get(str(arm), arm),
+            "sparsity": percent(float(str(sparsity))),
+            "accuracy": f"{100 * point.accuracy.mean():.1f} %",
+        }
+        for (task, arm, sparsity), point in scores.groupby(["task", "arm", "sparsity"])
+    ]
+
+
+def _lineage(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Records of what a run starts from, nearest first, as far as they are here."""
+    found = []
+    while upstream := record["identity"].get("upstream"):
+        file = paths.runs_folder() / upstream / RECORD_FILE
+        if not file.is_file():
+            break
+        record = read_record(file.parent)
+        found.append(record)
+    return found
+
+
+def _records() -> Iterable[dict[str, Any]]:
+    for file in sorted(paths.runs_folder().glob(f"[!.]*/*/{RECORD_FILE}")):
+        with suppress(DamagedRecord):
+            yield read_record(file.parent)
+
+
+def _by_matrix(masks: Masks) -> list[Mapping[str, Any]]:
+    return [
+        {
+            "matrix": f"`{name.removesuffix('.weight')}`",
+            "shape": " × ".join(map(str, mask.shape)),
+            "weights": f"{mask.numel():,}",
+            "pruned": f"{pruned_entries(mask):,}",
+            "sparsity": percent(pruned_entries(mask) / mask.numel()),
+        }
+        for name, mask in masks.items()
+    ]
+
+
+def _table(lines: list[Mapping[str, Any]]) -> list[str]:
+    """A table in Markdown."""
+    heads = list(lines[0])
+    cells = [[str(line[head]).replace("|", "\\|") for head in heads] for line in lines]
+    return [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *cells)]
+
+
+def _megabytes(size: float) -> str:
+    digits = max(0, 2 - math.floor(math.log10(max(size, 1) / 1e6)))
+    return f"{size / 1e6:.{digits}f} MB"

@@ -1,0 +1,354 @@
+"""Tables: from rows, summaries and saved models to what a page shows."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from safetensors import safe_open
+
+from bertprune.base.errors import UserError
+from bertprune.protocol.rows import PRETRAINING, Rows, final
+
+ARM_NAMES = {
+    "prune_pretrain": "pruned while pre-training",
+    "information_deletion": "information deletion",
+    "prune_after_finetune": "pruned after fine-tuning",
+    "random_pruning": "pruned at random",
+    "from_scratch": "never pre-trained",
+}
+"""What the arms are called on pages, in the order of tables and legends."""
+
+
+_ABOVE = "✓"
+
+
+def percent(share: float) -> str:
+    """A sparsity as prose has it: `50 %`, with a space that does not break."""
+    return f"{100 * share:.4g}\N{NO-BREAK SPACE}%"
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A table of words, which a page shows in full and to the left."""
+
+    table: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        with pd.option_context("display.max_colwidth", None):
+            return self.table.to_html(classes="prose", border=0)
+
+
+class Sentence(str):
+    """Words that a page shows as a paragraph of its own."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self)}</p>"
+
+
+@dataclass(frozen=True)
+class Download:
+    """A table to take along, as CSV, from a link inside the page itself."""
+
+    name: str
+    """What the file is called, less the ending."""
+    words: str
+    table: pd.DataFrame = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        csv = base64.b64encode(self.table.to_csv(index=False).encode()).decode()
+        return (
+            f'<p><a download="{html.escape(self.name)}.csv" href="data:text/csv;base64,{csv}">'
+            f"{html.escape(self.words)}</a> (CSV, {len(self.table):,} lines)</p>"
+        )
+
+
+def beside(table1: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """The paper's table 1 beside a study's numbers, as a page shows it: `paper | here`, a dash for
+    what is missing. `table1` as `ledger.numbers` has it; `quantity` is one of its quantities, or
+    "drop", what accuracy loses against the dense model, in points."""
+    is_drop = quantity == "drop"
+    of = table1[table1.quantity == ("accuracy" if is_drop else quantity)]
+    theirs, ours = ("paper_drop", "our_drop") if is_drop else ("paper", "ours")
+    show = "{:.2f}" if "loss" in quantity else "{:.1f}"
+    scale = 1 if "loss" in quantity else 100
+    cells = [
+        " | ".join("–" if pd.isna(value) else show.format(scale * value) for value in pair)
+        for pair in zip(of[theirs], of[ours], strict=True)
+    ]
+    named = of.assign(
+        cell=cells, arm=of.arm.map(ARM_NAMES), sparsity=[percent(one) for one in of.sparsity]
+    )
+    wide = named.pivot_table(
+        index=["arm", "sparsity"], columns="task", values="cell", aggfunc="first", sort=False
+    )
+    return wide.rename_axis(columns=None)
+
+
+def summary_text(summary: pd.DataFrame) -> str:
+    """A study's summary as a text table for a terminal."""
+    return summary.to_string(
+        index=False,
+        na_rep="-",
+        formatters={
+            "accuracy": "{:.4f}".format,
+            "std": "{:.4f}".format,
+            "dense": "{:.4f}".format,
+            "difference": "{:+.4f}".format,
+            "pretraining_loss": "{:.4f}".format,
+        },
+    )
+
+
+def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
+    """A study's summary as a page shows it: arms and sparsities down, tasks across.
+
+    A cell is the accuracy in %, ± the standard deviation in points where there are several seeds,
+    and in brackets the difference from the dense model in points; † has runs that a reader added.
+    """
+    tasks = summary.task.drop_duplicates()
+    lines = []
+    for arm in [arm for arm in ARM_NAMES if arm in summary.arm.array]:
+        for sparsity, point in summary[summary.arm == arm].groupby("sparsity"):
+            loss = point.pretraining_loss.iloc[0]
+            cells = {str(one.task): _accuracy_cell(one) for one in point.itertuples()}
+            lines.append(
+                {
+                    "arm": ARM_NAMES[arm],
+                    "sparsity": percent(float(str(sparsity))),
+                    "pre-training loss": "–" if pd.isna(loss) else f"{loss:.3f}",
+                    **{task: cells.get(task, "–") for task in tasks},
+                    "seeds": _seeds(point),
+                }
+            )
+    return pd.DataFrame(lines).set_index(["arm", "sparsity"])
+
+
+def seeds_apart(repeatability: pd.DataFrame) -> pd.DataFrame:
+    """`results.repeatability` as a page shows it, in points. Raises UserError without lines."""
+    if repeatability.empty:
+        raise UserError("what another seed changes is not known: there is one seed")
+    return pd.DataFrame(
+        {
+            "cells with several seeds": repeatability.cells,
+            "standard deviation": (100 * repeatability["std"]).map("{:.2f}".format),
+            "two runs are within": (100 * repeatability.limit).map("{:.1f}".format),
+        }
+    )
+
+
+def again_table(again: pd.DataFrame) -> pd.DataFrame:
+    """`results.executed_again` as a page shows it, a line for each arm, measure and two devices:
+    points of accuracy, nats of loss. Raises UserError without lines."""
+    if again.empty:
+        raise UserError("no run that was published was executed a second time")
+    units = {"loss": ("loss (nats)", 1), "accuracy": ("accuracy (points)", 100)}
+    by = ["metric", "published_on", "again_on"]
+    lines = []
+    for arm in [arm for arm in ARM_NAMES if arm in again.arm.array]:
+        for (metric, first, second), of in again[again.arm == arm].groupby(by, sort=False):
+            name, scale = units[str(metric)]
+            apart = scale * (of.again - of.published)
+            line = {
+                "arm": ARM_NAMES[arm],
+                "measure": name,
+                "trainings": len(of),
+                "the same": int((apart == 0).sum()),
+                "mean": f"{apart.mean():+.2g}",
+                "largest": f"{apart.abs().max():.2g}",
+                "first on": first,
+                "then on": second,
+            }
+            lines.append(line)
+    return pd.DataFrame(lines).set_index(["arm", "measure"])
+
+
+def recovery_table(recovery: pd.DataFrame) -> pd.DataFrame:
+    """`results.recovery` as a page shows it. Raises UserError without lines."""
+    if recovery.empty:
+        raise UserError("how the loss came down after pruning is not known: its curves are missing")
+    lines = {}
+    for sparsity, of in recovery.iterrows():
+        spread = f" ± {of.rise_std:.3f}" if of.pairs > 1 else ""
+        lines[percent(float(str(sparsity)))] = {
+            "dev loss (nats)": f"{of.loss:.3f}",
+            "above dense": f"{of.rise:+.3f}{spread}" if of.pairs else "–",
+            "came down": f"{of.falling:.3f}",
+            "more than dense": f"{of.falling_more:+.3f}" if of.pairs else "–",
+            "seeds": _seeds(of.to_frame().T),
+        }
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("sparsity")
+
+
+def _seeds(point: pd.DataFrame) -> str:
+    """How many seeds a cell has, and how many of them a dense model to be compared with."""
+    seeds, pairs = int(point.seeds.min()), int(point.pairs.min())
+    return f"{seeds}" if pairs in (0, seeds) else f"{seeds}, {pairs} of them compared"
+
+
+def task_scores(rows: Rows) -> pd.DataFrame:
+    """Of a fine-tuning run: dev metrics and training loss after the last epoch, by task and
+    learning rate. The best learning rate of a task is the one that counts."""
+    last = final(rows)
+    last = last[(last.metric != "running_loss") & (last.task != PRETRAINING)]
+    name = last.split + " " + last.metric
+    table = last.assign(name=name).pivot_table(
+        index=["task", "learning_rate"], columns="name", values="value", sort=False
+    )
+    best = table.groupby("task")["dev accuracy"].transform("idxmax")
+    # Not every metric is every task's.
+    shown = table.map(lambda value: "–" if pd.isna(value) else f"{value:.4f}")
+    shown["best"] = ["✓" if point == chosen else "" for point, chosen in best.items()]
+    return shown.rename_axis(columns=None)
+
+
+def by_epoch(rows: Rows, metric: str) -> pd.DataFrame:
+    """Of a fine-tuning run: a share that is of the whole model, in %, by task and learning rate,
+    after each epoch. Without lines where the run did not measure it."""
+    whole = rows[(rows.metric == metric) & (rows.part == "")]
+    table = whole.pivot_table(
+        index=["task", "learning_rate"], columns="epoch", values="value", sort=False
+    )
+    return (100 * table).round(2)
+
+
+def loss_curve(rows: Rows) -> pd.DataFrame:
+    """Of a pre-training run: the dev metrics on the way, by step."""
+    dev = rows[(rows.task == PRETRAINING) & (rows.split == "dev")]
+    table = dev.pivot_table(index="step", columns="metric", values="value", sort=False)
+    return table.rename_axis(index=None, columns="step").round(4)
+
+
+def transfer(scores: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
+    """What pre-training is worth: by task the dev accuracy (%, mean ± std over seeds) of the dense
+    model and of one that was never pre-trained, of the seeds that both have, their difference in
+    points, and `baselines`; whether the dense model is `above all` of these; and the `standard
+    error`, in points, that the draw of the dev set gives the accuracy of one model:
+    √(accuracy · (1 − accuracy) / examples).
+
+    `baselines` has by task `majority` and `bag of words`, as shares, and how many `dev examples`
+    (see `baselines`).
+    """
+    lines = []
+    for task, of_task in scores.groupby("task", sort=False):
+        dense = of_task[(of_task.arm == "prune_pretrain") & (of_task.sparsity == 0)]
+        scratch = of_task[of_task.arm == "from_scratch"]
+        paired = dense.merge(scratch, on="seed", suffixes=("_dense", "_scratch"))
+        if task not in baselines.index or paired.empty:
+            continue
+        accuracy, examples = paired.accuracy_dense.mean(), int(baselines["dev examples"][task])
+        others = [
+            paired.accuracy_scratch.mean(),
+            *baselines.loc[task, ["majority", "bag of words"]],
+        ]
+        lines.append(
+            {
+                "task": task,
+                "pre-trained": _spread(paired.accuracy_dense),
+                "never pre-trained": _spread(paired.accuracy_scratch),
+                "difference": _spread(paired.accuracy_dense - paired.accuracy_scratch),
+                "majority": f"{100 * float(baselines.majority[task]):.1f}",
+                "bag of words": f"{100 * float(baselines['bag of words'][task]):.1f}",
+                "above all": _ABOVE if accuracy > max(others) else "–",
+                "dev examples": f"{examples:,}",
+                "standard error": f"{100 * (accuracy * (1 - accuracy) / examples) ** 0.5:.1f}",
+                "seeds": len(paired),
+            }
+        )
+    columns = ["task", "pre-trained", "above all", "never pre-trained", "difference", "majority"]
+    columns += ["bag of words", "dev examples", "standard error", "seeds"]
+    return pd.DataFrame(lines, columns=columns).set_index("task")
+
+
+def above_all(scores: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
+    """The tasks on which pre-training is worth something: those that `transfer` has as `above
+    all`."""
+    table = transfer(scores, baselines)
+    return list(table.index[table["above all"] == _ABOVE])
+
+
+def bits_table(bits: pd.DataFrame, content: Mapping[str, float]) -> pd.DataFrame:
+    """Bits recalled (mean ± std over seeds): arms and sparsities down, sorts across; the last
+    line is what there is to know."""
+    sorts = [*content, "all"]
+    lines = []
+    for arm in [arm for arm in ARM_NAMES if arm in bits.arm.array]:
+        for sparsity, point in bits[bits.arm == arm].groupby("sparsity"):
+            cells = {
+                sort: _spread(point[point["sort"] == sort].bits, scale=1, digits=0)
+                for sort in sorts
+            }
+            place = {"arm": ARM_NAMES[arm], "sparsity": percent(float(str(sparsity)))}
+            lines.append(place | cells)
+    known = {sort: f"{content[sort]:.0f}" for sort in content}
+    lines.append(
+        {"arm": "the language", "sparsity": ""} | known | {"all": f"{sum(content.values()):.0f}"}
+    )
+    return pd.DataFrame(lines).set_index(["arm", "sparsity"])
+
+
+def storage_table(found: Rows) -> pd.DataFrame:
+    """Megabytes of the pruned models on disk: sparsities down, ways of storing them across.
+
+    Means over seeds, which differ by what compression makes of them. Raises UserError if nobody
+    counted.
+    """
+    sizes = found[(found.arm == "prune_pretrain") & (found.metric == "storage_bytes")]
+    if sizes.empty:
+        raise UserError("there is no table of storage: no run of prune_pretrain has counted bytes")
+    means = final(sizes).groupby(["sparsity", "part"], sort=False).value.mean().unstack(sort=False)
+    shown = (means.sort_index() / 1e6).map("{:.3g}".format)
+    return shown.rename(index=percent).rename_axis(index="sparsity", columns="MB")
+
+
+def sparsity_by_matrix(model_folder: Path) -> pd.DataFrame:
+    """What is pruned in each prunable matrix of a saved model.
+
+    `pruned` counts the weights that the mask prunes and that are zero, so a mask that its model
+    does not obey shows as too low a number.
+    """
+    # Here, since it brings transformers, which few tables need.
+    from bertprune.model.checkpoints import MASKS_FILE
+
+    with (
+        safe_open(model_folder / MASKS_FILE, framework="np") as masks,
+        safe_open(model_folder / "model.safetensors", framework="np") as model,
+    ):
+        lines = []
+        for name in masks.keys():  # noqa: SIM118, a safetensors file is no mapping
+            mask, weight = masks.get_tensor(name), model.get_tensor(f"bert.{name}")
+            pruned = int(((weight == 0) & ~mask).sum())
+            lines.append(
+                {
+                    "matrix": name.removesuffix(".weight"),
+                    "shape": " × ".join(map(str, weight.shape)),
+                    "weights": weight.size,
+                    "pruned": pruned,
+                    "sparsity": pruned / weight.size,
+                }
+            )
+    return pd.DataFrame(lines).set_index("matrix").rename_axis(index=None, columns="matrix")
+
+
+def _spread(values: pd.Series, scale: float = 100, digits: int = 1) -> str:
+    """Mean ± standard deviation, in %, or in units of 1 / `scale`."""
+    if values.empty:
+        return "–"
+    mean = f"{scale * values.mean():.{digits}f}"
+    return f"{mean} ± {scale * values.std():.{digits}f}" if len(values) > 1 else mean
+
+
+def _accuracy_cell(point: object) -> str:
+    accuracy, std, difference = (
+        100 * float(getattr(point, name)) for name in ("accuracy", "std", "difference")
+    )
+    spread = "" if pd.isna(std) else f" ± {std:.1f}"
+    change = "" if pd.isna(difference) else f" ({difference:+.1f})"
+    own = " †" if getattr(point, "own", False) else ""
+    return f"{accuracy:.1f}{spread}{change}{own}"

@@ -1,0 +1,138 @@
+"""What a run can say of the paper's claims alone; a study's verdicts are those of `ledger`.
+
+A claim that does not hold is a result, not a mistake: a test gives a verdict and raises nothing.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bertprune.protocol.rows import Rows, final
+
+NO_EFFECT = 0.01
+"""A difference in accuracy up to this, one point, counts as none."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a test said of a claim; `holds` is None where the data cannot say."""
+
+    claim: str
+    holds: bool | None
+    evidence: str
+
+    @property
+    def word(self) -> str:
+        return {True: "holds here", False: "does not hold here", None: "cannot be told"}[self.holds]
+
+    def _repr_html_(self) -> str:
+        claim, evidence = html.escape(self.claim), html.escape(self.evidence)
+        return f"<p><strong>{claim}: {self.word}.</strong><br>{evidence}</p>"
+
+
+def learns(rows: Rows, vocabulary_size: int) -> Verdict:
+    """Whether pre-training has brought the dev loss below that of guessing."""
+    loss = _value(rows, "loss")
+    chance = math.log(vocabulary_size) + math.log(2)
+    return Verdict(
+        "The model knows more of its text than nothing",
+        loss < chance,
+        f"Dev loss {loss:.3f}; guessing among {vocabulary_size:,} words and two orders of "
+        f"sentences costs ln {vocabulary_size} + ln 2 = {chance:.3f}.",
+    )
+
+
+def is_exactly_sparse(matrices: pd.DataFrame, sparsity: float, scope: str) -> Verdict:
+    """Whether exactly round(sparsity · n) weights are zero: of each matrix, or where `scope` is
+    global of all together (see `tables.sparsity_by_matrix`)."""
+    counted = matrices if scope == "matrix" else matrices[["weights", "pruned"]].sum().to_frame().T
+    wrong = int((counted.pruned != (sparsity * counted.weights).round()).sum())
+    return Verdict(
+        "Exactly as many weights are zero as was asked for",
+        wrong == 0,
+        f"{matrices.pruned.sum():,} of {matrices.weights.sum():,} prunable weights in "
+        f"{len(matrices)} matrices are zero; the count is off in {wrong}.",
+    )
+
+
+def recovers(before: Rows, rows: Rows) -> Verdict:
+    """Whether pre-training after pruning brings the dev loss back to where it was before."""
+    start, end = _value(before, "loss"), _value(rows, "loss")
+    return Verdict(
+        "Training on makes up for the weights that were pruned",
+        end <= start,
+        f"Dev loss {start:.3f} before pruning, {end:.3f} after it ({end - start:+.3f}).",
+    )
+
+
+def beats_majority(rows: Rows, labels: Mapping[str, pd.Series]) -> Verdict:
+    """Whether fine-tuning gives more than the most frequent label of the dev set, on every task.
+
+    `labels` are those of the dev set, by task.
+    """
+    majority = {task: of.value_counts(normalize=True).max() for task, of in labels.items()}
+    accuracy = _best_accuracy(rows)
+    return Verdict(
+        "What pre-training left transfers",
+        all(accuracy[task] > share for task, share in majority.items()),
+        "; ".join(
+            f"{task}: dev accuracy {accuracy[task]:.3f}, most frequent label {share:.3f}"
+            for task, share in majority.items()
+        )
+        + ".",
+    )
+
+
+def fits_training_set(rows: Rows) -> Verdict:
+    """Whether a model does better on its training set than on the dev set, on every task."""
+    dev = final(rows)
+    dev = dev[(dev.split == "dev") & (dev.metric == "accuracy")]
+    best = dev.loc[dev.groupby("task").value.idxmax()].set_index("task")
+    train = {
+        task: _value(
+            rows[(rows.task == task) & (rows.learning_rate == rate)], "accuracy", split="train"
+        )
+        for task, rate in best.learning_rate.items()
+    }
+    return Verdict(
+        "The model has room to fit the training set",
+        all(train[task] > value for task, value in best.value.items()),
+        "; ".join(
+            f"{task}: accuracy {train[task]:.3f} in training, {value:.3f} on dev"
+            for task, value in best.value.items()
+        )
+        + ".",
+    )
+
+
+def keeps_accuracy(before: Rows, rows: Rows) -> Verdict:
+    """Whether accuracy after pruning is that of before, up to one point, on every task."""
+    dense, pruned = _best_accuracy(before), _best_accuracy(rows)
+    return Verdict(
+        "Pruning the fine-tuned model costs no accuracy",
+        all(pruned[task] >= dense[task] - NO_EFFECT for task in pruned),
+        "; ".join(
+            f"{task}: dense {dense[task]:.3f}, pruned {pruned[task]:.3f} "
+            f"({pruned[task] - dense[task]:+.3f})"
+            for task in pruned
+        )
+        + ".",
+    )
+
+
+def _value(rows: Rows, metric: str, split: str = "dev") -> float:
+    """The final value of a metric that the rows have once."""
+    last = final(rows)
+    return float(last[(last.metric == metric) & (last.split == split)].value.item())
+
+
+def _best_accuracy(rows: Rows) -> dict[str, float]:
+    """By task, the best dev accuracy over learning rates after the last epoch."""
+    last = final(rows)
+    dev = last[(last.metric == "accuracy") & (last.split == "dev")]
+    return {str(task): float(value) for task, value in dev.groupby("task").value.max().items()}

@@ -1,0 +1,182 @@
+"""The paper's own numbers, as it prints them and as tidy rows like ours.
+
+Gordon, Duh & Andrews (2020); `README.md` beside this file says what each CSV has. The paper's
+averages over tasks are not among them: they follow from table 1.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bertprune.protocol.rows import COLUMNS, PRETRAINING, Rows, join
+
+TASKS = {"MNLI": "mnli", "QQP": "qqp", "QNLI": "qnli", "SST-2": "sst2", "CoLA": "cola"}
+"""The paper's names of the tasks, in its order, and ours."""
+
+LONGER_RUN = 1
+"""The seed of the rows of figure 4: a second fine-tuning of the same model, of 12 epochs. The paper
+numbers no runs; all other rows have seed 0."""
+
+PRETRAINING_STEPS = 100_000
+PRETRAINING_LEARNING_RATE = 2e-5
+
+_MATRICES = {
+    "attention_output": "attention.output.dense",
+    "key": "attention.self.key",
+    "query": "attention.self.query",
+    "value": "attention.self.value",
+    "intermediate": "intermediate.dense",
+    "output": "output.dense",
+}
+"""The matrices of a layer in the order of the paper's files, that of a TensorFlow checkpoint:
+alphabetical, layers too (0, 1, 10, 11, 2, ...)."""
+
+_SOURCE_ORDER = [
+    f"encoder.layer.{layer}.{_MATRICES[matrix]}"
+    for layer in sorted(range(12), key=str)
+    for matrix in ("attention_output", "key", "query", "value", "intermediate", "output")
+] + ["pooler.dense"]
+
+
+def glue() -> pd.DataFrame:
+    """Table 1: arm, sparsity, pretrain_loss (nats; none for prune_after_finetune), task,
+    dev_accuracy (%), train_loss (nats). Tasks have our names."""
+    return _file("table1_glue.csv")
+
+
+def movement() -> pd.DataFrame:
+    """Table 2: learning_rate, task, mean_percent and std_percent of the movement in the sort order
+    after three epochs, % of the matrix size."""
+    return _file("table2_sort_order_movement.csv")
+
+
+def movement_by_epoch() -> pd.DataFrame:
+    """Figure 4, left: task, epoch, mean_fraction and std_fraction of the movement at 5e-5."""
+    return _file("fig4_sort_order_by_epoch.csv")
+
+
+def movement_by_matrix() -> pd.DataFrame:
+    """The movement of table 2 by matrix: task, learning_rate, matrix (our name), matrix_size,
+    mean_fraction and std_fraction.
+
+    The source gives no names, but TensorFlow's order of a checkpoint's variables and their sizes.
+    """
+    found = _file("sort_order_by_matrix.csv")
+    found["matrix"] = [_SOURCE_ORDER[row] for row in found.row_in_source]
+    return found.drop(columns="row_in_source")
+
+
+def weight_statistics() -> pd.DataFrame:
+    """Table 3: matrix (our name), mean and std of its weights."""
+    found = _file("table3_weight_statistics.csv")
+    found["matrix"] = [
+        _matrix(layer, matrix) for layer, matrix in zip(found.layer, found.matrix, strict=True)
+    ]
+    return found.drop(columns="layer")
+
+
+def rows() -> Rows:
+    """All of these numbers as tidy rows.
+
+    Accuracies and movements are shares, losses nats. Learning rates of table 1 are NaN: its
+    numbers are the best of four, and which is not said. Movement over the whole model leaves the
+    word embeddings out, as the matrices beside it do.
+    """
+    return _rows().copy()
+
+
+@functools.cache
+def _rows() -> Rows:
+    by_matrix = movement_by_matrix().rename(columns={"matrix": "part"})
+    fixed: dict[str, Any] = {"arm": "prune_pretrain", "sparsity": 0.0, "split": "weights"}
+    moved = fixed | {"metrics": ("movement_mean", "movement_std")}
+    in_percent = movement().rename(
+        columns={"mean_percent": "mean_fraction", "std_percent": "std_fraction"}
+    )
+    in_percent[["mean_fraction", "std_fraction"]] /= 100
+    return join(
+        [
+            _of_glue(),
+            _of_pretraining_losses(),
+            _mean_and_std(in_percent, **moved, epoch=3),
+            _mean_and_std(by_matrix, **moved, epoch=3),
+            _mean_and_std(movement_by_epoch(), **moved, learning_rate=5e-5, seed=LONGER_RUN),
+            _mean_and_std(
+                weight_statistics().rename(columns={"matrix": "part"}),
+                **fixed,
+                metrics=("weight_mean", "weight_std"),
+                task=PRETRAINING,
+                learning_rate=PRETRAINING_LEARNING_RATE,
+            ),
+        ]
+    )
+
+
+def _of_glue() -> Rows:
+    found = glue()
+    found["epoch"] = [
+        _epochs(arm, sparsity) for arm, sparsity in zip(found.arm, found.sparsity, strict=True)
+    ]
+    dev = found.assign(split="dev", metric="accuracy", value=found.dev_accuracy / 100)
+    train = found.assign(split="train", metric="loss", value=found.train_loss)
+    return join([_tidy(dev, learning_rate=math.nan), _tidy(train, learning_rate=math.nan)])
+
+
+def _epochs(arm: str, sparsity: float) -> int:
+    """Epochs that a number of table 1 is measured after: of fine-tuning, or of recovery."""
+    if arm == "information_deletion":
+        return 15 if sparsity >= 0.7 else 13
+    if arm == "prune_after_finetune":
+        return 7 if sparsity >= 0.8 else 5
+    return 3
+
+
+def _of_pretraining_losses() -> Rows:
+    """Dev losses of the models that were pruned; information deletion starts from those of
+    prune_pretrain."""
+    found = glue()
+    found = found[found.arm.isin(["prune_pretrain", "random_pruning"])]
+    found = found.drop_duplicates(["arm", "sparsity"]).drop(columns="task")
+    return _tidy(
+        found.assign(value=found.pretrain_loss),
+        task=PRETRAINING,
+        split="dev",
+        metric="loss",
+        step=PRETRAINING_STEPS,
+        learning_rate=PRETRAINING_LEARNING_RATE,
+    )
+
+
+def _mean_and_std(found: pd.DataFrame, *, metrics: tuple[str, str], **fixed: Any) -> Rows:
+    """Rows of the columns mean and std, or mean_fraction and std_fraction, as two metrics."""
+    named = found.rename(columns=lambda name: name.removesuffix("_fraction"))
+    return join(
+        _tidy(named.assign(value=named[column]), metric=metric, **fixed)
+        for column, metric in zip(("mean", "std"), metrics, strict=True)
+    )
+
+
+def _tidy(found: pd.DataFrame, **fixed: Any) -> Rows:
+    """`found` as rows: columns that it lacks are of `fixed`, or as usual."""
+    usual: dict[str, Any] = {"seed": 0, "epoch": 0, "step": 0, "part": "", "position": math.nan}
+    lacking = {name: value for name, value in usual.items() if name not in found}
+    return found.assign(**(lacking | fixed))[list(COLUMNS)].astype(COLUMNS)
+
+
+def _matrix(layer: str, matrix: str) -> str:
+    if layer == "embeddings":
+        return "embeddings.word_embeddings"
+    return "pooler.dense" if layer == "pooler" else f"encoder.layer.{layer}.{_MATRICES[matrix]}"
+
+
+def _file(name: str) -> pd.DataFrame:
+    """A CSV of this folder, its tasks renamed to ours."""
+    found = pd.read_csv(Path(__file__).parent / name)
+    if "task" in found:
+        found["task"] = found.task.map(TASKS)
+    return found

@@ -1,0 +1,144 @@
+"""Publishing: what the pages of a study show, written where the book finds it without any run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.evidence import baselines, results
+from bertprune.evidence.results import DENSE_ARM
+from bertprune.experiments import studies
+from bertprune.experiments.runs import Run, device_of
+from bertprune.experiments.studies import Study
+from bertprune.protocol import rows
+from bertprune.protocol.rows import PRETRAINING, Rows
+
+
+def publish(study: Study) -> Path:
+    """Write what the pages of a study show to `book/published`, and beside it when, where and by
+    what code that was made, run by run, so that the book shows it where nobody executes the study.
+
+    Where the study is not whole here, what was published before as it would be now stays, and runs
+    that are done here are added: a study may be made on several machines, one after the other.
+    Raises UserError for a study that has no file in `notebooks/studies`, unless all of its runs are
+    done or published, and if nothing would be added, or something be lost.
+    """
+    if study.given_as not in studies.names():
+        raise UserError(
+            f"{study.given_as or study.name} cannot be published: only a study of "
+            f"notebooks/studies can, {', '.join(studies.names())}"
+        )
+    plan, before = study.plan(), results.published_runs(study)
+    if missing := [run.id for run in plan if not run.is_done() and run not in before]:
+        raise UserError(
+            f"study {study.name} is not whole, {len(missing)} of {len(plan)} runs are missing "
+            f"({missing[0]}, ...): execute them with `{study.command('sweep')}"
+            f"{' --unpublished' if before else ''}`"
+        )
+    if before:
+        _check_addition(study, before)
+    file = paths.published(study.name)
+    with full_disk_is_user_error(file):
+        file.parent.mkdir(exist_ok=True)
+        records = [before.get(run) or run.record() for run in plan]
+        versions = [run.record()["versions"] for run in plan if run not in before]
+        if before:
+            versions.append(results.facts_of(study.name)["versions"])
+        # Both look at what was published before.
+        again, found = results.executed_again(study), results.rows_of(study)
+        again = again[again.run.isin([run.id for run in plan])]
+        rows.write(_worth_publishing(found), file)
+        facts = {
+            "changes": list(study.changes),
+            "finished": max(record["finished"] for record in records),
+            "runs": len(records),
+            "work_s": round(sum(record["wall_time_s"] for record in records), 1),
+            "devices": sorted({device_of(record) for record in records}),
+            "versions": _joined(versions),
+            "code": sorted({record["identity"]["code"] for record in records}),
+            "tasks": baselines.of_study(study).to_dict(orient="index"),
+            "executed_again": json.loads(again.to_json(orient="records")),
+            "records": [_worth_recording(record) for record in records],
+        }
+        unfinished = file.with_suffix(".part")
+        unfinished.write_text(json.dumps(facts, indent=1) + "\n")
+        unfinished.replace(file.with_suffix(".json"))
+    return file
+
+
+def _check_addition(study: Study, before: Collection[Run]) -> None:
+    """Raise UserError unless the study has all runs that are published, `before` or done here, and
+    others besides."""
+    plan = study.plan()
+    kept = {run.id for run in plan if run in before or run.is_done()}
+    records = results.facts_of(study.name)["records"]
+    if lost := [record["id"] for record in records if record["id"] not in kept]:
+        raise UserError(
+            f"{len(lost)} of the {len(records)} published runs of {study.name} would be lost "
+            f"({lost[0]}, ...): this study has no such runs, and not all of its own are done here"
+        )
+    if len(plan) == len(before):
+        raise UserError(f"all {len(plan)} runs of study {study.name} are published: nothing to add")
+
+
+def _joined(versions: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The version of each library; where runs had different ones, all of them."""
+    found: dict[str, set[str]] = {}
+    for of_run in versions:
+        for name, named in of_run.items():
+            found.setdefault(name, set()).update(named.split(", "))
+    return {name: ", ".join(sorted(each)) for name, each in found.items()}
+
+
+def _worth_recording(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What made a run, and what it took."""
+    names = ("id", "parameters", "identity", "finished", "device", "threads", "wall_time_s")
+    found = {name: record[name] for name in (*names, "peak_memory_bytes", "tries")}
+    # Former runs did not note it.
+    return found | ({"precision": record["precision"]} if "precision" in record else {})
+
+
+def _worth_publishing(found: Rows) -> Rows:
+    """What the pages of a study show: the curves of burn-in and of pre-training while pruned, what
+    others end with, and how weights move by epoch.
+
+    Values by matrix are left out where no page has them, and what shows a shape and no difference
+    is one seed's. Values have six digits, but counts all of them. What the reader has added is not
+    the study's.
+    """
+    found = found[~found.own].drop(columns="own")
+    keep = found.index.isin(rows.final(found).index)
+    keep |= (found.part == "") & found.metric.isin(["movement_mean", "movement_std"])
+    keep &= found.metric != "running_loss"
+    keep |= (found.arm == "burn_in") & found.split.isin(["train", "dev"])
+    is_recovery = (found.arm == DENSE_ARM) & (found.task == PRETRAINING) & (found.split == "dev")
+    keep |= is_recovery & (found.metric == "loss")
+    is_of_matrix = found.metric.isin(["mask_difference", "movement_mean", "movement_std"])
+    keep &= ~is_of_matrix | found.part.isin(["", "starting position"])
+    is_shape = found.metric.isin(["magnitude", "histogram"])
+    is_shape |= (found.arm == "random_pruning") & found.part.str.startswith("dimension ")
+    keep &= ~is_shape | (found.seed == found.seed.min())
+    kept = _with_fewer_blocks(found[keep])
+    six_digits = kept[["position", "value"]].map(lambda exact: float(f"{exact:.6g}"))
+    return kept.assign(**six_digits.where(kept[["position", "value"]] % 1 != 0, kept))
+
+
+def _with_fewer_blocks(found: Rows, most: int = 16) -> Rows:
+    """`found` with `most` blocks of tokens at most in maps of magnitudes: means of neighbours."""
+    maps = found[found.metric == "magnitude"]
+    if maps.empty:
+        return found
+    firsts = sorted(maps.position.unique())
+    joined = -(-len(firsts) // most)
+    first_of = {first: firsts[at - at % joined] for at, first in enumerate(firsts)}
+    maps = maps.assign(position=maps.position.map(first_of))
+    columns = [name for name in maps if name != "value"]
+    by_block = maps.groupby(columns, as_index=False, sort=False, dropna=False)
+    means = by_block.agg(value=("value", "mean"))
+    return pd.concat([found[found.metric != "magnitude"], means])

@@ -1,0 +1,1 @@
+"""Experiments: runs, studies, executing them, and taking them elsewhere."""

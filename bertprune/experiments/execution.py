@@ -1,0 +1,221 @@
+"""Executing the notebook of one run with papermill, and what a notebook begins with."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import nbformat
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.experiments import studies
+from bertprune.experiments.runs import (
+    EXPECTED_RUN,
+    LOG_FILE,
+    NOTEBOOK_FILE,
+    Run,
+    lineage,
+    to_execute,
+)
+from bertprune.protocol import notebook_parameters
+from bertprune.protocol.notebook_parameters import Contract, View
+
+
+def begin(notebook: str, namespace: Mapping[str, Any]) -> Run:
+    """The run of `notebook` with the parameters that the notebook's variables have.
+
+    Called by a notebook with `globals()` after its parameters cell. An upstream run that is not
+    done yet is executed first, as on the command line. Raises UserError for bad parameters.
+    """
+    run = Run.of(
+        notebook_parameters.parse_namespace(
+            notebook_parameters.contract_of_run(notebook), namespace
+        )
+    )
+    # Those that this one starts are kernels of other runs.
+    if expected := os.environ.pop(EXPECTED_RUN, ""):
+        if expected != run.id:
+            raise UserError(
+                f"code or data have changed while {expected} waited for its turn, which makes it "
+                f"{run.id}: give the same command again"
+            )
+    else:
+        # A command has checked them already, for all its runs at once.
+        run.check_inputs()
+    models_of = [] if run.is_trained() else run.needs
+    missing = [
+        upstream
+        for upstream in lineage(run)
+        if not upstream.is_done() or (upstream in models_of and not upstream.has_model())
+    ]
+    if missing:
+        print(f"This run starts from {len(missing)} that must be executed first.")
+        execute_in_order(missing, models_of)
+    return run
+
+
+def execute_in_order(runs: Sequence[Run], models_of: Iterable[Run] = ()) -> None:
+    """Execute those of `runs` that are not done, or lack a model that is needed (see
+    `runs.to_execute`), one after another, showing their progress."""
+    for run in to_execute(runs, models_of):
+        print(f"{run.id}", file=sys.stderr)
+        execute(run, show=sys.stderr)
+
+
+def execute(
+    run: Run, *, threads: int | None = None, show: IO[str] | None = None, forked: bool = False
+) -> str:
+    """Execute the notebook of `run`; its result appears in `run.folder`, whole or not at all.
+
+    `threads` is how many the kernel may use (all cores by default); what the notebook prints goes
+    to the run's log and to `show`. A `forked` kernel pays where this process executes several
+    notebooks. Raises UserError if the notebook fails, with what it said. Gives the run's id.
+    """
+    folder = run.partial_folder
+    with run.only_here():
+        with full_disk_is_user_error(folder):
+            run.reopen()
+            folder.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        with (folder / LOG_FILE).open("a") as log:
+            _execute_notebook(
+                run.parameters,
+                folder / NOTEBOOK_FILE,
+                run.id,
+                _Both(log, show),
+                threads=threads,
+                forked=forked,
+            )
+        with full_disk_is_user_error(folder):
+            tidy(folder / NOTEBOOK_FILE)
+        run.finish(folder / NOTEBOOK_FILE, time.monotonic() - started)
+    return run.id
+
+
+def execute_view(parameters: View, *, threads: int | None = None, forked: bool = False) -> Path:
+    """Execute the notebook of a view; gives the executed one, which appears whole or not at all.
+
+    Raises UserError for an unknown study, or one that has no such view, before a kernel starts,
+    and if the notebook fails. `threads` and `forked` as for `execute`.
+    """
+    study = studies.load(parameters.study, parameters.changes)
+    if parameters.needs_language:
+        study.language()
+    folder = paths.runs_folder() / parameters.notebook / study.name
+    unfinished = folder / f"unfinished-{NOTEBOOK_FILE}"
+    with full_disk_is_user_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LOG_FILE).open("w") as log:
+            name = f"{parameters.notebook} of {study.name}"
+            _execute_notebook(
+                parameters, unfinished, name, _Both(log, None), threads=threads, forked=forked
+            )
+        tidy(unfinished)
+        unfinished.replace(folder / NOTEBOOK_FILE)
+    return folder / NOTEBOOK_FILE
+
+
+def tidy(file: Path) -> None:
+    """Take out of an executed notebook what is no result: progress bars, paths of this machine."""
+    notebook = nbformat.read(file, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    settings = notebook.metadata.get("papermill", {})
+    for name in ("input_path", "output_path"):
+        settings[name] = Path(settings.get(name) or "").name
+    nbformat.write(notebook, file)
+
+
+def _execute_notebook(
+    parameters: Contract,
+    output: Path,
+    name: str,
+    show: _Both,
+    *,
+    threads: int | None = None,
+    forked: bool = False,
+) -> None:
+    with warnings.catch_warnings():
+        # Its progress bar asks for ipywidgets, which nobody needs here.
+        warnings.simplefilter("ignore")
+        import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    from bertprune.experiments import kernels
+
+    settings = {
+        "BERTPRUNE_ROOT": str(paths.root()),
+        EXPECTED_RUN: name,
+        "TOKENIZERS_PARALLELISM": "true",
+    }
+    if threads is not None:
+        settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    with (
+        tempfile.TemporaryDirectory(prefix="bertprune-") as sockets,
+        _environment(settings),
+    ):
+        try:
+            papermill.execute_notebook(
+                str(paths.template(parameters.notebook)),
+                str(output),
+                parameters=notebook_parameters.as_values(parameters),
+                kernel_name="python3",
+                cwd=str(paths.root()),
+                progress_bar=False,
+                # Not after every cell, since what counts is there only when the last one is done.
+                request_save_on_cell_execute=False,
+                stdout_file=show,
+                stderr_file=show,
+                kernel_manager_class=kernels.manager(sockets, show.log, forked=forked),
+            )
+        except PapermillExecutionError as error:
+            said = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
+            if error.ename == "KeyboardInterrupt":
+                raise KeyboardInterrupt(error.evalue) from None
+            raise UserError(f"{name} failed: {said} (all it said: {output.parent})") from error
+        except DeadKernelError as error:
+            raise UserError(
+                f"{name}: its kernel was killed, perhaps for lack of memory; give the same "
+                f"command again to go on from its last checkpoint (log: {show.name})"
+            ) from error
+
+
+class _Both:
+    """A text stream that writes to a file, and to another stream where there is one."""
+
+    def __init__(self, file: IO[str], other: IO[str] | None) -> None:
+        self.name = file.name
+        self.log = file
+        self._streams = [file] if other is None else [file, other]
+
+    def write(self, text: str) -> None:
+        for stream in self._streams:
+            stream.write(text)
+
+    def flush(self) -> None:
+        for stream in self._streams:
+            stream.flush()
+
+
+@contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    before: dict[str, Any] = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,552 @@
+"""Runs: one execution of one notebook with one set of parameters, and where its result lies.
+
+A run's identity is a hash over what determines its result: its parameters, the code it reaches,
+its data, and its upstream run. While it is in work its folder is `runs/.partial/<id>`; when it is
+done the folder gets its name `runs/<id>` by one rename, so that what is there is whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import html
+import importlib
+import json
+import math
+import os
+import platform
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bertprune import __version__
+from bertprune.base import paths
+from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.fingerprint import code_key, page_key
+from bertprune.base.machine import device_name
+from bertprune.lab.language import find_source
+from bertprune.lab.text import vocabulary
+from bertprune.protocol import notebook_parameters
+from bertprune.protocol.notebook_parameters import BurnIn, Finetune, PrunePretrain
+from bertprune.protocol.rows import Rows
+from bertprune.protocol.rows import read as read_rows
+from bertprune.protocol.rows import write as write_rows
+
+_VERSIONED = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "pandas")
+
+# Parameters that say where something lies; what counts is its content.
+_PLACES = {"text", "model", "tokenizer", "task_data"}
+
+# Environment variables: the run that a kernel was started for, and the one that is locked by a
+# process above this one.
+EXPECTED_RUN = "BERTPRUNE_RUN"
+LOCKED_RUN = "BERTPRUNE_LOCKED_RUN"
+_SECONDS_TO_END = 5.0
+
+RECORD_FILE = "record.json"
+NOTEBOOK_FILE = "notebook.ipynb"
+ROWS_FILE = "rows.csv"
+FACTS_FILE = "facts.json"
+LOG_FILE = "log.txt"
+PROGRESS_FILE = "progress.json"
+TRIES_FILE = "tries"
+PARAMETERS_FILE = "parameters.json"
+TOGETHER_FILE = "together.json"
+MODEL_FOLDER = "model"
+
+# What later runs read of a model's folder, nothing of which is ever executed.
+_MODEL_FILES = {".safetensors", ".json", ".txt"}
+
+
+class DamagedRecord(UserError, ValueError):
+    """A record that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One notebook with one set of parameters."""
+
+    parameters: BurnIn
+
+    @classmethod
+    def of(cls, parameters: BurnIn) -> Run:
+        """The run of `parameters`, with those that do not matter there set to their defaults."""
+        return cls(parameters.canonical())
+
+    @property
+    def notebook(self) -> str:
+        return self.parameters.notebook
+
+    @cached_property
+    def upstream(self) -> Run | None:
+        """The run whose model this one starts from."""
+        parameters = self.parameters.upstream()
+        return Run.of(parameters) if parameters else None
+
+    @cached_property
+    def compared_with(self) -> Run | None:
+        """The run whose model that of this one is compared with."""
+        parameters = self.parameters.compared_with()
+        return Run.of(parameters) if parameters else None
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What determines the result: parameters, code, data, and the runs that it needs."""
+        # Here and below: what takes seconds to import is imported where it is needed.
+        from bertprune.data.documents import text_key
+
+        p = self.parameters
+        own = notebook_parameters.own_values(p)
+        data: dict[str, str] = {}
+        # Data and models go by their content, wherever they lie.
+        if self.upstream is None:
+            data["text"] = text_key(p.text)
+            for name in ("model", "tokenizer"):
+                if named := getattr(p, name):
+                    data[name] = _key_of(name, named)
+        if isinstance(p, Finetune):
+            from bertprune.data.tasks import task_key
+
+            data |= {name: task_key(name, p.task_data) for name in p.task}
+        own = {name: value for name, value in own.items() if name not in _PLACES}
+        return {
+            "notebook": self.notebook,
+            "parameters": own,
+            "data": data,
+            "code": code_key(p.work.split(":")[0]),
+            "upstream": self.upstream.id if self.upstream else None,
+            "compared_with": self.compared_with.id if self.compared_with else None,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        """`<notebook>/<what it is>-<hash of its identity>`, also its folder below `runs/`."""
+        return f"{self.notebook}/{self.slug}-{digest_of(self.identity)}"
+
+    @property
+    def slug(self) -> str:
+        """What the run is, in short: not unique, but readable."""
+        p = self.parameters
+        if not isinstance(p, PrunePretrain):
+            return f"{Path(p.model).name or 'fresh'}-seed{p.burn_in_seed}"
+        parts = [*p.task] if isinstance(p, Finetune) else []
+        parts += ["random"] if p.method == "random" else []
+        return "-".join([*parts, f"{p.sparsity:.2f}", f"seed{p.seed}"])
+
+    @property
+    def folder(self) -> Path:
+        """Where the result lies once the run is done."""
+        return paths.runs_folder() / self.id
+
+    @property
+    def partial_folder(self) -> Path:
+        """Where the run is in work."""
+        return paths.runs_folder() / ".partial" / self.id.replace("/", "-")
+
+    def is_done(self) -> bool:
+        """Whether the result is there and was made with these parameters."""
+        if not (self.folder / RECORD_FILE).exists():
+            return False
+        return self.is_made_with(self.record()["parameters"])
+
+    def is_made_with(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether a record of this run, whose `parameters` these are, was made as it would be now:
+        a default that was changed since does not show in the identity, but here it does."""
+        return _agree(parameters, notebook_parameters.as_values(self.parameters))
+
+    def is_current(self) -> bool:
+        """Whether the run is done, and its page is what the present notebook would show."""
+        return self.is_done() and self.record().get("page") == page_key(self.notebook)
+
+    def has_model(self) -> bool:
+        """Whether the model is there that a run of this kind leaves, if it leaves any.
+
+        One that was imported may have come without.
+        """
+        return not self.parameters.leaves_model() or self.model_folder.is_dir()
+
+    def is_trained(self) -> bool:
+        """Whether all is there that takes training: what is left to do is the page, if anything."""
+        return (self.partial_folder / ROWS_FILE).exists() or (self.is_done() and self.has_model())
+
+    @property
+    def needs(self) -> list[Run]:
+        """The runs whose models this one takes."""
+        return [run for run in (self.upstream, self.compared_with) if run]
+
+    def record(self) -> dict[str, Any]:
+        """The record of a run that is done. Raises DamagedRecord if it cannot be read."""
+        return read_record(self.folder)
+
+    def rows(self) -> Rows:
+        """The tidy rows of a run that is done, with its notebook and id."""
+        return read_rows(self.folder / ROWS_FILE).assign(notebook=self.notebook, run=self.id)
+
+    @property
+    def model_folder(self) -> Path:
+        """The Hugging Face folder that the run leaves for those downstream."""
+        return self.folder / MODEL_FOLDER
+
+    def check_inputs(self) -> None:
+        """Raise UserError for text, model, tokenizer or task data that cannot be had."""
+        from bertprune.data.documents import check_text
+        from bertprune.data.tasks import check_task
+
+        p = self.parameters
+        check_text(p.text)
+        if p.model:
+            from bertprune.model.checkpoints import check_model
+
+            check_model(p.model, p.max_length_tokens)
+        if named := p.tokenizer or p.model:
+            from bertprune.data.tokenizer import load_tokenizer
+
+            load_tokenizer(named)
+        if isinstance(p, Finetune):
+            for name in p.task:
+                check_task(name, p.task_data)
+
+    def check_needs(self) -> None:
+        """Raise UserError naming a run that this one starts from whose model is not there."""
+        for run in self.needs:
+            if not run.is_done():
+                why = "which is not done"
+            elif not run.has_model():
+                why = "which was imported without its model"
+            else:
+                continue
+            raise UserError(
+                f"{self.id} starts from {run.id}, {why}: execute it with "
+                f"`bertprune run {run.notebook}` and the same parameters first"
+            )
+
+    def work(self) -> Rows:
+        """Do the run's work, or take up what is there already, and give its rows.
+
+        What is finished lies in the run's folder, what was interrupted goes on in the partial
+        one. The runs that it needs must be done: see `begin`.
+        """
+        if self.is_done() and self.has_model():
+            return read_rows(self.folder / ROWS_FILE)
+        from bertprune.training import loop
+
+        # Of several processes that work together, the first one holds the lock.
+        with self.only_here() if loop.is_main_process() else nullcontext():
+            return self._work()
+
+    def _work(self) -> Rows:
+        from bertprune.base import progress
+        from bertprune.training import loop
+
+        module, function = self.parameters.work.split(":")
+        folder = self.partial_folder
+        is_main = loop.is_main_process()
+        if is_main:
+            self.start_or_go_on()
+        loop.wait_for_everyone()
+        if (folder / ROWS_FILE).exists():
+            return read_rows(folder / ROWS_FILE)
+        self.check_needs()
+        tries, before_s = _begin_try(folder) if is_main else (0, 0.0)
+        progress.report_to(folder / PROGRESS_FILE)
+        started = time.monotonic()
+        upstream = self.upstream.model_folder if self.upstream else None
+        other = self.compared_with
+        compared = {"compared_with": other.model_folder} if other else {}
+        found: Rows = getattr(importlib.import_module(module), function)(
+            self.parameters, upstream, folder, **compared
+        )
+        if is_main:
+            together = self._noted()
+            facts = _facts(together["wall_time_s"] + before_s + time.monotonic() - started)
+            facts |= {"tries": tries, "trained_at_once": together["models"]}
+            _write_json(facts, folder / FACTS_FILE)
+            (folder / loop.CHECKPOINT_FILE).unlink(missing_ok=True)
+            write_rows(found, folder / ROWS_FILE)
+        progress.report_to(None)
+        return found
+
+    def start_or_go_on(self) -> None:
+        """Make the partial folder, or keep what it has if it was made with these parameters.
+
+        A default that was changed since does not show in the identity.
+        """
+        file = self.partial_folder / PARAMETERS_FILE
+        parameters = notebook_parameters.as_values(self.parameters)
+        if not _agree(_read_if_whole(file), parameters):
+            shutil.rmtree(self.partial_folder)
+        with full_disk_is_user_error(self.partial_folder):
+            self.partial_folder.mkdir(parents=True, exist_ok=True)
+        _write_json(parameters, file)
+
+    def note_training(self, wall_time_s: float, models: int) -> None:
+        """Note that a training of this run was done at once with others, `models` in all, and its
+        share of the time."""
+        noted = self._noted()
+        noted["wall_time_s"] += wall_time_s
+        noted["models"] = max(noted["models"], models)
+        _write_json(noted, self.partial_folder / TOGETHER_FILE)
+
+    def _noted(self) -> dict[str, Any]:
+        noted = _read_if_whole(self.partial_folder / TOGETHER_FILE)
+        return {"wall_time_s": 0.0, "models": 1} | noted
+
+    @contextmanager
+    def only_here(self) -> Iterator[None]:
+        """Hold the run's lock, which the system frees when this process ends in whatever way.
+
+        Raises UserError if another process holds it. Processes that this one starts, the
+        run's kernel, may enter too.
+        """
+        if os.environ.get(LOCKED_RUN) == self.id:
+            yield
+            return
+        file = self.partial_folder.parent / f"{self.partial_folder.name}.lock"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        patience = time.monotonic() + _SECONDS_TO_END
+        with file.open("w") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    # The worker of a sweep that was killed takes a moment to notice.
+                    if time.monotonic() > patience:
+                        raise UserError(
+                            f"{self.id} is being executed by another process: wait for it, or "
+                            "stop it first"
+                        ) from None
+                    time.sleep(0.2)
+            above = os.environ.get(LOCKED_RUN, "")
+            os.environ[LOCKED_RUN] = self.id
+            try:
+                yield
+            finally:
+                os.environ[LOCKED_RUN] = above
+
+    def model_files(self) -> Path:
+        """The model folder of this run, done or still in work."""
+        done = self.model_folder
+        return done if done.exists() else self.partial_folder / MODEL_FOLDER
+
+    def finish(self, executed: Path, wall_time_s: float) -> None:
+        """Make the partial folder, with its `executed` notebook, the run's result."""
+        facts = _read_json(self.partial_folder / FACTS_FILE)
+        record = {
+            "id": self.id,
+            "notebook": self.notebook,
+            "parameters": notebook_parameters.as_values(self.parameters),
+            "identity": self.identity,
+            "page": page_key(self.notebook),
+            "notebook_sha256": _sha256(executed),
+            "files_sha256": file_hashes(self.partial_folder),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "notebook_wall_time_s": round(wall_time_s, 2),
+            **facts,
+        }
+        _write_json(record, self.partial_folder / RECORD_FILE)
+        (self.partial_folder / PROGRESS_FILE).unlink(missing_ok=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        os.replace(self.partial_folder, self.folder)
+
+    def reopen(self) -> None:
+        """Put a result whose page is out of date back in work; what was trained is kept.
+
+        One without its model stays until it is replaced: it has to be trained again.
+        """
+        if self.is_done() and self.has_model():
+            shutil.rmtree(self.partial_folder, ignore_errors=True)
+            self.partial_folder.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.folder, self.partial_folder)
+            (self.partial_folder / RECORD_FILE).unlink()
+
+    def progress(self) -> str:
+        """How far a run in work is, in words; empty where nothing is known."""
+        state = _read_if_whole(self.partial_folder / PROGRESS_FILE)
+        if not state:
+            return ""
+        unit = state["unit"].strip().removesuffix("s")
+        words = f"{state['what']}, {state['done']} of {state['total']} {unit}s"
+        if state["rate_per_s"] and state["total"] and time.time() - state["time"] < 60:
+            left_s = (state["total"] - state["done"]) / state["rate_per_s"]
+            words += f", {left_s / 60:.0f} min left"
+        return words
+
+    def _repr_html_(self) -> str:
+        """The table of parameters that a notebook shows."""
+        helps = notebook_parameters.help_of(type(self.parameters))
+        values = notebook_parameters.as_values(self.parameters)
+        changed = notebook_parameters.own_values(self.parameters)
+        lines = [
+            f"<tr><td>{'<b>' if name in changed else ''}<code>{name}</code></td>"
+            f"<td><code>{html.escape(str(value))}</code></td>"
+            f"<td>{html.escape(helps[name])}</td></tr>"
+            for name, value in values.items()
+        ]
+        upstream = f", from <code>{self.upstream.id}</code>" if self.upstream else ""
+        return (
+            f"<p>Run <code>{self.id}</code>{upstream}</p>"
+            "<details><summary>All parameters</summary>"
+            "<table><thead><tr><th>parameter</th><th>value</th><th>meaning</th></tr></thead>"
+            f"<tbody>{''.join(lines)}</tbody></table></details>"
+        )
+
+
+def _key_of(kind: str, named: str) -> str:
+    """Identity of the model or tokenizer `named`."""
+    if kind == "tokenizer" and (source := find_source(named)):
+        return f"lab {source.seed} {code_key(vocabulary.__module__)}"
+    from bertprune.model.checkpoints import model_key
+
+    return model_key(named)
+
+
+def lineage(run: Run) -> list[Run]:
+    """The runs that `run` needs, each after those that it needs itself."""
+    found: dict[Run, None] = {}
+    for needed in run.needs:
+        found |= dict.fromkeys([*lineage(needed), needed])
+    return list(found)
+
+
+def to_execute(plan: Sequence[Run], models_of: Iterable[Run] = ()) -> list[Run]:
+    """Those of `plan`, each after those that it needs, that have to be executed.
+
+    They are not done, or their page is out of date, or the model that one of them or somebody who
+    asks for `models_of` starts from was not imported with them.
+    """
+    found, wanted = [], set(models_of)
+    for run in reversed(plan):
+        if run.is_current() and (run.has_model() or run not in wanted):
+            continue
+        found.append(run)
+        if not run.is_trained():
+            wanted.update(run.needs)
+    return found[::-1]
+
+
+def done() -> list[Run]:
+    """All runs whose result is there and is what the present code would give."""
+    found = []
+    for file in sorted(paths.runs_folder().glob(f"*/*/{RECORD_FILE}")):
+        # A record that cannot be read, or of parameters that are no longer, is of no run of today.
+        with suppress(OSError, ValueError, KeyError, UserError):
+            record = read_record(file.parent)
+            contract = notebook_parameters.contract_of_run(record["notebook"])
+            run = Run.of(notebook_parameters.parse(contract, record["parameters"]))
+            if run.folder == file.parent and run.is_done():
+                found.append(run)
+    return found
+
+
+def digest_of(identity: Mapping[str, Any]) -> str:
+    """The hash that ends the name of a run with `identity`."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of the run in `folder`. Raises DamagedRecord if it cannot be read."""
+    file = folder / RECORD_FILE
+    try:
+        record = _read_json(file)
+        if not isinstance(record.get("parameters"), dict):
+            raise ValueError("it has no parameters")
+    except ValueError as error:
+        raise DamagedRecord(
+            f"the record {file} is damaged ({error}): delete the folder {folder}, and its run is "
+            "executed anew"
+        ) from error
+    return record
+
+
+def device_of(record: Mapping[str, Any]) -> str:
+    """What a run was executed on, by its record: the device, and how many threads it had."""
+    return f"{record['device']} × {record['threads']}"
+
+
+def files_of_model(folder: Path) -> list[Path]:
+    """The files of the model that the run in `folder` left, if it has left any."""
+    found = sorted((folder / MODEL_FOLDER).rglob("*"))
+    return [file for file in found if file.is_file() and file.suffix in _MODEL_FILES]
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of the rows and the model of the run in `folder`, by the place of each file in it."""
+    files = [folder / ROWS_FILE, *files_of_model(folder)]
+    return {file.relative_to(folder).as_posix(): _sha256(file) for file in files if file.is_file()}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _facts(wall_time_s: float) -> dict[str, Any]:
+    """Where and with what the work was done."""
+    import torch
+    from accelerate.state import AcceleratorState
+
+    versions = {"python": platform.python_version(), "bertprune": __version__}
+    versions |= {name: metadata.version(name) for name in _VERSIONED}
+    gpu = torch.cuda.is_available()
+    # Linux counts in kB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "versions": versions,
+        "device": device_name(),
+        "threads": torch.get_num_threads(),
+        # What "auto" came to.
+        "precision": "bf16" if AcceleratorState().mixed_precision == "bf16" else "float32",
+        "wall_time_s": round(wall_time_s, 2),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if gpu else 0,
+    }
+
+
+def _agree(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether parameters are the same, those that only one side has left aside.
+
+    Where the data lie does not matter, since their content is in the identity.
+    """
+    return all(then[name] == now[name] for name in then.keys() & now.keys() - _PLACES)
+
+
+def _begin_try(folder: Path) -> tuple[int, float]:
+    """How often the work in `folder` was begun, this time included, and how many seconds the tries
+    before took: each until it last said how far it was."""
+    file = folder / TRIES_FILE
+    noted = {"tries": 0, "wall_time_s": 0.0, "begun": math.inf} | _read_if_whole(file)
+    ended = _read_if_whole(folder / PROGRESS_FILE).get("time", -math.inf)
+    tries, before_s = noted["tries"] + 1, noted["wall_time_s"] + max(0.0, ended - noted["begun"])
+    _write_json({"tries": tries, "wall_time_s": before_s, "begun": time.time()}, file)
+    return tries, before_s
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    found = json.loads(file.read_text())
+    return found if isinstance(found, dict) else {}
+
+
+def _read_if_whole(file: Path) -> dict[str, Any]:
+    """What `file` says; nothing if it is not there, or was cut off."""
+    with suppress(OSError, ValueError):
+        return _read_json(file)
+    return {}
+
+
+def _write_json(content: Mapping[str, Any], file: Path) -> None:
+    """Replaced atomically: where the disk is full, or the process killed, the old one stays."""
+    unfinished = file.with_name(f"{file.name}.part")
+    with full_disk_is_user_error(file):
+        unfinished.write_text(json.dumps(content, indent=1) + "\n")
+        unfinished.replace(file)

@@ -1,0 +1,449 @@
+"""Studies: YAML files that say which notebooks, over which grid, at which sizes.
+
+like: ...                # another study: this one says only where it differs
+title: ...
+description: ...
+caution: ...             # what a reader must not take from it; stands on every page of its book
+parameters: {...}        # for every notebook that has them; names as in the contracts
+grid:                    # every combination is a run of each arm
+  sparsity: [0.0, 0.5]
+  task: [sst2, cola]
+  seed: [0]
+arms:                    # any of ARMS, each with parameters of its own, and a grid where it differs
+  prune_pretrain: {}
+  information_deletion: {epochs: 13}
+  epochs_before_pruning: {grid: {sparsity: [0.5], epochs: [0, 1, 3, 6]}}
+beside: [...]            # published studies whose chapters its book has too
+exceptions:              # parameters at some points of the grid; of several the last one counts
+  - {arm: information_deletion, sparsity: [0.7, 0.8, 0.9], set: {epochs: 15}}
+left_out:                # points of the grid that have no run
+  - {arm: information_deletion, seed: [1, 2]}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import itertools
+import json
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bertprune.base import paths, strict_yaml
+from bertprune.base.errors import UserError, check_known, did_you_mean
+from bertprune.experiments import runs
+from bertprune.experiments.runs import Run, lineage
+from bertprune.lab.language import Language, language, language_of
+from bertprune.protocol import notebook_parameters
+from bertprune.protocol.notebook_parameters import (
+    BurnIn,
+    Finetune,
+    InformationDeletion,
+    PruneAfterFinetune,
+    View,
+)
+
+GRID = ("sparsity", "task", "seed")
+
+# Arm: the contract of its notebook, and the parameters that make it this arm.
+ARMS: dict[str, tuple[type[Finetune], dict[str, Any]]] = {
+    "prune_pretrain": (Finetune, {}),
+    "information_deletion": (InformationDeletion, {}),
+    "prune_after_finetune": (PruneAfterFinetune, {}),
+    "random_pruning": (Finetune, {"method": "random"}),
+    # Pruning after fine-tuning again, over how long that was.
+    "epochs_before_pruning": (PruneAfterFinetune, {}),
+    # The same shape fine-tuned from random weights: what pre-training is worth.
+    "from_scratch": (
+        Finetune,
+        {
+            "model": "",
+            "burn_in_steps": 0,
+            "burn_in_short_steps": 0,
+            "pretrain_steps": 0,
+            "sparsity": 0.0,
+        },
+    ),
+}
+
+# What a study's file has that is no text.
+_KINDS = {
+    "parameters": dict,
+    "grid": dict,
+    "arms": dict,
+    "exceptions": list,
+    "left_out": list,
+    "beside": list,
+}
+_KEYS = ["title", "description", "caution", *_KINDS]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A named set of runs."""
+
+    name: str
+    title: str
+    description: str
+    caution: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    grid: Mapping[str, list[Any]] = field(default_factory=dict)
+    arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    exceptions: tuple[Mapping[str, Any], ...] = ()
+    left_out: tuple[Mapping[str, Any], ...] = ()
+    beside: tuple[str, ...] = ()
+    given_as: str = ""
+    """What the study was loaded as: its name, or the path of its file."""
+    changes: tuple[str, ...] = ()
+    """Settings `key=value` that changed what the file says."""
+
+    def command(self, name: str) -> str:
+        """The command `name` for this study, as its user would type it."""
+        settings = [word for change in self.changes for word in ("--set", change)]
+        return shlex.join(["bertprune", name, self.given_as or self.name, *settings])
+
+    def view_command(self, notebook: str) -> str:
+        """The command that executes a page about this study, as its user would type it."""
+        named = ["--study", self.given_as or self.name]
+        changes = ["-p", "changes", json.dumps(self.changes, ensure_ascii=False)]
+        return shlex.join(["bertprune", "run", notebook, *named, *(changes * bool(self.changes))])
+
+    def _repr_html_(self) -> str:
+        said = f"{self.title}. {self.description} {self.caution}".rstrip()
+        return f"<p><b>Study {html.escape(self.name)}</b>: {html.escape(said)}</p>"
+
+    def plan(self) -> list[Run]:
+        """All runs of the study, each after those that it needs, none twice.
+
+        Raises UserError for parameters that the contracts refuse.
+        """
+        needed = dict.fromkeys(run for arm in self.arms for run in self.needed_for(arm))
+        # What others wait for is done first.
+        order = list(notebook_parameters.CONTRACTS)
+        return sorted(needed, key=lambda run: (order.index(run.notebook), len(lineage(run))))
+
+    def runs_of(self, arm: str) -> list[Run]:
+        """The runs of `arm`, without those that they need; none if the study has no such arm."""
+        if arm not in self.arms:
+            return []
+        return [self.run(arm, point) for point in self._points(arm)]
+
+    def needed_for(self, arm: str) -> list[Run]:
+        """The runs of `arm`, each after those that it needs."""
+        return [needed for run in self.runs_of(arm) for needed in [*lineage(run), run]]
+
+    def own_runs(self) -> list[Run]:
+        """Runs that a reader has added: done, at points of an arm that the grid does not have, with
+        what they need."""
+        plan = set(self.plan())
+        found: dict[Run, None] = {}
+        for run in runs.done():
+            point = {key: getattr(run.parameters, key, None) for key in GRID}
+            arms = [arm for arm in self.arms if ARMS[arm][0] is type(run.parameters)]
+            if run not in plan and any(self.run(arm, point) == run for arm in arms):
+                found |= dict.fromkeys([*lineage(run), run])
+        return [run for run in found if run not in plan and run.is_current()]
+
+    def typical(self) -> Run:
+        """The run that pages describe the study by: of its first arm, at its first point."""
+        arm = next(iter(self.arms))
+        return self.run(arm, next(self._points(arm), {}))
+
+    def language(self) -> Language:
+        """The lab language that the study's text is in. Raises UserError if it is in none."""
+        text = self.typical().parameters.text
+        seed = language_of(text)
+        if seed is None:
+            raise UserError(
+                f"study {self.name} is not about a lab language: its text is {list(text)}"
+            )
+        return language(seed)
+
+    def views(self) -> list[View]:
+        """The pages that there are about the study as a whole."""
+        is_lab = language_of(self.typical().parameters.text) is not None
+        return [
+            view(study=self.given_as or self.name, changes=self.changes)
+            for view in notebook_parameters.VIEWS.values()
+            if (is_lab or not view.needs_language)
+            and self.name not in view.beside
+            and all(paths.published(name).exists() for name in view.beside)
+        ]
+
+    def run(self, arm: str, point: Mapping[str, Any]) -> Run:
+        """The run of `arm` at one `point` of its grid: sparsity, task and seed, say."""
+        contract, _ = ARMS[arm]
+        return Run.of(
+            notebook_parameters.parse(contract, _known(contract, self._values(arm, point)))
+        )
+
+    def values_for(self, contract: type[BurnIn], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters of `contract`'s notebook in this study: what is `given`, at the first point
+        of the grid where it says nothing else."""
+        arms = [arm for arm, (kind, _) in ARMS.items() if kind is contract]
+        if given.get("method") == "random" and "random_pruning" in arms:
+            arms = ["random_pruning"]
+        point = next(self._points(""), {}) | {key: given[key] for key in GRID if key in given}
+        return {**_known(contract, self._values(arms[0] if arms else "", point)), **given}
+
+    def _values(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
+        own = {key: value for key, value in self.arms.get(arm, {}).items() if key != "grid"}
+        values = {**self.parameters, **own}
+        for exception in self.exceptions:
+            if _is_for(exception, self._named(arm, point)):
+                values |= exception["set"]
+        values |= point
+        return values | _fixed(arm, values.get("seed", 0))
+
+    def _named(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
+        """What exceptions name the run of `arm` at `point` by."""
+        fixed = _fixed(arm)
+        return {"arm": arm, **point, **{key: fixed[key] for key in GRID if key in fixed}}
+
+    def _grid(self, arm: str) -> dict[str, list[Any]]:
+        """The grid of `arm`, or the study's for no arm."""
+        return {**self.grid, **self.arms.get(arm, {}).get("grid", {})}
+
+    def _points(self, arm: str) -> Iterator[dict[str, Any]]:
+        """The points of that grid, without those that are left out."""
+        grid = self._grid(arm)
+        for values in itertools.product(*grid.values()):
+            point = dict(zip(grid, values, strict=True))
+            if not any(_is_for(places, self._named(arm, point)) for places in self.left_out):
+                yield point
+
+    def _why_unread(self, arm: str, name: str) -> str:
+        """Why the runs of `arm` would not read the parameter `name`, or nothing if they would."""
+        contract, _ = ARMS[arm]
+        if name not in {f.name for f in _fields(contract)}:
+            return f"the notebook {contract.notebook} has no such parameter"
+        if name in _fixed(arm):
+            return f"{arm} has a value of its own for it"
+        return "the grid has it too" if name in self._grid(arm) else ""
+
+
+def names() -> list[str]:
+    """Names of the studies in `notebooks/studies/`."""
+    return sorted(file.stem for file in paths.studies_folder().glob("*.yaml"))
+
+
+def load(name: str, changes: Iterable[str] = ()) -> Study:
+    """The study `name`: one of `notebooks/studies/`, or the path of a YAML file.
+
+    `changes` are texts `key=value` that set a parameter or a list of the grid. Raises UserError
+    for an unknown study, key, arm or parameter, naming the closest valid one, and for what the
+    study says and no run of it would read.
+    """
+    return _changed(_load(name), tuple(changes))
+
+
+def _load(name: str, below: tuple[str, ...] = ()) -> Study:
+    """The study `name` as its file says it; `below` are the studies that are like this one."""
+    file, given_as = _find(name)
+    own = strict_yaml.read(file)
+    where = file.name
+    check_known(f"{where}: unknown key", own, ["like", *_KEYS])
+    for key, kind in _KINDS.items():
+        if not isinstance(own.get(key, kind()), kind):
+            wanted = "a mapping" if kind is dict else "a list"
+            raise UserError(f"{where}: {key} must be {wanted}, got {own[key]!r}")
+    said = own
+    if (like := own.pop("like", None)) is not None:
+        check_known(f"{where}: like", [like], names())
+        if like in below or like == name:
+            raise UserError(f"{where}: like {like!r}: a study cannot be like itself")
+        base = _load(like, (*below, name))
+        said = {key: getattr(base, key) for key in _KEYS} | own
+        for key in ("parameters", "grid"):
+            said[key] = {**getattr(base, key), **own.get(key, {})}
+    study = Study(
+        name=file.stem,
+        title=str(said.get("title", file.stem)),
+        description=" ".join(str(said.get("description", "")).split()),
+        caution=" ".join(str(said.get("caution", "")).split()),
+        parameters=said.get("parameters", {}),
+        grid=said.get("grid", {}),
+        arms={arm: {} if it is None else it for arm, it in said.get("arms", {}).items()},
+        exceptions=tuple(said.get("exceptions", [])),
+        left_out=tuple(said.get("left_out", [])),
+        beside=tuple(said.get("beside", [])),
+        given_as=given_as,
+    )
+    _check(study, own, where)
+    return study
+
+
+def _find(name: str) -> tuple[Path, str]:
+    """The file of the study `name`, and what it can be loaded as from everywhere."""
+    if not name.endswith((".yaml", ".yml")):
+        folder = paths.studies_folder()
+        if name in names():
+            return folder / f"{name}.yaml", name
+        raise UserError(
+            f"unknown study {name!r}: {did_you_mean(name, names())} (those in {folder}; of a file "
+            "of your own give the path, with its .yaml)"
+        )
+    places = paths.places(name)
+    for file in places:
+        if file.exists():
+            # Notebooks are executed in another folder.
+            return file, name if file == places[-1] else str(file)
+    raise UserError(f"there is no study {', nor '.join(map(str, places))}")
+
+
+def parse_value(text: str) -> Any:
+    """A value typed on the command line, as YAML reads it, with 1e-4 a number; nothing is ""."""
+    return strict_yaml.parse(text) if text else ""
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`key=value`."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set takes key=value, got {text!r}")
+    return key.strip(), parse_value(value)
+
+
+def _changed(study: Study, changes: tuple[str, ...]) -> Study:
+    """The study with `changes` made."""
+    values = dict(map(parse_setting, changes))
+    grid = {
+        key: value if isinstance(value, list) else [value]
+        for key, value in values.items()
+        if key in GRID
+    }
+    parameters = {key: value for key, value in values.items() if key not in GRID}
+    _check_grid(grid, GRID, "--set")
+    _check_parameters(study, parameters, ARMS, "--set")
+    # Other tasks and seeds are meant for all arms; at which sparsity one is, is its own.
+    shared = {key: wanted for key, wanted in grid.items() if key != "sparsity"}
+    return dataclasses.replace(
+        study,
+        parameters={**study.parameters, **parameters},
+        grid={**study.grid, **grid},
+        arms={arm: _regridded(own, shared) for arm, own in study.arms.items()},
+        changes=changes,
+    )
+
+
+def _regridded(own: Mapping[str, Any], wanted: Mapping[str, list[Any]]) -> Mapping[str, Any]:
+    """The parameters of an arm with what is `wanted` in its own grid, where that says anything of
+    it."""
+    if "grid" not in own:
+        return own
+    return {**own, "grid": {key: wanted.get(key, values) for key, values in own["grid"].items()}}
+
+
+def _check(study: Study, own: Mapping[str, Any], where: str) -> None:
+    """Raise UserError for what is wrong in a study's `own` file, and for what it says and nothing
+    would read. What it has from another study has been checked there."""
+    if not study.arms:
+        raise UserError(f"{where}: arms is empty: name at least one of {', '.join(ARMS)}")
+    _check_grid(own.get("grid", {}), GRID, where)
+    if "arms" in own:
+        _check_arms(study, where)
+    _check_parameters(study, own.get("parameters", {}), ARMS, f"{where}: parameters")
+    if "exceptions" in own:
+        _check_exceptions(study, f"{where}: exceptions")
+    if "left_out" in own:
+        whole = dataclasses.replace(study, left_out=())
+        for places in study.left_out:
+            _check_places(whole, places, f"{where}: left_out")
+        if not any(True for arm in study.arms for _ in study._points(arm)):
+            raise UserError(f"{where}: left_out leaves no run")
+    if "beside" in own:
+        check_known(f"{where}: beside has", study.beside, names())
+
+
+def _check_grid(grid: Any, valid: Iterable[str], where: str) -> None:
+    if not isinstance(grid, dict):
+        raise UserError(f"{where}: grid must be a mapping, got {grid!r}")
+    check_known(f"{where}: grid has no key", grid, valid)
+    for key, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{where}: grid {key} must be a list of values, got {values!r}")
+
+
+def _check_arms(study: Study, where: str) -> None:
+    check_known(f"{where}: unknown arm", study.arms, ARMS)
+    for arm, own in study.arms.items():
+        if not isinstance(own, dict):
+            raise UserError(f"{where}: {arm}: parameters must be a mapping, got {own!r}")
+        # Rows could not tell other runs of an arm apart.
+        valid = [*GRID, "epochs"] if arm == "epochs_before_pruning" else GRID
+        _check_grid(own.get("grid", {}), valid, f"{where}: {arm}")
+        parameters = {key: value for key, value in own.items() if key != "grid"}
+        _check_parameters(study, parameters, [arm], f"{where}: {arm}")
+
+
+def _check_exceptions(study: Study, where: str) -> None:
+    for exception in study.exceptions:
+        if not isinstance(exception, dict) or "set" not in exception:
+            raise UserError(
+                f"{where}: an exception has the keys arm, {', '.join(GRID)}, set, got {exception!r}"
+            )
+        places = {key: value for key, value in exception.items() if key != "set"}
+        _check_places(study, places, where)
+        arms = _listed(exception.get("arm", [*ARMS]))
+        _check_parameters(study, exception["set"], arms, where)
+
+
+def _check_places(study: Study, places: Any, where: str) -> None:
+    """Raise UserError unless `places` names points that the study has."""
+    valid = ["arm", *GRID]
+    if not isinstance(places, dict) or {*places} - {*valid}:
+        raise UserError(f"{where}: runs are named by {', '.join(valid)}, got {places!r}")
+    runs = [study._named(arm, point) for arm in study.arms for point in study._points(arm)]
+    for key, wanted in places.items():
+        there = [one for run in runs if key in run for one in _listed(run[key])]
+        check_known(f"{where}: no run has {key}", _listed(wanted), there)
+    if not any(_is_for(places, run) for run in runs):
+        raise UserError(f"{where}: no run of the study is what this is for: {places!r}")
+
+
+def _check_parameters(study: Study, given: Any, arms: Collection[str], where: str) -> None:
+    """Raise UserError for parameters that no run of any of `arms` would read."""
+    if not isinstance(given, dict):
+        raise UserError(f"{where}: parameters must be a mapping, got {given!r}")
+    known = {
+        f.name for contract in notebook_parameters.CONTRACTS.values() for f in _fields(contract)
+    }
+    check_known(f"{where}: unknown parameter", given, known)
+    for name in given:
+        reasons = [study._why_unread(arm, name) for arm in arms]
+        if all(reasons):
+            raise UserError(f"{where}: {name} would not be read: {reasons[0]}")
+
+
+def _fields(contract: type[BurnIn]) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(contract)
+
+
+def _known(contract: type[BurnIn], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `values` that the contract has: a study speaks to several notebooks."""
+    valid = {f.name for f in _fields(contract)}
+    return {name: value for name, value in values.items() if name in valid}
+
+
+def _fixed(arm: str, seed: int = 0) -> dict[str, Any]:
+    """The parameters that make an arm, which its runs of `seed` have whatever else is said."""
+    _, fixed = ARMS.get(arm, (None, {}))
+    # Each seed has random weights of its own.
+    return {**fixed, "burn_in_seed": seed} if arm == "from_scratch" else fixed
+
+
+def _is_for(exception: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
+    """Whether an exception holds for the run that has these arm, sparsity, task and seed: each is,
+    or all of its several are, among those that the exception names."""
+    return all(
+        all(one in _listed(wanted) for one in _listed(run.get(key)))
+        for key, wanted in exception.items()
+        if key != "set"
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

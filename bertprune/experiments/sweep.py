@@ -1,0 +1,178 @@
+"""A sweep: the runs of a study, each after what it starts from, independent ones side by side."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from bertprune.base import paths, progress
+from bertprune.base.errors import UserError
+from bertprune.experiments import execution, stacking
+from bertprune.experiments.runs import Run, lineage, to_execute
+from bertprune.protocol.notebook_parameters import BurnIn
+
+_SECONDS_BETWEEN_LOOKS = 2.0
+
+
+@dataclass
+class Outcome:
+    """What became of the runs of a sweep, by id."""
+
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def local_workers(workers: int) -> ProcessPoolExecutor:
+    """`workers` processes on this machine, which end when this one does, in whatever way."""
+    if workers > 1:
+        # Threads that wait for each other by spinning, as they do by themselves, are the fastest
+        # with the machine to themselves, and the slowest by far beside another worker.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    return ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    )
+
+
+def sweep(
+    runs: Sequence[Run], executor: Executor, threads: Mapping[Run, int], at_once: int = 1
+) -> Outcome:
+    """Execute those of `runs` that are not done, in the order of what they need.
+
+    `executor` is anything with the interface of `concurrent.futures.Executor`; what it is given
+    is a module-level function and plain values. A run that fails does not stop those that do
+    not need it. Of runs that differ in seed and pruning alone, up to `at_once` models train as one
+    before their notebooks are executed.
+    """
+    outcome = Outcome()
+    waiting = to_execute(runs)
+    outcome.skipped += [run.id for run in runs if run not in waiting]
+    working: dict[Future[Any], list[Run]] = {}
+    trained: set[Run] = set()
+    total = len(runs)
+    with progress.bar("runs", total, "run", len(outcome.skipped)) as shown:
+        while waiting or working:
+            ready = []
+            for run in list(waiting):
+                needs = {needed.id for needed in lineage(run)}
+                busy = chain(waiting, *working.values())
+                if needs & outcome.failed.keys():
+                    waiting.remove(run)
+                    outcome.failed[run.id] = "not executed: what it starts from failed"
+                    shown.update()
+                elif not any(other.id in needs for other in busy) and all(
+                    needed.is_done() for needed in lineage(run)
+                ):
+                    ready.append(run)
+            for group in _groups(ready, waiting, trained, at_once):
+                future: Future[Any]
+                if len(group) > 1:
+                    parameters = [run.parameters for run in group]
+                    future = executor.submit(stacking.train, parameters, at_once)
+                else:
+                    future = executor.submit(_execute, group[0].parameters, threads[group[0]])
+                working[future] = group
+                waiting = [run for run in waiting if run not in group]
+            if waiting and not working:
+                needed = lineage(waiting[0])[-1]
+                raise UserError(
+                    f"{waiting[0].id} waits for {needed.id}, whose result is not in "
+                    f"{paths.runs_folder()}: do all workers write there?"
+                )
+            finished: set[Future[Any]] = set()
+            while working and not finished:
+                finished, _ = wait(working, _SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+                shown.set_postfix_str(_in_work(chain(*working.values())))
+            for future in finished:
+                group = working.pop(future)
+                said = ""
+                try:
+                    future.result()
+                except BrokenExecutor as error:
+                    raise UserError(
+                        "a worker process was killed, perhaps for lack of memory: give the same "
+                        "command again, with fewer --workers or --at-once, to go on"
+                    ) from error
+                except Exception as error:
+                    # Whatever it is, it is this run's, and the others go on.
+                    said = str(error) if isinstance(error, UserError) else repr(error)
+                    shown.write(f"error: {said}", file=sys.stderr)
+                if len(group) > 1:
+                    # Their notebooks are next; those of a stack that failed train alone.
+                    trained.update(group)
+                    waiting = group + waiting
+                    continue
+                (run,) = group
+                if said:
+                    outcome.failed[run.id] = said
+                else:
+                    outcome.done.append(run.id)
+                shown.update()
+    return outcome
+
+
+def _groups(
+    ready: Sequence[Run], waiting: Sequence[Run], trained: Collection[Run], at_once: int
+) -> list[list[Run]]:
+    """What to submit of the runs that are `ready`: runs to train together, and single ones.
+
+    A run waits for those that it may train with; one of which only the page is left, for none.
+    """
+    if at_once == 1:
+        return [[run] for run in ready]
+    groups: dict[object, list[Run]] = {}
+    for run in waiting:
+        which = None if run in trained or run.is_trained() else stacking.kind(run)
+        groups.setdefault(run if which is None else which, []).append(run)
+    return [group for group in groups.values() if all(run in ready for run in group)]
+
+
+def _in_work(runs: Iterable[Run]) -> str:
+    """What the workers do, for the end of the sweep's bar."""
+    return "; ".join(words for run in runs if (words := run.progress()))
+
+
+def thread_counts(runs: Sequence[Run], workers: int, cores: int | None = None) -> dict[Run, int]:
+    """How many threads each run gets: the cores, by default this machine's, shared by what can run
+    beside it.
+
+    From the plan alone, not from what happens to run, so that a sweep that was stopped and goes on
+    gives the same bits as an unbroken one.
+    """
+    cores = cores or os.cpu_count() or 1
+    widths = Counter(len(lineage(run)) for run in runs)
+    return {run: max(1, cores // min(workers, widths[len(lineage(run))])) for run in runs}
+
+
+def _execute(parameters: BurnIn, threads: int) -> str:
+    return execution.execute(Run(parameters), threads=threads, forked=True)
+
+
+def _end_with(parent: int) -> None:
+    """End this worker as soon as the sweep is gone, killed perhaps; its kernel then ends too."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

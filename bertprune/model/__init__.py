@@ -1,0 +1,1 @@
+"""BERT: its forward pass, and its files."""

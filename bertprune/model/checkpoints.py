@@ -1,0 +1,315 @@
+"""BERT models: fresh ones, pre-trained ones, and pruned ones with their masks beside them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+import xxhash
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForPreTraining,
+    BertForSequenceClassification,
+    BertModel,
+    PreTrainedTokenizerBase,
+)
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.files import file_key
+from bertprune.data.hub import download
+from bertprune.data.tokenizer import TOKENIZER_FILES
+from bertprune.lab import language as lab
+from bertprune.pruning.masks import Masks
+from bertprune.pruning.matrices import prunable_matrices
+from bertprune.pruning.storage import SPARSE_FILE, load_sparse
+
+MASKS_FILE = "masks.safetensors"
+DENSE_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
+CURVE_FILE = "training.csv"
+"""Rows of how a model was pre-trained, which `bertprune ship` puts beside it."""
+
+# Loading and saving take a moment here; bars for them would bury those of the training.
+transformers.logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Shape of a fresh BERT; the intermediate size is four times the hidden size."""
+
+    layers: int
+    hidden_size: int
+    heads: int
+    vocabulary_size: int
+    max_length_tokens: int = 512
+    dropout: float = 0.1
+    initializer_range: float = 0.02
+    """Standard deviation of the fresh weights."""
+
+
+def fresh_model(shape: Shape, *, padding_id: int = 0, seed: int) -> BertForPreTraining:
+    """A BERT of `shape` with random weights drawn from `seed`, with MLM and NSP heads."""
+    config = BertConfig(
+        vocab_size=shape.vocabulary_size,
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=4 * shape.hidden_size,
+        max_position_embeddings=shape.max_length_tokens,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
+        initializer_range=shape.initializer_range,
+        pad_token_id=padding_id,
+    )
+    torch.manual_seed(seed)
+    return BertForPreTraining(config)
+
+
+def check_model(name: str, max_length_tokens: int = 0) -> None:
+    """Raise UserError unless `name` is a BERT, a folder or of the Hugging Face Hub, that has
+    `max_length_tokens` positions, and as a folder weights that can be opened."""
+    config = config_of(name)
+    kind = config.get("model_type")
+    if kind != "bert":
+        raise UserError(f"{name} is not a BERT: its {CONFIG_FILE} says model_type {kind!r}")
+    _check_config(_folder(name, [CONFIG_FILE]))
+    if folder := local_folder(name):
+        _weight_files(folder)
+    positions = config.get("max_position_embeddings")
+    if isinstance(positions, int) and positions < max_length_tokens:
+        raise UserError(
+            f"max_length_tokens is {max_length_tokens}, but the model {name} has {positions} "
+            "positions only"
+        )
+
+
+def check_fit(model: BertForPreTraining, vocabulary_size: int, max_length_tokens: int) -> None:
+    """Raise UserError unless `model` has an embedding for each token and each position."""
+    for what, needed, there in (
+        ("the tokenizer's vocabulary", vocabulary_size, model.config.vocab_size),
+        ("max_length_tokens", max_length_tokens, model.config.max_position_embeddings),
+    ):
+        if needed > there:
+            raise UserError(f"{what} is {needed}, but the model has embeddings for {there} only")
+
+
+def local_folder(name: str) -> Path | None:
+    """The folder of the model `name`, one that comes with the package or a path; None if there is
+    none here."""
+    folder = _shipped(name) or paths.resolve(name)
+    return folder if folder.is_dir() else None
+
+
+def model_key(name: str) -> str:
+    """Identity of a model or tokenizer: hash of its files, or its name on the Hub."""
+    folder = local_folder(name)
+    if folder is None:
+        return name
+    files = [
+        file for pattern in ("*.safetensors", *TOKENIZER_FILES) for file in folder.glob(pattern)
+    ]
+    return xxhash.xxh3_128_hexdigest(
+        "\0".join(f"{file.name} {file_key(file)}" for file in sorted(files)).encode()
+    )
+
+
+def load_pretraining_model(name: str, *, seed: int) -> BertForPreTraining:
+    """The BERT `name` (folder or Hub name) with its pre-training heads, in float32.
+
+    Heads that the checkpoint lacks are new, drawn from `seed`, and a line says so.
+    """
+    check_model(name)
+    torch.manual_seed(seed)
+    model, info = _load(BertForPreTraining, name)
+    if new := sorted(info["missing_keys"]):
+        print(f"{name} lacks {', '.join(new)}: they are new, with random values of seed {seed}")
+    return model
+
+
+def load_classifier(name: str, *, labels: int, seed: int) -> BertForSequenceClassification:
+    """The BERT `name` with a classifier over its pooler, in float32: its own, or for a model that
+    has none a new one drawn from `seed`."""
+    check_model(name)
+    torch.manual_seed(seed)
+    model, _ = _load(BertForSequenceClassification, name, num_labels=labels)
+    return model
+
+
+def save_pretrained(
+    model: transformers.PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    masks: Masks,
+    folder: Path,
+) -> None:
+    """Save as an ordinary Hugging Face folder (dense safetensors), with the masks beside it."""
+    with full_disk_is_user_error(folder):
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        kept = {name: mask.cpu().contiguous() for name, mask in masks.items()}
+        save_file(kept, folder / MASKS_FILE)
+
+
+def load_masks(folder: Path, model: nn.Module) -> Masks:
+    """The masks saved in `folder`, checked against the prunable matrices of `model`.
+
+    They are part of the sparse storage, where that is what the folder has. A folder without masks
+    is a dense model: everything is kept.
+    """
+    weights = prunable_matrices(model)
+    if sparse := _sparse_file(folder):
+        file, masks = sparse, load_sparse(sparse)[1]
+    elif (file := folder / MASKS_FILE).exists():
+        masks = load_file(file)
+    else:
+        return {name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()}
+    wrong = [name for name, w in weights.items() if getattr(masks.get(name), "shape", 0) != w.shape]
+    if wrong:
+        raise UserError(f"{file} does not fit the model beside it: {', '.join(wrong[:3])}")
+    return masks
+
+
+def config_of(name: str) -> dict[str, Any]:
+    """The config of the model `name`; raises UserError if it has none."""
+    file = _folder(name, [CONFIG_FILE]) / CONFIG_FILE
+    if not file.exists():
+        raise UserError(f"{name} is not a Hugging Face model: it has no {CONFIG_FILE}")
+    try:
+        config = json.loads(file.read_text())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} is not JSON: {error}") from error
+    return config if isinstance(config, dict) else {}
+
+
+def _check_config(folder: Path) -> None:
+    """Raise UserError unless a BERT can be made by the config in `folder`."""
+    try:
+        config = BertConfig.from_pretrained(folder)
+        with torch.device("meta"):
+            BertModel(config)
+    # Each wrong value ends in an error of another class.
+    except Exception as error:
+        raise UserError(f"{folder / CONFIG_FILE} is no config of a BERT: {error!r}") from error
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files of the weights in `folder`. Raises UserError if there is none, or if the header of
+    one cannot be read."""
+    sparse = _sparse_file(folder)
+    files = [sparse] if sparse else sorted(folder.glob("model*.safetensors"))
+    if not files:
+        raise UserError(f"{folder} has no weights: it needs {DENSE_FILE}, or {SPARSE_FILE}")
+    for file in files:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{file} is damaged, or no safetensors file: {error}") from error
+    return files
+
+
+def _folder(name: str, files: Sequence[str]) -> Path:
+    """The folder of the model `name`, with the `files` that were asked for where it is the Hub's.
+
+    Raises UserError, within seconds, if there is neither a folder nor a way to the Hub.
+    """
+    if folder := local_folder(name):
+        return folder
+    path = paths.resolve(name)
+    if name.startswith((".", "/", "~")):
+        raise UserError(f"there is no model folder {path}")
+    instead = f"the folder of a downloaded model (there is no folder {path})"
+    return download(name, files, instead=instead)
+
+
+def _shipped(name: str) -> Path | None:
+    """The folder of the BERT that comes with the package, if `name` is a lab language."""
+    source = lab.find_source(name)
+    if source is None:
+        return None
+    if source.seed:
+        raise UserError(
+            f"no model of the language {name!r} comes with the package, only one of {lab.SOURCE!r}:"
+            " leave model empty and pre-train one, as the study lab-another does"
+        )
+    return Path(lab.__file__).parent / "model"
+
+
+def _load(kind: Any, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """The model, of class `kind`, and what transformers says of loading it.
+
+    Raises UserError if a weight is missing that is not of a head or the pooler, or has another
+    shape than the config says.
+    """
+    # Weights from outside are read as safetensors only: a pickle could run code.
+    folder = _folder(name, [CONFIG_FILE, "*.safetensors"])
+    files = ", ".join(map(str, _weight_files(folder)))
+    source: dict[str, Any] = {"pretrained_model_name_or_path": folder, **options}
+    if sparse := _sparse_file(folder):
+        source = {
+            "pretrained_model_name_or_path": None,
+            "config": BertConfig.from_pretrained(folder, **options),
+            "state_dict": load_sparse(sparse)[0],
+        }
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        model, info = kind.from_pretrained(
+            **source,
+            dtype=torch.float32,
+            use_safetensors=True,
+            # The error of transformers does not name them.
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"cannot load the model {name}: {error}") from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+    if flaw := _flaw_of_loading(files, info):
+        raise UserError(f"cannot load the model {name}: {flaw}")
+    return model, info
+
+
+def _flaw_of_loading(files: str, info: dict[str, Any]) -> str:
+    """What of the BERT, but for its pooler, did not come from `files`; empty if all did."""
+    if mismatched := sorted(info["mismatched_keys"]):
+        weight, found, asked = mismatched[0]
+        return (
+            f"{weight} has the shape {tuple(found)} in {files}, but {tuple(asked)} by the "
+            f"{CONFIG_FILE} beside it, or the number of labels"
+        )
+    missing = [
+        weight
+        for weight in sorted(info["missing_keys"])
+        if weight.startswith("bert.") and not weight.startswith("bert.pooler.")
+    ]
+    if missing:
+        # Heads are often not asked for, which says nothing about the rest.
+        others = sorted(name for name in info["unexpected_keys"] if not name.startswith("cls."))
+        instead = f"; {others[0]} in it has no place there" if others else ""
+        return (
+            f"{files} lacks {len(missing)} weights of the BERT that the {CONFIG_FILE} beside it "
+            f"describes: {', '.join(missing[:3])}{', ...' if missing[3:] else ''}{instead}"
+        )
+    return ""
+
+
+def _sparse_file(folder: Path) -> Path | None:
+    """The file of a model in sparse storage, or None for one in dense.
+
+    Raises UserError if the folder has both, as one of them must be of another model.
+    """
+    file = folder / SPARSE_FILE
+    if not file.exists():
+        return None
+    if (folder / DENSE_FILE).exists():
+        raise UserError(f"{folder} has both {SPARSE_FILE} and {DENSE_FILE}: delete one of them")
+    return file

@@ -1,0 +1,1 @@
+"""What is written down: the parameters of notebooks, and tidy rows."""

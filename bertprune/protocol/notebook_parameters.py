@@ -1,0 +1,577 @@
+"""What each notebook takes: one frozen dataclass a notebook, with default, range and help.
+
+The strict check, the parameter table on the page, a notebook's parameters cell and the name of a
+run all come from here. A notebook's contract extends that of the notebook it builds on, so each
+one says everything that its result depends on, from the text up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin, get_type_hints
+
+from bertprune.base.errors import UserError, did_you_mean
+from bertprune.lab.language import find_source, language_of
+
+
+def _parameter(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A field: at least `low`, at most `high`, more than `above`, or one of `choices`."""
+    metadata = {"help": help, "low": low, "high": high, "above": above, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """What the parameters of every notebook have in common."""
+
+    notebook: ClassVar[str]
+
+    def check(self) -> None:
+        """Raise UserError for parameters that are valid one by one, but not together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BurnIn(Contract):
+    """A dense BERT, pre-trained on the text: a fresh one, or further training of a given one."""
+
+    notebook: ClassVar[str] = "burn_in"
+    work: ClassVar[str] = "bertprune.training.pretraining:burn_in"
+
+    model: str = _parameter(
+        "", "Hugging Face BERT to start from, folder or Hub name; empty: a fresh one of this shape"
+    )
+    layers: int = _parameter(2, "layers of a fresh model", low=1)
+    hidden_size: int = _parameter(64, "hidden size of a fresh model", low=1)
+    heads: int = _parameter(2, "attention heads of a fresh model", low=1)
+    dropout: float = _parameter(
+        0.1, "dropout of a fresh model, in pre-training and after", low=0.0, high=0.9
+    )
+    initializer_range: float = _parameter(
+        0.02, "standard deviation of a fresh model's weights", above=0.0, high=1.0
+    )
+    tokenizer: str = _parameter(
+        "",
+        "folder or Hub name; empty: the model's, the lab's, or a WordPiece of the text",
+    )
+    vocabulary_size: int = _parameter(500, "entries of a WordPiece trained on the text", low=100)
+    text: tuple[str, ...] = _parameter(
+        ("lab",), "text to pre-train on: folders, .parquet or .txt files, Hub data sets, lab"
+    )
+    max_length_tokens: int = _parameter(128, "longest sequence, in tokens", low=8, high=512)
+    dev_share: float = _parameter(
+        0.02, "share of the documents kept for the dev set", above=0.0, high=0.5
+    )
+    dev_examples: int = _parameter(16_000, "most sentence pairs in the dev set", low=1)
+    burn_in_steps: int = _parameter(100, "training steps without pruning", low=0)
+    burn_in_learning_rate: float = _parameter(1e-3, "peak learning rate of burn-in", above=0.0)
+    burn_in_warmup_steps: int = _parameter(10, "steps until that peak", low=0)
+    burn_in_short_steps: int = _parameter(
+        0, "first steps of burn-in, on short pairs of as many tokens", low=0
+    )
+    burn_in_short_tokens: int = _parameter(32, "longest of the short pairs, in tokens", low=8)
+    burn_in_seed: int = _parameter(0, "seed of the fresh weights and of burn-in", low=0)
+    pretrain_batch_size: int = _parameter(32, "sentence pairs a pre-training step", low=1)
+    precision: str = _parameter(
+        "auto",
+        "auto is bf16 on a GPU that has it, float32 elsewhere",
+        choices=("auto", "float32", "bf16"),
+    )
+
+    @property
+    def arm(self) -> str:
+        """The arm that the rows of a run belong to."""
+        return self.notebook
+
+    def upstream(self) -> BurnIn | None:
+        """The parameters of the run whose model this one starts from."""
+        return None
+
+    def compared_with(self) -> BurnIn | None:
+        """The parameters of the run whose model this one's is compared with."""
+        return None
+
+    def canonical(self) -> Self:
+        """The same work with parameters that do not matter set to their defaults."""
+        shape = ["layers", "hidden_size", "heads", "dropout", "initializer_range"]
+        idle = shape if self.model else []
+        own = self.model or self.tokenizer or language_of(self.text) is not None
+        idle += ["vocabulary_size"] if own else []
+        idle += [] if self.burn_in_short_steps else ["burn_in_short_tokens"]
+        return self._without(*idle)
+
+    def _without(self, *idle: str) -> Self:
+        """The same with the parameters `idle` set to their defaults."""
+        return self.replace(**{name: _default(type(self), name) for name in idle})
+
+    def replace(self, **changes: Any) -> Self:
+        return dataclasses.replace(self, **changes)
+
+    def seed_of_run(self) -> int:
+        return self.burn_in_seed
+
+    def leaves_model(self) -> bool:
+        """Whether the run leaves a model that others start from."""
+        return True
+
+    def check(self) -> None:
+        if self.hidden_size % self.heads:
+            raise UserError(
+                f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
+            )
+        self._check_short_steps()
+        if not self.text:
+            raise UserError("text is empty: name at least one folder, file or Hub data set")
+        self._check_languages(("text", *self.text), ("model", self.model))
+        self._check_languages(("text", *self.text), ("tokenizer", self.tokenizer))
+
+    def _check_short_steps(self) -> None:
+        if self.burn_in_short_steps > self.burn_in_steps:
+            raise UserError(
+                f"burn_in_short_steps is {self.burn_in_short_steps}, of {self.burn_in_steps} "
+                "burn_in_steps in all"
+            )
+        if self.burn_in_short_steps and self.max_length_tokens % self.burn_in_short_tokens:
+            raise UserError(
+                f"max_length_tokens {self.max_length_tokens} is not a multiple of "
+                f"burn_in_short_tokens {self.burn_in_short_tokens}"
+            )
+
+    @staticmethod
+    def _check_languages(*named: tuple[str, ...]) -> None:
+        """Raise UserError if two parameters name different lab languages."""
+        seeds = {
+            source.seed: f"{what} {name!r}"
+            for what, *names in named
+            for name in names
+            if (source := find_source(name))
+        }
+        if len(seeds) > 1:
+            raise UserError(
+                f"{' and '.join(seeds.values())} are different languages: take the same seed"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrunePretrain(BurnIn):
+    """The burnt-in BERT, pruned while pre-training goes on."""
+
+    notebook: ClassVar[str] = "prune_pretrain"
+    work: ClassVar[str] = "bertprune.training.pretraining:prune_pretrain"
+
+    sparsity: float = _parameter(
+        0.5, "share of the prunable weights that is zero", low=0.0, high=1.0
+    )
+    method: str = _parameter(
+        "magnitude", "which weights go: the smallest, or any", choices=("magnitude", "random")
+    )
+    scope: str = _parameter(
+        "matrix",
+        "each matrix to the same sparsity, or one threshold for all",
+        choices=("matrix", "global"),
+    )
+    pretrain_steps: int = _parameter(60, "training steps while and after pruning", low=0)
+    ramp_steps: int = _parameter(
+        20, "steps of the cubic ramp to the final sparsity; 0: one-shot", low=0
+    )
+    pruning_frequency_steps: int = _parameter(5, "steps between two mask updates", low=1)
+    pretrain_learning_rate: float = _parameter(5e-4, "peak learning rate", above=0.0)
+    pretrain_warmup_steps: int = _parameter(10, "steps until that peak", low=0)
+    seed: int = _parameter(0, "seed of everything after burn-in", low=0)
+
+    @property
+    def arm(self) -> str:
+        if not (self.model or self.burn_in_steps or self.pretrain_steps or self.sparsity):
+            return "from_scratch"
+        return "random_pruning" if self.method == "random" else "prune_pretrain"
+
+    def upstream(self) -> BurnIn | None:
+        return _part(self, BurnIn)
+
+    def compared_with(self) -> BurnIn | None:
+        # The dense model that has trained as long.
+        return self.replace(sparsity=0.0) if self.sparsity > 0 else None
+
+    def canonical(self) -> Self:
+        # Without pruning there is no method and no ramp: the dense model is one and the same.
+        same = super().canonical()
+        if same.sparsity > 0:
+            return same
+        return same._without("method", "scope", "ramp_steps", "pruning_frequency_steps")
+
+    def seed_of_run(self) -> int:
+        return self.seed
+
+    def check(self) -> None:
+        super().check()
+        if self.sparsity > 0 and self.ramp_steps >= max(1, self.pretrain_steps):
+            raise UserError(
+                f"ramp_steps {self.ramp_steps} must be less than pretrain_steps "
+                f"{self.pretrain_steps}: the final sparsity would never be reached"
+            )
+        if self.method == "random" and self.scope == "global":
+            raise UserError("method 'random' prunes matrix by matrix: set scope to 'matrix'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune(PrunePretrain):
+    """The pruned BERT fine-tuned on tasks, its masks held."""
+
+    notebook: ClassVar[str] = "finetune"
+    work: ClassVar[str] = "bertprune.training.finetuning:finetune"
+
+    task: tuple[str, ...] = _parameter(("sst2",), "one task or several")
+    task_data: str = _parameter(
+        "lab", "Hub data set in GLUE's layout, a folder with a folder for each task, or lab"
+    )
+    epochs: int = _parameter(3, "passes over the training set", low=0)
+    learning_rates: tuple[float, ...] = _parameter((1e-3,), "learning rates to try", above=0.0)
+    batch_size: int = _parameter(32, "examples a fine-tuning step", low=1)
+    warmup_steps: int = _parameter(10, "steps until the peak learning rate", low=0)
+
+    def upstream(self) -> BurnIn | None:
+        return _part(self, PrunePretrain)
+
+    def compared_with(self) -> BurnIn | None:
+        return None
+
+    def leaves_model(self) -> bool:
+        # Pruning after fine-tuning starts from the dense one.
+        return self.sparsity == 0
+
+    def check(self) -> None:
+        super().check()
+        if not self.task_data:
+            raise UserError("task_data is empty: name a Hub data set or a folder")
+        self._check_languages(("text", *self.text), ("task_data", self.task_data))
+        for name in ("task", "learning_rates"):
+            values = getattr(self, name)
+            if not values:
+                raise UserError(f"{name} is empty: name at least one")
+            if len(set(values)) < len(values):
+                raise UserError(f"{name} has the same value twice: {_shown(values)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InformationDeletion(Finetune):
+    """The pruned BERT fine-tuned with its masks taken off: pruned weights start at 0, but move."""
+
+    notebook: ClassVar[str] = "information_deletion"
+    work: ClassVar[str] = "bertprune.training.finetuning:information_deletion"
+
+    @property
+    def arm(self) -> str:
+        return "information_deletion"
+
+    def leaves_model(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneAfterFinetune(Finetune):
+    """The dense BERT that `finetune` has fine-tuned, pruned in one shot, then fine-tuned on."""
+
+    notebook: ClassVar[str] = "prune_after_finetune"
+    work: ClassVar[str] = "bertprune.training.finetuning:prune_after_finetune"
+
+    recovery_epochs: int = _parameter(5, "passes over the training set after pruning", low=0)
+
+    @property
+    def arm(self) -> str:
+        return "prune_after_finetune"
+
+    def leaves_model(self) -> bool:
+        return False
+
+    def upstream(self) -> BurnIn | None:
+        return _part(self, Finetune).replace(sparsity=0.0)
+
+    def compared_with(self) -> BurnIn | None:
+        # The masks of the model pruned to the same sparsity while it was pre-trained.
+        return _part(self, PrunePretrain) if self.sparsity > 0 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class View(Contract):
+    """A page about a whole study. It reads runs, and is none itself."""
+
+    study: str = _parameter("lab", "study to show: its name in notebooks/studies, or a YAML file")
+    changes: tuple[str, ...] = _parameter(
+        (), "settings that change the study, as --set gives them to the commands"
+    )
+
+    needs_language: ClassVar[bool] = False
+    """Whether there is such a view only of studies of a lab language."""
+    beside: ClassVar[tuple[str, ...]] = ()
+    """Whose published rows it shows too; without them there is no such view."""
+    is_of_study: ClassVar[bool] = True
+    """Whether it shows anything of the study: if not, a book has it once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dense(View):
+    """What the dense model is, how it was pre-trained, and what that is worth."""
+
+    notebook: ClassVar[str] = "dense"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results(View):
+    """The rows of a study, gathered into tables and figures."""
+
+    notebook: ClassVar[str] = "results"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Information(View):
+    """Whether what pruning takes is information, or room."""
+
+    notebook: ClassVar[str] = "information"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing(View):
+    """Whether it matters when a model is pruned, and how long it knew the task before."""
+
+    notebook: ClassVar[str] = "timing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights(View):
+    """What the weights look like, which of them go, and how far fine-tuning moves them."""
+
+    notebook: ClassVar[str] = "weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saving(View):
+    """What pruning saves, on disk and in time."""
+
+    notebook: ClassVar[str] = "saving"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger(View):
+    """The paper's claims and numbers, each beside the study's."""
+
+    notebook: ClassVar[str] = "ledger"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(View):
+    """The drops of the paper's table 1 beside the study's: what differs, and what agrees."""
+
+    notebook: ClassVar[str] = "comparison"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost(View):
+    """What the study takes, before it is executed: time, memory and disk."""
+
+    notebook: ClassVar[str] = "cost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabLanguage(View):
+    """The lab language that a study speaks: what there is to know, and the tasks that ask it."""
+
+    notebook: ClassVar[str] = "lab_language"
+    needs_language: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bits(View):
+    """What the models of a study of a lab language recall, and what becomes of it."""
+
+    notebook: ClassVar[str] = "bits"
+    needs_language: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabChecks(View):
+    """The study beside another lab language, and beside one with less text than its tasks have."""
+
+    notebook: ClassVar[str] = "lab_checks"
+    needs_language: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = ("lab-another", "lab-small-text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench(View):
+    """How fast the code is, beside what a user would pick instead: the same page in every book."""
+
+    notebook: ClassVar[str] = "bench"
+    beside: ClassVar[tuple[str, ...]] = ("bench",)
+    is_of_study: ClassVar[bool] = False
+
+
+_LARGEST_WHOLE_NUMBER = 2**31 - 1
+"""As a seed or a count, all libraries take it."""
+
+C = TypeVar("C", bound=Contract)
+B = TypeVar("B", bound=BurnIn)
+
+CONTRACTS: dict[str, type[BurnIn]] = {
+    contract.notebook: contract
+    for contract in (BurnIn, PrunePretrain, Finetune, InformationDeletion, PruneAfterFinetune)
+}
+
+
+VIEWS: dict[str, type[View]] = {
+    view.notebook: view
+    for view in (
+        *(Dense, Results, Information, Timing, Weights, Saving, Comparison, Ledger),
+        *(Bits, LabLanguage, LabChecks, Cost, Bench),
+    )
+}
+
+NOTEBOOKS: dict[str, type[Contract]] = {**CONTRACTS, **VIEWS}
+"""All notebooks; those of CONTRACTS are executed as runs."""
+
+
+def contract_of(notebook: str) -> type[Contract]:
+    """The contract of `notebook`; raises UserError naming the closest one."""
+    if notebook not in NOTEBOOKS:
+        raise UserError(f"unknown notebook {notebook!r}: {did_you_mean(notebook, NOTEBOOKS)}")
+    return NOTEBOOKS[notebook]
+
+
+def contract_of_run(notebook: str) -> type[BurnIn]:
+    """The contract of a `notebook` that is executed as a run."""
+    contract = contract_of(notebook)
+    if not issubclass(contract, BurnIn):
+        raise UserError(f"{notebook} is no run, but a view of a study: `bertprune run {notebook}`")
+    return contract
+
+
+def parse(contract: type[C], values: Mapping[str, object]) -> C:
+    """The parameters `values`, checked strictly; what is not named has its default.
+
+    Raises UserError for an unknown name (with the closest valid one), a wrong type, a value out
+    of range, and values that do not go together. A single value stands for a list of one.
+    """
+    fields = {f.name: f for f in dataclasses.fields(contract)}
+    kinds = get_type_hints(contract)
+    checked = {}
+    for name, value in values.items():
+        if name not in fields:
+            raise UserError(
+                f"{contract.notebook} has no parameter {name!r}: {did_you_mean(name, fields)}"
+            )
+        checked[name] = _checked(name, value, kinds[name], fields[name].metadata)
+    parameters = contract(**checked)
+    parameters.check()
+    return parameters
+
+
+def parse_namespace(contract: type[C], namespace: Mapping[str, object]) -> C:
+    """The parameters that the variables of a notebook give, checked as `parse` does."""
+    names = help_of(contract)
+    return parse(contract, {name: namespace[name] for name in names if name in namespace})
+
+
+def as_values(parameters: Contract, only: Iterable[str] | None = None) -> dict[str, Any]:
+    """Parameters as plain values for YAML, JSON and papermill: tuples become lists."""
+    names = [f.name for f in dataclasses.fields(parameters)] if only is None else only
+    values = {name: getattr(parameters, name) for name in names}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
+def own_values(parameters: BurnIn) -> dict[str, Any]:
+    """Parameters that determine a run beyond its upstream run: those that differ from their
+    defaults, or from what the upstream run has for them."""
+    upstream = parameters.upstream()
+    settled = as_values(upstream.canonical()) if upstream else {}
+    defaults = as_values(type(parameters)())
+    return {
+        name: value
+        for name, value in as_values(parameters).items()
+        if value != settled.get(name, defaults[name])
+    }
+
+
+def help_of(contract: type[Contract]) -> dict[str, str]:
+    """Help of each parameter, with its range."""
+    return {f.name: _help(f.metadata) for f in dataclasses.fields(contract)}
+
+
+def parameters_cell(contract: type[Contract]) -> str:
+    """Source of the parameters cell of the contract's notebook: `name = value  # help`."""
+    values = as_values(contract())
+    helps = help_of(contract)
+    return "\n".join(f"{name} = {_shown(value)}  # {helps[name]}" for name, value in values.items())
+
+
+def _part(parameters: BurnIn, contract: type[B]) -> B:
+    return contract(**{f.name: getattr(parameters, f.name) for f in dataclasses.fields(contract)})
+
+
+def _default(contract: type[BurnIn], name: str) -> Any:
+    return next(f.default for f in dataclasses.fields(contract) if f.name == name)
+
+
+def _checked(name: str, value: object, kind: Any, limits: Mapping[str, Any]) -> object:
+    if get_origin(kind) is tuple:
+        many = value if isinstance(value, list | tuple) else [value]
+        if "" in many:
+            raise UserError(f"{name} has an empty entry: {_shown(many)}")
+        return tuple(_checked(name, one, get_args(kind)[0], limits) for one in many)
+    if kind is float and type(value) is int:
+        with suppress(OverflowError):
+            value = float(value)
+    if type(value) is not kind:
+        wanted = {int: "a whole number", float: "a number", str: "a text"}[kind]
+        raise UserError(f"{name} must be {wanted}, got {_shown(value)}")
+    if limits["choices"] and value not in limits["choices"]:
+        raise UserError(
+            f"{name} is {value!r}: {did_you_mean(str(value), limits['choices'])} "
+            f"({' or '.join(limits['choices'])})"
+        )
+    if type(value) is int and value > _LARGEST_WHOLE_NUMBER:
+        raise UserError(f"{name} must be at most {_LARGEST_WHOLE_NUMBER}, got {_shown(value)}")
+    if isinstance(value, int | float):
+        low, high, above = limits["low"], limits["high"], limits["above"]
+        if (
+            not math.isfinite(value)
+            or (low is not None and value < low)
+            or (above is not None and value <= above)
+            or (high is not None and value > high)
+        ):
+            raise UserError(f"{name} must be {_range(limits)}, got {_shown(value)}")
+    return value
+
+
+def _help(limits: Mapping[str, Any]) -> str:
+    text = str(limits["help"])
+    if limits["choices"]:
+        return f"{text} ({' | '.join(limits['choices'])})"
+    return f"{text} ({_range(limits)})" if _range(limits) else text
+
+
+def _range(limits: Mapping[str, Any]) -> str:
+    parts = []
+    if limits["above"] is not None:
+        parts.append(f"more than {limits['above']:g}")
+    if limits["low"] is not None:
+        parts.append(f"at least {limits['low']:g}")
+    if limits["high"] is not None:
+        parts.append(f"at most {limits['high']:g}")
+    return ", ".join(parts)
+
+
+def _shown(value: object) -> str:
+    """A value as a reader would type it."""
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_shown(one) for one in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else repr(value)

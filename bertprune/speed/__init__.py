@@ -1,0 +1,1 @@
+"""What the work costs: the benchmark, and the estimate of a study."""

@@ -1,0 +1,181 @@
+"""What both sides are given: made-up text and phrases, since only their lengths matter here."""
+
+from __future__ import annotations
+
+import shutil
+import weakref
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
+
+from bertprune.data.corpus import Corpus
+from bertprune.data.pretraining_examples import PretrainingBatch, PretrainingExamples
+from bertprune.data.tasks import LABEL, TASKS, TaskExamples, load_task
+from bertprune.data.tokenizer import SPECIAL_TOKENS, wordpiece
+from bertprune.model.checkpoints import Shape
+
+VOCABULARY = 30_522  # BERT's
+MAX_LENGTH_TOKENS = 128
+IGNORED = -100  # the label of a position that a loss leaves out, by the custom of PyTorch
+PHRASES = 6_400  # 200 batches of 32, four stretches of those that are sorted by length together
+DOCUMENTS, SENTENCES, LONGEST_SENTENCE = 400, 100, 49
+
+# Evenly spaced quantiles of the lengths of SST-2's phrases, special tokens included, in a WordPiece
+# of 30,522 tokens trained on Wikipedia. Means: 13.5 (train, 67,349 phrases), 25.6 (dev, 872).
+TRAIN_QUANTILES = (
+    *(3, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 7, 7, 7, 8, 8, 8, 9, 9, 10),
+    *(10, 11, 11, 12, 13, 13, 14, 15, 16, 17, 18, 19, 20, 22, 24, 25, 28, 30, 34, 39, 70),
+)
+DEV_QUANTILES = (
+    *(4, 10, 12, 14, 16, 17, 19, 21, 22, 23, 25, 26, 27, 29, 30, 33, 35, 38, 40, 45, 56),
+)
+DEV_PHRASES = 872
+
+SMALL = Shape(layers=2, hidden_size=128, heads=2, vocabulary_size=VOCABULARY)
+MEDIUM = Shape(layers=4, hidden_size=256, heads=4, vocabulary_size=VOCABULARY)
+BASE = Shape(layers=12, hidden_size=768, heads=12, vocabulary_size=VOCABULARY)
+
+Example = dict[str, Any]
+
+
+@cache
+def tokenizer(vocabulary_size: int = VOCABULARY) -> PreTrainedTokenizerFast:
+    """A BERT tokenizer whose words are the special tokens, w5, w6, and so on."""
+    words = [*SPECIAL_TOKENS, *(f"w{n}" for n in range(len(SPECIAL_TOKENS), vocabulary_size))]
+    ids = {word: n for n, word in enumerate(words)}
+    made = Tokenizer(WordLevel(ids, unk_token="[UNK]"))
+    made.pre_tokenizer = WhitespaceSplit()
+    made.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(name, ids[name]) for name in ("[CLS]", "[SEP]")]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+
+
+class Pairs:
+    """Masked sentence pairs of a made-up text: ours as we give them, the rival's masked before.
+
+    Sentences have 1 to 49 tokens, documents 100 sentences, so that most pairs are full.
+    """
+
+    def __init__(self, batch_size: int, vocabulary_size: int = VOCABULARY) -> None:
+        generator = np.random.default_rng(0)
+        lengths = generator.integers(1, LONGEST_SENTENCE + 1, DOCUMENTS * SENTENCES)
+        folder = Path(mkdtemp())
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.examples = PretrainingExamples(
+            Corpus(
+                tokens=generator.integers(len(SPECIAL_TOKENS), vocabulary_size, lengths.sum()),
+                sentence_starts=np.concatenate([[0], np.cumsum(lengths)]),
+                document_starts=np.arange(DOCUMENTS + 1) * SENTENCES,
+                key=f"made up of {vocabulary_size} tokens",
+                folder=folder,
+            ),
+            np.arange(DOCUMENTS),
+            tokenizer(vocabulary_size),
+            max_length_tokens=MAX_LENGTH_TOKENS,
+            batch_size=batch_size,
+            seed=0,
+            cache=folder,
+        )
+
+    def of_rival(self, steps: int) -> list[Example]:
+        """The examples of the first `steps` batches, in their order."""
+        return [example for step in range(steps) for example in padded(self.examples.batch(step))]
+
+
+def padded(batch: PretrainingBatch, length_tokens: int = MAX_LENGTH_TOKENS) -> list[Example]:
+    """The examples of `batch` as `BertForPreTraining` takes them: padded, with a label at each
+    position, which most positions are without."""
+    size, width = batch.input_ids.shape
+    labels = batch.input_ids.new_full((size * width,), IGNORED)
+    labels[batch.masked_positions] = batch.masked_labels
+    columns = {
+        "input_ids": (batch.input_ids, 0),
+        "token_type_ids": (batch.token_type_ids, 0),
+        "attention_mask": (batch.attention_mask, 0),
+        "labels": (labels.view(size, width), IGNORED),
+    }
+    wide = {
+        name: values.new_full((size, length_tokens), padding)
+        for name, (values, padding) in columns.items()
+    }
+    for name, (values, _) in columns.items():
+        wide[name][:, :width] = values
+    wide["next_sentence_label"] = batch.next_sentence_labels
+    return [{name: values[row] for name, values in wide.items()} for row in range(size)]
+
+
+class Phrases:
+    """SST-2, or as many made-up phrases of its lengths, for both sides."""
+
+    def __init__(self, task_data: str = "", train: int = PHRASES, dev: int = DEV_PHRASES) -> None:
+        self.task = TASKS["sst2"]
+        if task_data:
+            data = load_task("sst2", task_data)
+            self._train, self._dev = data.train.sample(train, random_state=0), data.dev
+            self.tokenizer = _trained(data.train.sentence.tolist())
+        else:
+            self._train, self._dev = _phrases(train, TRAIN_QUANTILES), _phrases(dev, DEV_QUANTILES)
+            self.tokenizer = tokenizer()
+        self.train, self.dev = (
+            TaskExamples(frame, self.task, self.tokenizer, MAX_LENGTH_TOKENS)
+            for frame in (self._train, self._dev)
+        )
+
+    def of_rival(self, split: str, *, padded: bool) -> list[Example]:
+        """The examples of a split tokenised as run_glue does, `padded` to the greatest length."""
+        frame = self._train if split == "train" else self._dev
+        encoded = self.tokenizer(
+            frame.sentence.tolist(),
+            truncation=True,
+            max_length=MAX_LENGTH_TOKENS,
+            padding="max_length" if padded else False,
+            return_token_type_ids=True,
+        )
+        columns = {**encoded, "label": frame[LABEL].tolist()}
+        return [
+            dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
+        ]
+
+
+def _phrases(number: int, quantiles: Sequence[int]) -> pd.DataFrame:
+    """Made-up phrases: as many between any two quantiles that follow each other, in any order."""
+    generator = np.random.default_rng(0)
+    places = generator.permutation((np.arange(number) + 0.5) / number)
+    lengths = np.rint(np.interp(places, np.linspace(0, 1, len(quantiles)), quantiles))
+    words = lengths.astype(int) - 2
+    phrases = [_phrase(generator.integers(len(SPECIAL_TOKENS), VOCABULARY, n)) for n in words]
+    return pd.DataFrame({"sentence": phrases, LABEL: generator.integers(0, 2, number)})
+
+
+def _phrase(ids: NDArray[np.int64]) -> str:
+    return " ".join(f"w{n}" for n in ids)
+
+
+def _trained(phrases: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A WordPiece of 8,000 tokens, the study glue-tiny's size, trained on `phrases`."""
+    with TemporaryDirectory() as folder:
+        text = Path(folder) / "text"
+        text.mkdir()
+        pd.DataFrame({"text": phrases}).to_parquet(text / "phrases.parquet")
+        return wordpiece([str(text)], 8_000, Path(folder))

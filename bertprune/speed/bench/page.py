@@ -1,0 +1,239 @@
+"""The published benchmark: writing it, and what its page shows. Needs no torch."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.machine import processor
+from bertprune.book.tables import Download, percent
+from bertprune.speed.bench import bars
+from bertprune.speed.bench.times import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, by_sparsity
+
+NAME = "bench"
+NOTES = "speed_notes"
+"""The page of prose about what was tried, where the book has it."""
+
+_VERSIONED = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A benchmark with the facts of each machine that it was measured on, by its name."""
+
+    rows: pd.DataFrame = field(repr=False)
+    facts: dict[str, dict[str, Any]]
+
+    def machines(self) -> pd.DataFrame:
+        """What was measured on, when, and by what, a column for each machine."""
+        return pd.DataFrame({name: _shown(of) for name, of in self.facts.items()})
+
+    def bars(self) -> pd.DataFrame:
+        """What was asked, beside what was measured on each machine; see `bars.table`."""
+        by_machine = {
+            name: bars.table(self.rows[self.rows.machine == name], bool(of["gpu"])).set_index(
+                "what"
+            )
+            for name, of in self.facts.items()
+        }
+        asked = next(iter(by_machine.values()))
+        found = [of[["measured", "met"]].add_suffix(f", {name}") for name, of in by_machine.items()]
+        return pd.concat([asked.asked, *found, asked.against], axis=1)
+
+    def ratios(self) -> pd.DataFrame:
+        """How many times as long as ours each rival takes, by case."""
+        found = self.rows[self.rows.quantity == bars.FASTER]
+        return pd.DataFrame(
+            {
+                "case": found.case,
+                "machine": found.machine,
+                "rival": found.side,
+                bars.FASTER: [f"{value:.2f}" for value in found.value],
+                "lowest to highest": _spread(found, "{:.2f}".format),
+                "repeats": found.repeats,
+            }
+        ).set_index("case")
+
+    def numbers(self) -> pd.DataFrame:
+        """All that is no ratio of times."""
+        found = self.rows[self.rows.quantity != bars.FASTER]
+        return pd.DataFrame(
+            {
+                "case": found.case,
+                "machine": found.machine,
+                "side": found.side,
+                "quantity": found.quantity,
+                "median": _with_units(found, "value"),
+                "lowest to highest": _spread(found, bars.readable),
+                "repeats": found.repeats,
+            }
+        ).set_index("case")
+
+    def download(self) -> Download:
+        return Download(NAME, "All rows", self.rows)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link to another page of the book, or nothing where the book has no such page."""
+
+    page: str
+    words: str
+
+    def _repr_html_(self) -> str:
+        if self.page not in _pages():
+            return ""
+        return f'<p><a href="{html.escape(self.page)}.html">{html.escape(self.words)}</a></p>'
+
+
+def notes() -> Link:
+    return Link(NOTES, "What was tried, and what it brought")
+
+
+def published() -> Measured:
+    """The benchmark that comes with the book. Raises UserError if there is none."""
+    file = paths.published(NAME)
+    if not file.exists():
+        raise UserError(f"there is no {file}: measure it with `bertprune bench --publish`")
+    facts = json.loads(file.with_suffix(".json").read_text())
+    rows = read(file)
+    # A row calls the processor of its machine "CPU".
+    names = rows.machine.map({name: of["cpu"] for name, of in facts.items()})
+    return Measured(rows.assign(device=rows.device.mask(rows.device == "CPU", names)), facts)
+
+
+def inference_table() -> pd.DataFrame:
+    """A forward pass by size of the BERT, device and sparsity, as the published benchmark has it:
+    milliseconds, dense and sparse, and two ratios of times with their lowest and highest.
+
+    Raises UserError if there is none.
+    """
+    rows = published().rows
+    at = ["size", "device", "sparsity"]
+    times = by_sparsity(rows, TIME).pivot(index=at, columns="side", values="value")
+    if times.empty:
+        raise UserError(
+            "there is no table of inference: measure it with "
+            "`bertprune bench inference-L2 inference-L4 --publish`"
+        )
+    found = {f"{side} (ms)": times[side].map("{:.3g}".format) for side in (DENSE, SPARSE)}
+    for name, quantity in ((SPEED_UP, SPEED_UP), (f"dense {BY_UNPRUNED}", BY_UNPRUNED)):
+        ratios = by_sparsity(rows, quantity).set_index(at)
+        spread = pd.Series(_spread(ratios, "{:.2f}".format), ratios.index)
+        found[name] = ratios.value.map("{:.2f}".format) + " (" + spread + ")"
+    return pd.DataFrame(found).rename(index=percent, level="sparsity")
+
+
+def publish(rows: pd.DataFrame, facts: dict[str, Any]) -> Path:
+    """Write the benchmark to `book/published`, with the `facts` of the machine beside it, which is
+    called by its GPU, or its processor where it has none.
+
+    What was published of other machines stays. Of this one, cases that were not measured now stay
+    if threads and how these wait, phrases and versions are the same; else there is no comparing
+    them, and they go.
+    """
+    file = paths.published(NAME)
+    machine = facts["gpu"] or facts["cpu"]
+    rows = rows.assign(machine=machine)
+    of_machines = {}
+    if file.exists():
+        before = read(file)
+        of_machines = json.loads(file.with_suffix(".json").read_text())
+        is_here = before.machine == machine
+        was = of_machines.get(machine, {})
+        if all(was.get(name) == facts[name] for name in facts if name != "cases"):
+            is_here &= before.case.isin(list(facts["cases"]))
+            facts = facts | {"cases": was["cases"] | facts["cases"]}
+        stay = before[~is_here]
+        rows = pd.concat([stay, rows]) if len(stay) else rows
+    write(rows, file)
+    of_machines[machine] = facts
+    text = json.dumps(of_machines, indent=1, ensure_ascii=False)
+    file.with_suffix(".json").write_text(text + "\n")
+    return file
+
+
+def write(rows: pd.DataFrame, file: Path) -> None:
+    """Write rows with six digits, which is more than a timing has."""
+    with full_disk_is_user_error(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rows.to_csv(file, index=False, float_format="%.6g")
+
+
+def read(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, keep_default_na=False, dtype={"value": float})
+
+
+def facts(cases: Sequence[str], *, threads: int, gpu: str, phrases: str) -> dict[str, Any]:
+    """When, on what machine and by what code `cases` were measured; `gpu` is its name, or ""."""
+    today, commit = datetime.now(UTC).strftime("%Y-%m-%d"), _commit()
+    return {
+        "cpu": processor(),
+        "cores": os.cpu_count() or 1,
+        "threads": threads,
+        "waiting threads": _waiting(),
+        "gpu": gpu,
+        "phrases": phrases,
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in _VERSIONED},
+        "cases": {name: {"finished": today, "commit": commit} for name in cases},
+    }
+
+
+def _shown(facts: dict[str, Any]) -> dict[str, str]:
+    """The facts of a machine as the page shows them."""
+    shown = {name: facts[name] for name in facts if name not in ("versions", "cases")}
+    shown |= facts["versions"]
+    for name in ("finished", "commit"):
+        shown[name] = ", ".join(sorted({one[name] for one in facts["cases"].values()}))
+    return {name: str(fact) for name, fact in shown.items()}
+
+
+def _waiting() -> str:
+    """What torch's threads do while they wait for each other: by themselves they spin."""
+    return "sleep" if os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive" else "spin"
+
+
+def _commit() -> str:
+    """The commit of the code, "changed" behind it where files differ; "" outside a checkout."""
+    described = ["git", "describe", "--always", "--dirty=, changed", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            described, cwd=paths.root(), capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _pages() -> set[str]:
+    """The pages of prose that the book's contents name."""
+    file = paths.root() / "book" / "_toc.yml"
+    contents = yaml.safe_load(file.read_text())
+    parts = contents.get("parts", [])
+    return {str(chapter.get("file")) for part in parts for chapter in part.get("chapters", [])}
+
+
+def _with_units(rows: pd.DataFrame, name: str) -> list[str]:
+    return [bars.with_unit(value, unit) for value, unit in zip(rows[name], rows.unit, strict=True)]
+
+
+def _spread(rows: pd.DataFrame, shown: Any) -> list[str]:
+    return [
+        "–" if repeats == 1 else f"{shown(low)} to {shown(high)}"
+        for low, high, repeats in zip(rows.low, rows.high, rows.repeats, strict=True)
+    ]

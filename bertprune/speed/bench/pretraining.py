@@ -1,0 +1,140 @@
+"""Cases: a pre-training step with gradual pruning, and what pruning adds to it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from transformers import BertForPreTraining
+
+from bertprune.data.pretraining_examples import PretrainingBatch
+from bertprune.model.checkpoints import Shape, fresh_model
+from bertprune.pruning.masks import Criterion
+from bertprune.pruning.pruner import Pruner
+from bertprune.pruning.schedule import Schedule
+from bertprune.speed.bench import inputs, ours, rivals
+from bertprune.speed.bench.bars import COST_OF_PRUNING, OURS, SHARE
+from bertprune.speed.bench.bars import TRAINER as RIVAL
+from bertprune.speed.bench.flops import model_flops
+from bertprune.speed.bench.inputs import Pairs
+from bertprune.speed.bench.measure import (
+    Row,
+    Setting,
+    fastest_size,
+    in_turn,
+    matrix_rate,
+    memory_rows,
+    pairwise,
+)
+from bertprune.training import loop
+from bertprune.training.pretraining import PretrainingLoss
+
+MATRICES = "matrix product"
+DENSE = "bertprune without pruning"
+SPARSITY = 0.5
+FREQUENCY_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Size:
+    """A BERT, its batch, and how long each timing is.
+
+    The masks are made anew every 10 steps from step 0 to `ramp_steps`, then held. The first `skip`
+    of `steps` steps are not timed.
+    """
+
+    shape: Shape
+    batch_size: int = 32
+    steps: int = 12
+    skip: int = 2
+    ramp_steps: int = 20
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(SPARSITY, end_step=self.ramp_steps, frequency_steps=FREQUENCY_STEPS)
+
+
+SMALL, LONGER = Size(inputs.SMALL), Size(inputs.SMALL, steps=42)
+MEDIUM = Size(inputs.MEDIUM)
+# No mask is made anew in its three steps, which spares the rival the most.
+BASE = Size(inputs.BASE, batch_size=8, steps=4, skip=1)
+BASE_ON_GPU = Size(inputs.BASE, batch_size=256, steps=24, skip=4)
+
+
+def steps(
+    setting: Setting, size: Size, *, with_rival: bool = True, with_memory: bool = True
+) -> Iterator[Row]:
+    """A step of ours, of ours without pruning, and of the rival; memory, tokens/s and FLOP/s."""
+    pairs = Pairs(size.batch_size, size.shape.vocabulary_size)
+    model = fresh_model(size.shape, seed=0)
+    fastest = fastest_size(setting)
+    sides = [OURS, DENSE, RIVAL] if with_rival else [OURS, DENSE]
+    seconds = in_turn(
+        setting.case,
+        {side: partial(_seconds, side, setting, size, pairs, model) for side in sides}
+        | {MATRICES: lambda: 1 / matrix_rate(setting, fastest)},
+        setting.repeats,
+    )
+    seconds_a_flop = seconds.pop(MATRICES)
+    batches = [pairs.examples.batch(step) for step in range(size.skip, size.steps)]
+    lengths = [batch.attention_mask.sum(1).tolist() for batch in batches]
+    tokens = sum(map(sum, lengths)) / len(batches)
+    flops = sum(
+        model_flops(model.config, of_batch, masked=_masked(batch))
+        for of_batch, batch in zip(lengths, batches, strict=True)
+    ) / len(batches)
+    for side, times in seconds.items():
+        yield setting.row(side, "time a step", "s", times)
+        yield setting.row(side, "speed", "tokens/s", [tokens / time for time in times])
+        yield setting.row(side, "model arithmetic", "FLOP/s", [flops / time for time in times])
+    shares = [flops * ratio for ratio in pairwise(seconds_a_flop, seconds[OURS])]
+    yield setting.row(OURS, SHARE, "", shares)
+    cost = [ratio - 1 for ratio in pairwise(seconds[OURS], seconds[DENSE])]
+    yield setting.row(OURS, COST_OF_PRUNING, "", cost)
+    if with_rival:
+        yield from setting.ratios({side: seconds[side] for side in (OURS, RIVAL)})
+    if with_rival and with_memory:
+        yield from memory_rows(setting, RIVAL, _alone, size)
+
+
+def _masked(batch: PretrainingBatch) -> list[int]:
+    """How many positions of each example are masked."""
+    rows = batch.masked_reads // batch.read_positions.shape[1]
+    counts: list[int] = rows.bincount(minlength=len(batch.input_ids)).tolist()
+    return counts
+
+
+def _seconds(
+    side: str, setting: Setting, size: Size, pairs: Pairs, start: BertForPreTraining
+) -> float:
+    """Seconds a step of one side, from the weights of `start`, which stay as they are."""
+    model = copy.deepcopy(start).to(setting.device)
+    if side == RIVAL:
+        return rivals.seconds_a_step(
+            model,
+            pairs.of_rival(size.steps),
+            setting=setting,
+            batch_size=size.batch_size,
+            steps=size.steps,
+            skip=size.skip,
+            pruner=rivals.TorchPruner(model),
+            schedule=size.schedule,
+            sampling="sequential",
+        )
+    pruner = Pruner.following(model, size.schedule, Criterion()) if side == OURS else None
+    variant = loop.Variant(
+        PretrainingLoss(model),
+        pairs.examples.batch,
+        loop.Optimization(learning_rate=1e-4, steps=size.steps),
+        seed=0,
+        pruner=pruner,
+    )
+    return ours.seconds_a_step([variant], setting=setting, steps=size.steps, skip=size.skip)
+
+
+def _alone(side: str, setting: Setting, size: Size) -> float:
+    setting.use_threads()
+    pairs = Pairs(size.batch_size, size.shape.vocabulary_size)
+    return _seconds(side, setting, size, pairs, fresh_model(size.shape, seed=0))

@@ -1,0 +1,183 @@
+"""The rival: Hugging Face's Trainer, with masks by torch.nn.utils.prune."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import nn
+from torch.nn.utils import prune
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from bertprune.pruning.masks import Masks, pruned_count
+from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
+from bertprune.pruning.schedule import Schedule
+from bertprune.speed.bench.inputs import Example
+from bertprune.speed.bench.measure import Setting, now
+
+
+class TorchPruner:
+    """Masks of a BERT's prunable matrices by torch.nn.utils.prune.
+
+    That library keeps a weight and its mask apart and multiplies them in each forward pass. What
+    it has pruned it never lets return. The MLM decoder gets the mask of the word embeddings, which
+    are its weights, so that both sides train the same function.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._modules: dict[str, nn.Module] = {
+            name: model.bert.get_submodule(name.removesuffix(".weight"))
+            for name in prunable_matrices(model)
+        }
+        self._pruned = dict.fromkeys(self._modules, 0)
+        self._decoder = model.cls.predictions.decoder if hasattr(model, "cls") else None
+
+    def update(self, sparsity: float) -> None:
+        """Prune the smallest weights that are left in each matrix until it has `sparsity`."""
+        for name, module in self._modules.items():
+            count = pruned_count(sparsity, _weight(module).numel())
+            prune.l1_unstructured(module, "weight", amount=count - self._pruned[name])
+            self._pruned[name] = count
+        self._share_with_decoder()
+
+    def hold(self, masks: Masks) -> None:
+        for name, module in self._modules.items():
+            prune.custom_from_mask(module, "weight", masks[name])
+        self._share_with_decoder()
+
+    def masks(self) -> Masks:
+        return {name: _mask(module).bool() for name, module in self._modules.items()}
+
+    def _share_with_decoder(self) -> None:
+        if self._decoder is None:
+            return
+        mask = _mask(self._modules[WORD_EMBEDDINGS])
+        if prune.is_pruned(self._decoder):
+            self._decoder.weight_mask = mask
+        else:
+            prune.custom_from_mask(self._decoder, "weight", mask)
+
+
+def _mask(module: nn.Module) -> Any:
+    return module.weight_mask
+
+
+def _weight(module: nn.Module) -> Any:
+    return module.weight
+
+
+class _Watch(TrainerCallback):
+    """Notes the time after some steps, and has the masks made anew before those of a schedule."""
+
+    def __init__(self, steps: Sequence[int], pruner: TorchPruner, schedule: Schedule | None):
+        self.marks: list[float] = []
+        self._steps = steps
+        self._pruner = pruner
+        self._schedule = schedule
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        self._note(0)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        if self._schedule is not None and self._schedule.is_update(state.global_step):
+            self._pruner.update(self._schedule.sparsity(state.global_step))
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        self._note(state.global_step)
+
+    def _note(self, done: int) -> None:
+        if done in self._steps:
+            self.marks.append(now())
+
+
+def seconds_a_step(
+    model: Any,
+    examples: list[Example],
+    *,
+    setting: Setting,
+    batch_size: int,
+    steps: int,
+    skip: int,
+    pruner: TorchPruner,
+    schedule: Schedule | None = None,
+    collator: Any = None,
+    sampling: str = "random",
+) -> float:
+    """Mean seconds of the steps of Trainer after the first `skip`; no evaluation, nothing saved or
+    logged. `pruner` has the masks of `model`, which follow `schedule` where there is one."""
+    watch = _Watch((skip, steps), pruner, schedule)
+    with TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=model,
+            args=_arguments(
+                folder,
+                setting,
+                per_device_train_batch_size=batch_size,
+                max_steps=steps,
+                train_sampling_strategy=sampling,
+            ),
+            train_dataset=examples,
+            data_collator=collator,
+            callbacks=[watch],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    first, last = watch.marks
+    return (last - first) / (steps - skip)
+
+
+def seconds_of_evaluation(
+    model: Any, examples: list[Example], *, setting: Setting, batch_size: int, collator: Any
+) -> float:
+    """Seconds of Trainer.evaluate over all `examples`, with the accuracy."""
+    with TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=model,
+            args=_arguments(folder, setting, per_device_eval_batch_size=batch_size),
+            eval_dataset=examples,
+            data_collator=collator,
+            compute_metrics=_accuracy,
+        )
+        trainer.remove_callback(PrinterCallback)
+        started = now()
+        trainer.evaluate()
+        return now() - started
+
+
+def _arguments(folder: str, setting: Setting, **own: Any) -> TrainingArguments:
+    """The arguments of our optimizer, and the rest as Trainer has it by default."""
+    return TrainingArguments(
+        output_dir=folder,
+        learning_rate=1e-4,
+        weight_decay=0.01,
+        adam_epsilon=1e-6,
+        warmup_steps=10,
+        max_grad_norm=1.0,
+        seed=0,
+        use_cpu=setting.device.type == "cpu",
+        bf16=setting.precision == "bf16",
+        save_strategy="no",
+        logging_strategy="no",
+        eval_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        **own,
+    )
+
+
+def _accuracy(predicted: Any) -> dict[str, float]:
+    return {"accuracy": float((predicted.predictions.argmax(-1) == predicted.label_ids).mean())}

@@ -1,0 +1,265 @@
+"""What a step or a token costs: measured on this machine, published, or assumed for a GPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError, did_you_mean, full_disk_is_user_error
+from bertprune.speed.cost import work
+from bertprune.speed.cost.work import Amount, ModelSize
+
+MEASURED = "measured"
+ASSUMED = "assumed, not measured"
+
+BOOK = "book"
+"""The machine on which the book was made, whose unit costs are published."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Seconds of a unit of work: a fixed part, and one for each token (or byte of text)."""
+
+    fixed_s: float = 0.0
+    per_token_s: float = 0.0
+
+    def seconds(self, tokens: float = 0.0) -> float:
+        return self.fixed_s + self.per_token_s * tokens
+
+
+Lines = Mapping[str, Line]
+"""By unit (see `work`)."""
+
+Table = dict[tuple[ModelSize, int], dict[str, Line]]
+"""By shape and threads."""
+
+
+def through(first: tuple[float, float], second: tuple[float, float]) -> Line:
+    """The line through two measurements (tokens, seconds), the second with more tokens.
+
+    Neither part is negative: where noise says so, the second measurement counts alone.
+    """
+    (few, quick), (many, slow) = first, second
+    slope = (slow - quick) / (many - few) if many > few else 0.0
+    fixed = slow - slope * many
+    if slope <= 0 or fixed < 0:
+        return Line(0.0, slow / many)
+    return Line(fixed, slope)
+
+
+def seconds(amounts: Iterable[Amount], lines: Lines) -> float:
+    """Seconds of all `amounts`."""
+    return sum(
+        amount.times * lines[amount.unit].seconds(amount.tokens)
+        for amount in amounts
+        if amount.times
+    )
+
+
+class Machine(Protocol):
+    """A machine whose unit costs are known."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def words(self) -> str:
+        """What it is, in words."""
+
+    @property
+    def how(self) -> str:
+        """MEASURED or ASSUMED."""
+
+    @property
+    def cores(self) -> int: ...
+
+    @property
+    def is_gpu(self) -> bool: ...
+
+    def lines(self, size: ModelSize, threads: int) -> Lines:
+        """Unit costs of a model of `size` in a run with `threads`."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A machine with a table of measured unit costs, by shape and threads."""
+
+    name: str
+    words: str
+    cores: int
+    table: Table = field(repr=False)
+    is_gpu: bool = False
+    how: str = MEASURED
+
+    def lines(self, size: ModelSize, threads: int) -> Lines:
+        """Those of the closest shape that was measured, scaled where it is another one."""
+        closest, at = min(
+            self.table,
+            key=lambda known: (_distance(known[0], size), abs(known[1] - threads)),
+        )
+        return scaled(self.table[closest, at], closest, size)
+
+
+def _distance(one: ModelSize, other: ModelSize) -> float:
+    """How unlike two shapes are, by the logarithm of their work."""
+    ratios = (_work_ratio(one, other), one.prunable / other.prunable)
+    return sum(abs(math.log(ratio)) for ratio in ratios)
+
+
+def _work_ratio(size: ModelSize, other: ModelSize) -> float:
+    return size.flop_per_token(64, 0.15) / other.flop_per_token(64, 0.15)
+
+
+_OF_TOKENS = (
+    work.PRETRAINING_STEP,
+    work.PRETRAINING_EVALUATION,
+    work.FINETUNING_STEP,
+    work.FINETUNING_EVALUATION,
+)
+_OF_TEXT = (work.TASK_TOKENISING, work.TEXT, work.PAIRING, work.NOTEBOOK)
+
+
+def scaled(lines: Lines, measured: ModelSize, size: ModelSize) -> Lines:
+    """Unit costs of `measured` for another shape: the tokens' part by FLOP, the fixed part of a
+    step, where the optimizer works, and all else by the number of weights."""
+    if measured == size:
+        return lines
+    flop, weights = _work_ratio(size, measured), size.parameters / measured.parameters
+    return {
+        unit: line
+        if unit in _OF_TEXT
+        else Line(
+            line.fixed_s * weights, line.per_token_s * (flop if unit in _OF_TOKENS else weights)
+        )
+        for unit, line in lines.items()
+    }
+
+
+# Dense rates of matrix products in half precision without sparsity, TFLOP/s, as NVIDIA publishes
+# them (bf16; V100 and T4: fp16; RTX 4090: with accumulation in fp32).
+GPUS = {
+    "a100": ("NVIDIA A100", 312.0),
+    "h100": ("NVIDIA H100 SXM", 989.0),
+    "h200": ("NVIDIA H200 SXM", 989.0),
+    "v100": ("NVIDIA V100", 125.0),
+    "rtx4090": ("NVIDIA GeForce RTX 4090", 165.0),
+    "t4": ("NVIDIA T4", 65.0),
+}
+ASSUMED_SHARE = 0.35
+"""Share of that rate that the matrix products of BERT are assumed to reach."""
+ASSUMED_LAUNCH_S = 0.005
+"""What a training step is assumed to take beside them on any card, for starting kernels and the
+optimizer: it is why small models reach a smaller share. A batch without gradients takes a third."""
+ASSUMED_MASK_S_PER_WEIGHT = 2e-10
+_MASKED_SHARE = 0.15
+_LENGTH_TOKENS = 128
+_GPU_CORES = 1
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU on which nothing was measured: its steps follow from its published rate; the work of
+    its host is that of `host`."""
+
+    name: str
+    words: str
+    tflop_per_s: float
+    host: Machine
+    cores: int = _GPU_CORES
+    is_gpu: bool = True
+    how: str = ASSUMED
+
+    def lines(self, size: ModelSize, threads: int) -> Lines:
+        rate = ASSUMED_SHARE * self.tflop_per_s * 1e12
+        pretraining = size.flop_per_token(_LENGTH_TOKENS, _MASKED_SHARE) / rate
+        finetuning = size.flop_per_token(_LENGTH_TOKENS) / rate
+        launch = ASSUMED_LAUNCH_S
+        # The backward pass takes two forward ones.
+        return {
+            **self.host.lines(size, threads),
+            work.PRETRAINING_STEP: Line(launch, 3 * pretraining),
+            work.PRETRAINING_EVALUATION: Line(launch / 3, pretraining),
+            work.FINETUNING_STEP: Line(launch, 3 * finetuning),
+            work.FINETUNING_EVALUATION: Line(launch / 3, finetuning),
+            work.MASK_UPDATE: Line(launch + ASSUMED_MASK_S_PER_WEIGHT * size.prunable),
+        }
+
+
+def named(name: str) -> Machine:
+    """The machine `name`: the book's, or a GPU. Raises UserError naming the closest one."""
+    if name == BOOK:
+        return published()
+    if name not in GPUS:
+        raise UserError(f"unknown device {name!r}: {did_you_mean(name, [BOOK, *GPUS])}")
+    words, rate = GPUS[name]
+    return Gpu(name, words, rate, host=published())
+
+
+_KEYS = ["layers", "hidden_size", "vocabulary_size", "threads"]
+
+
+def published() -> Measured:
+    """The machine on which the book was made, from `book/published/costs.csv`."""
+    file = paths.published("costs")
+    if not file.exists():
+        raise UserError(
+            f"there is no {file}: `bertprune cost STUDY --publish` writes the costs of this machine"
+        )
+    found = pd.read_csv(file)
+    first = found.iloc[0]
+    return Measured(
+        name=BOOK,
+        words=f"the book's machine, {first.cores} cores of {first.machine}",
+        cores=int(first.cores),
+        table=_table(found),
+    )
+
+
+def _table(found: pd.DataFrame) -> Table:
+    table: Table = {}
+    for one in found.to_dict("records"):
+        *shape, threads = (int(one[key]) for key in _KEYS)
+        lines = table.setdefault((ModelSize(*shape), threads), {})
+        lines[str(one["unit"])] = Line(float(one["fixed_s"]), float(one["per_token_s"]))
+    return table
+
+
+def publish(machine: Measured) -> Path:
+    """Write the unit costs of `machine` to `book/published/costs.csv`, over those of the same
+    shapes and threads there; those of another machine go."""
+    file = paths.published("costs")
+    table = dict(machine.table)
+    if file.exists():
+        before = pd.read_csv(file)
+        if (before.machine == machine.words).all() and (before.cores == machine.cores).all():
+            table = _table(before) | table
+    with full_disk_is_user_error(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _frame(machine, table).to_csv(file, index=False)
+    return file
+
+
+def _frame(machine: Measured, table: Table) -> pd.DataFrame:
+    """The unit costs of a machine as they are published, a line each."""
+    by_shape = sorted(table.items(), key=lambda one: (one[0][0].parameters, one[0][1]))
+    return pd.DataFrame(
+        {
+            "machine": machine.words,
+            "cores": machine.cores,
+            "layers": size.layers,
+            "hidden_size": size.hidden_size,
+            "vocabulary_size": size.vocabulary_size,
+            "threads": threads,
+            "unit": unit,
+            "fixed_s": f"{line.fixed_s:.4g}",
+            "per_token_s": f"{line.per_token_s:.4g}",
+        }
+        for (size, threads), lines in by_shape
+        for unit, line in sorted(lines.items())
+    )

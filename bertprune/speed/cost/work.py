@@ -1,0 +1,443 @@
+"""How much work the runs of a study do: steps, evaluations, mask updates, in tokens.
+
+Only what is trained is counted here, not how long it takes. Whatever lies on this machine is asked
+itself: local task data, the lab, a local model. What is on the Hub only has known sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError
+from bertprune.experiments.runs import Run
+from bertprune.lab import language as lab
+from bertprune.lab.language import find_source, language_of
+from bertprune.protocol.notebook_parameters import (
+    BurnIn,
+    Finetune,
+    PruneAfterFinetune,
+    PrunePretrain,
+)
+
+PRETRAINING_STEP = "pre-training step"
+PRETRAINING_EVALUATION = "pre-training evaluation, a batch"
+FINETUNING_STEP = "fine-tuning step"
+FINETUNING_EVALUATION = "fine-tuning evaluation, a batch"
+MASK_UPDATE = "mask update"
+TASK_TOKENISING = "tokenising a task"
+TEXT = "preparing text"
+PAIRING = "pairing sentences"
+NOTEBOOK = "notebook"
+
+PRETRAINING_EVALUATION_BATCH = 64
+FINETUNING_EVALUATION_BATCH = 256
+_EVALUATIONS_OF_A_TRAINING = 10
+_PAIRS_COMPARED = 1500
+_BYTES_A_TOKEN = 4.5
+_TOKENS_A_WORD = 1.4
+_EXAMPLES_LOOKED_AT = 2000
+_SMALL_VOCABULARY = 12_000
+
+# What a layer keeps of a token for the backward pass, in hidden sizes; and a process that has done
+# nothing but import what a notebook needs. Both measured.
+_NUMBERS_KEPT = 26
+_LIBRARIES_BYTES = 0.45e9
+
+_NOTEBOOK_BYTES = 0.6e6
+_TOKENIZER_BYTES_AN_ENTRY = 40
+_BYTES_A_PAIR = 40
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """The shape of a BERT as far as its cost depends on it."""
+
+    layers: int
+    hidden_size: int
+    vocabulary_size: int
+    heads: int = field(default=1, compare=False)
+    positions: int = field(default=512, compare=False)
+    dropout: float = field(default=0.1, compare=False)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of `BertForPreTraining`, whose decoder is tied to the word embeddings."""
+        h, v = self.hidden_size, self.vocabulary_size
+        embeddings = (v + self.positions + 2) * h + 2 * h
+        layer = 12 * h * h + 13 * h
+        pooler = h * h + h
+        heads = h * h + h + 2 * h + v + 2 * h + 2
+        return embeddings + self.layers * layer + pooler + heads
+
+    @property
+    def prunable(self) -> int:
+        """Weights of the prunable matrices: word embeddings, layers, pooler."""
+        h = self.hidden_size
+        return self.vocabulary_size * h + (12 * self.layers + 1) * h * h
+
+    def flop_per_token(self, length_tokens: float, masked_share: float = 0.0) -> float:
+        """FLOP of the forward pass a token: two for each weight of the layers, attention over
+        `length_tokens`, and the vocabulary at the masked share of the positions."""
+        h = self.hidden_size
+        layers = self.layers * (24 * h * h + 4 * length_tokens * h)
+        return layers + masked_share * 2 * h * (h + self.vocabulary_size)
+
+
+@dataclass(frozen=True)
+class TaskSize:
+    """How large a task is."""
+
+    train: int
+    dev: int
+    mean_length_tokens: float
+    examples_assumed: bool = False
+    """Whether the examples were not counted, but are those of GLUE in full."""
+    tokens_assumed: bool = False
+    """Whether the mean length is not that of the data at hand, but what is known of GLUE."""
+
+
+Examples = Mapping[str, tuple[int, int]]
+"""By task, how many examples there are to train on, and of the dev set."""
+
+
+@dataclass(frozen=True)
+class Amount:
+    """So many `times` a unit of work, each of so many `tokens` (bytes where it is text)."""
+
+    unit: str
+    times: float = 1.0
+    tokens: float = 0.0
+
+
+# Shapes of BERTs on the Hub, from their config.json: layers, hidden size, vocabulary.
+_HUB_MODELS = {
+    "bert-base-uncased": (12, 768, 30_522),
+    "bert-base-cased": (12, 768, 28_996),
+    "bert-large-uncased": (24, 1024, 30_522),
+    "prajjwal1/bert-tiny": (2, 128, 30_522),
+    "prajjwal1/bert-mini": (4, 256, 30_522),
+    "prajjwal1/bert-small": (4, 512, 30_522),
+    "prajjwal1/bert-medium": (8, 512, 30_522),
+}
+
+# GLUE: examples to train on and of the dev set, as released (MNLI: the matched one).
+_GLUE_EXAMPLES = {
+    "cola": (8_551, 1_043),
+    "sst2": (67_349, 872),
+    "qnli": (104_743, 5_463),
+    "qqp": (363_846, 40_430),
+    "mnli": (392_702, 9_815),
+}
+
+# Mean lengths in tokens, special ones included, by the size of a lower-cased WordPiece of English
+# Wikipedia and books. Measured on all training examples of CoLA and SST-2, and on subsets of QNLI
+# (4,799), QQP (43,770) and MNLI (12,808).
+_GLUE_LENGTHS = {
+    8_000: {"cola": 12.8, "sst2": 15.7, "qnli": 58.7, "qqp": 35.1, "mnli": 44.2},
+    30_000: {"cola": 11.4, "sst2": 13.3, "qnli": 49.5, "qqp": 31.0, "mnli": 38.3},
+}
+
+# Bytes of text of data sets on the Hub, about, from their cards.
+_HUB_TEXTS = {
+    "wikimedia/wikipedia:20231101.en": 20.2e9,
+    "wikimedia/wikipedia:20231101.simple": 0.29e9,
+    "bookcorpus/bookcorpus": 4.85e9,
+}
+
+
+def model_size(parameters: BurnIn) -> ModelSize:
+    """The shape of the model that a run trains.
+
+    From the folder of the model named, what is known of the Hub's, or the parameters of a fresh
+    one. Raises UserError for a model or tokenizer whose shape cannot be known without a network.
+    """
+    if parameters.model:
+        return _size_of_model(parameters.model)
+    return ModelSize(
+        layers=parameters.layers,
+        hidden_size=parameters.hidden_size,
+        vocabulary_size=_vocabulary_size(parameters),
+        heads=parameters.heads,
+        positions=parameters.max_length_tokens,
+        dropout=parameters.dropout,
+    )
+
+
+def _size_of_model(name: str) -> ModelSize:
+    is_shipped = find_source(name) is not None
+    folder = Path(lab.__file__).parent / "model" if is_shipped else paths.resolve(name)
+    file = folder / "config.json"
+    if file.is_file():
+        try:
+            config = json.loads(file.read_text())
+            return ModelSize(
+                layers=int(config["num_hidden_layers"]),
+                hidden_size=int(config["hidden_size"]),
+                vocabulary_size=int(config["vocab_size"]),
+                heads=int(config["num_attention_heads"]),
+                positions=int(config.get("max_position_embeddings", 512)),
+                dropout=float(config.get("hidden_dropout_prob", 0.1)),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{file} does not say the shape of a BERT: {error!r}") from error
+    known = _HUB_MODELS.get(name.removeprefix("google-bert/"))
+    if known is None:
+        raise UserError(
+            f"the shape of model {name!r} is not known, and `cost` asks no network: download it "
+            "and give its folder with --set model=FOLDER, or give the shape of a fresh model with "
+            "--set model= --set layers=... --set hidden_size=... --set vocabulary_size=... "
+            f"(known: {', '.join(_HUB_MODELS)})"
+        )
+    layers, hidden_size, vocabulary_size = known
+    return ModelSize(layers, hidden_size, vocabulary_size, heads=hidden_size // 64)
+
+
+def _vocabulary_size(parameters: BurnIn) -> int:
+    """Entries of the vocabulary of a fresh model."""
+    named = parameters.tokenizer
+    if named:
+        known = _HUB_MODELS.get(named.removeprefix("google-bert/"))
+        if tokens := _tokens_of(named):
+            return tokens
+        if known:
+            return known[2]
+        raise UserError(
+            f"the vocabulary of tokenizer {named!r} is not known, and `cost` asks no network: give "
+            "a local folder with --set tokenizer=FOLDER, or none, for a WordPiece of "
+            "vocabulary_size entries"
+        )
+    seed = language_of(parameters.text)
+    return parameters.vocabulary_size if seed is None else _tokens_of(f"{lab.SOURCE}:{seed}")
+
+
+@cache
+def _tokens_of(tokenizer: str) -> int:
+    """Entries of a tokenizer that is at hand; 0 for one that is not."""
+    if not _is_at_hand(tokenizer):
+        return 0
+    from bertprune.data.tokenizer import load_tokenizer
+
+    return len(load_tokenizer(tokenizer))
+
+
+def _is_at_hand(named: str) -> bool:
+    """Whether a model, tokenizer or task data is the lab's or a local folder."""
+    return bool(named) and (find_source(named) is not None or paths.resolve(named).is_dir())
+
+
+def task_size(name: str, parameters: Finetune, counted: Examples | None = None) -> TaskSize:
+    """How large the task `name` is for a run with `parameters`; its examples are as `counted`
+    elsewhere, if they are.
+
+    Raises UserError for a task that is neither at hand nor one of GLUE's.
+    """
+    size = _known_size(name, parameters)
+    if not counted or name not in counted:
+        return size
+    train, dev = counted[name]
+    return replace(size, train=train, dev=dev, examples_assumed=False)
+
+
+def _known_size(name: str, parameters: Finetune) -> TaskSize:
+    """That of the data at hand, or what is known of GLUE."""
+    vocabulary_size = model_size(parameters).vocabulary_size
+    named = parameters.tokenizer or parameters.model
+    if not named and (seed := language_of(parameters.text)) is not None:
+        named = f"{lab.SOURCE}:{seed}"
+    tokenizer = named if _is_at_hand(named) else ""
+    if _is_at_hand(parameters.task_data):
+        return _size_of_data(
+            name, parameters.task_data, tokenizer, vocabulary_size, parameters.max_length_tokens
+        )
+    if name not in _GLUE_EXAMPLES:
+        raise UserError(
+            f"the size of task {name!r} is not known, and `cost` asks no network: give its data "
+            f"with --set task_data=FOLDER (known: {', '.join(_GLUE_EXAMPLES)})"
+        )
+    train, dev = _GLUE_EXAMPLES[name]
+    length = min(_glue_length(name, vocabulary_size), parameters.max_length_tokens)
+    return TaskSize(train, dev, length, examples_assumed=True, tokens_assumed=True)
+
+
+@cache
+def _size_of_data(
+    name: str, source: str, tokenizer: str, vocabulary_size: int, max_length_tokens: int
+) -> TaskSize:
+    from bertprune.data.tasks import TaskExamples, load_task
+
+    data = load_task(name, source)
+    some = data.train.head(_EXAMPLES_LOOKED_AT)
+    if tokenizer:
+        from bertprune.data.tokenizer import load_tokenizer
+
+        found = TaskExamples(some, data.task, load_tokenizer(tokenizer), max_length_tokens)
+        length = float(found.lengths.mean())
+    elif name in _GLUE_EXAMPLES and not find_source(source):
+        length = _glue_length(name, vocabulary_size)
+    else:
+        words = sum(len(text.split()) for name in data.task.columns for text in some[name])
+        length = _TOKENS_A_WORD * words / len(some) + 1 + len(data.task.columns)
+    length = min(length, max_length_tokens)
+    return TaskSize(len(data.train), len(data.dev), length, tokens_assumed=not tokenizer)
+
+
+def _glue_length(name: str, vocabulary_size: int) -> float:
+    size = 8_000 if vocabulary_size <= _SMALL_VOCABULARY else 30_000
+    return _GLUE_LENGTHS[size][name]
+
+
+def text_bytes(parameters: BurnIn) -> float | None:
+    """About how many bytes of text there are; None if that is not known without a network."""
+    from bertprune.data.documents import text_size_bytes
+
+    total = 0.0
+    for source in parameters.text:
+        size = text_size_bytes([source])
+        known = [bytes for name, bytes in _HUB_TEXTS.items() if source.startswith(name)]
+        if size is None and not known:
+            return None
+        total += known[0] if size is None else size
+    return total
+
+
+def text_work(plan: Iterable[Run]) -> list[Amount]:
+    """What is done once for the text that the runs of `plan` train on, all but pre-training:
+    cutting it into sentences and tokens, and pairing these for each seed."""
+    pretrained = [run.parameters for run in plan if not isinstance(run.parameters, Finetune)]
+    texts = {p.text: p for p in pretrained}
+    amounts = []
+    for text, parameters in texts.items():
+        size = text_bytes(parameters) or 0.0
+        seeds = {(type(p), p.seed_of_run()) for p in pretrained if p.text == text and _steps(p)}
+        amounts.append(Amount(TEXT, 1, size))
+        amounts.append(Amount(PAIRING, len(seeds), size / _BYTES_A_TOKEN))
+    return amounts
+
+
+def run_work(run: Run, counted: Examples | None = None) -> list[Amount]:
+    """What the work of one run is, its notebook included; `counted` as for `task_size`."""
+    p = run.parameters
+    own = _finetuning(p, counted) if isinstance(p, Finetune) else _pretraining(p)
+    return [*own, Amount(NOTEBOOK)]
+
+
+def fixed(notebook: str) -> str:
+    """The unit of what a run of `notebook` does beside its steps: loading, analyses, saving. For
+    notebooks that fine-tune it is a task at a learning rate."""
+    return f"{notebook}, without its steps"
+
+
+def _steps(p: BurnIn) -> int:
+    return p.pretrain_steps if isinstance(p, PrunePretrain) else p.burn_in_steps
+
+
+def _pretraining(p: BurnIn) -> list[Amount]:
+    steps = _steps(p)
+    batches = math.ceil(p.dev_examples / PRETRAINING_EVALUATION_BATCH)
+    evaluations = min(_EVALUATIONS_OF_A_TRAINING, steps) or 1
+    compared = 0.0
+    updates = 0
+    if isinstance(p, PrunePretrain) and p.sparsity > 0:
+        updates = 1 + math.ceil(p.ramp_steps / p.pruning_frequency_steps)
+        # The features of two models, each about an evaluation.
+        pairs = min(_PAIRS_COMPARED, p.dev_examples)
+        compared = 2 * math.ceil(pairs / PRETRAINING_EVALUATION_BATCH)
+    length = p.max_length_tokens
+    return [
+        Amount(PRETRAINING_STEP, steps, p.pretrain_batch_size * length),
+        Amount(
+            PRETRAINING_EVALUATION,
+            evaluations * batches + compared,
+            PRETRAINING_EVALUATION_BATCH * length,
+        ),
+        Amount(MASK_UPDATE, updates),
+        Amount(fixed(p.notebook)),
+    ]
+
+
+def _finetuning(p: Finetune, counted: Examples | None) -> list[Amount]:
+    epochs = p.recovery_epochs if isinstance(p, PruneAfterFinetune) else p.epochs
+    rates = len(p.learning_rates)
+    amounts = []
+    for name in p.task:
+        size = task_size(name, p, counted)
+        length = size.mean_length_tokens
+        steps = epochs * math.ceil(size.train / p.batch_size)
+        # The dev set after each epoch, the training set after the last one.
+        batches = max(1, epochs) * math.ceil(size.dev / FINETUNING_EVALUATION_BATCH)
+        batches += math.ceil(size.train / FINETUNING_EVALUATION_BATCH)
+        amounts += [
+            Amount(FINETUNING_STEP, rates * steps, p.batch_size * length),
+            Amount(FINETUNING_EVALUATION, rates * batches, FINETUNING_EVALUATION_BATCH * length),
+            Amount(TASK_TOKENISING, 1, (size.train + size.dev) * length),
+            Amount(fixed(p.notebook), rates),
+        ]
+    return amounts
+
+
+def memory_bytes(p: BurnIn, *, on_gpu: bool) -> float:
+    """About the peak of a run's memory; on a GPU that of the card alone.
+
+    Weights, gradients, their copy when they are clipped, AdamW's two moments, masks and the values
+    kept aside, for a comparison the dense model; and what a step keeps for its backward pass.
+    """
+    size = model_size(p)
+    weights = 20 * size.parameters + 5 * size.prunable
+    if p.compared_with() is not None:
+        weights += 4 * size.parameters
+    bytes_a_number = 2 if on_gpu else 4
+    kept = _NUMBERS_KEPT * size.layers * size.hidden_size * bytes_a_number
+    if isinstance(p, Finetune):
+        longest = max(task_size(name, p).mean_length_tokens for name in p.task)
+        # A batch is as wide as its longest example, and there are some that are far longer.
+        width = min(p.max_length_tokens, 3 * longest)
+        training = p.batch_size * width * kept
+        evaluation = FINETUNING_EVALUATION_BATCH * width * 12 * size.hidden_size * bytes_a_number
+    else:
+        masked = 0.15 * p.max_length_tokens
+        logits = 16 * masked * size.vocabulary_size
+        training = p.pretrain_batch_size * (p.max_length_tokens * kept + logits)
+        evaluation = PRETRAINING_EVALUATION_BATCH * logits
+    return weights + max(training, evaluation) + (0 if on_gpu else _LIBRARIES_BYTES)
+
+
+def disk_bytes(run: Run) -> float:
+    """About what a run leaves on the disk: models with masks, the notebook, rows."""
+    p = run.parameters
+    size = model_size(p)
+    model = 4 * size.parameters + size.prunable + _TOKENIZER_BYTES_AN_ENTRY * size.vocabulary_size
+    models = len(p.task) * len(p.learning_rates) if isinstance(p, Finetune) else 1
+    models *= p.leaves_model()
+    return models * model + _NOTEBOOK_BYTES
+
+
+def checkpoint_bytes(p: BurnIn) -> float:
+    """The checkpoint of a run in work: weights, AdamW's moments, masks and the values aside."""
+    size = model_size(p)
+    return 12 * size.parameters + 5 * size.prunable
+
+
+def cache_bytes(plan: Iterable[Run]) -> float:
+    """About what stays in the cache: the text in tokens, the pairs of each seed, and what the Hub's
+    text takes in its own cache."""
+    from bertprune.data.corpus import CACHE_BYTES_PER_TEXT_BYTE
+    from bertprune.data.documents import text_size_bytes
+
+    plan = list(plan)
+    texts = {run.parameters.text: run.parameters for run in plan if run.upstream is None}
+    downloaded = sum(
+        (text_bytes(p) or 0.0) for p in texts.values() if text_size_bytes(p.text) is None
+    )
+    of_work: Mapping[str, list[Amount]] = {TEXT: [], PAIRING: []}
+    for amount in text_work(plan):
+        of_work[amount.unit].append(amount)
+    tokens = sum(one.tokens * CACHE_BYTES_PER_TEXT_BYTE for one in of_work[TEXT])
+    length = min((run.parameters.max_length_tokens for run in plan), default=1)
+    pairs = sum(one.times * one.tokens / length for one in of_work[PAIRING])
+    return downloaded + tokens + pairs * _BYTES_A_PAIR

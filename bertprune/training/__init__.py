@@ -1,0 +1,1 @@
+"""Training: the loop, pre-training and fine-tuning."""

@@ -1,0 +1,156 @@
+"""Similarity of features: whole texts, padding left out, and cosines against torch's own."""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import BertForPreTraining
+
+from bertprune.analysis.feature_similarity import similarity
+from bertprune.data.pretraining_examples import DevBatches, MaskedPairs, mask_tokens
+from bertprune.model.checkpoints import fresh_model
+from bertprune.pruning.matrices import prunable_matrices
+
+from .conftest import SHAPE
+
+LENGTH, PAIRS = 24, 21
+
+
+@pytest.fixture
+def whole() -> Tensor:
+    """Random texts (PAIRS, LENGTH), with no word masked and no padding yet."""
+    return torch.randint(5, 60, (PAIRS, LENGTH), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def lengths() -> Tensor:
+    return torch.randint(8, LENGTH, (PAIRS,), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def batches(whole: Tensor, lengths: Tensor) -> DevBatches:
+    """The texts as batches of 8 in pre-training."""
+    inside = torch.arange(LENGTH) < lengths[:, None]
+    ids, labels = mask_tokens(
+        torch.where(inside, whole, 0).int().numpy(),
+        inside.numpy(),
+        lengths.numpy(),
+        mask_id=4,
+        vocabulary_size=60,
+        generator=np.random.default_rng(0),
+    )
+    half = lengths.numpy() // 2
+    return DevBatches(MaskedPairs(ids, labels, half, lengths.numpy(), half % 2), 8)
+
+
+class HandMade(nn.Module):
+    """An encoder whose features of layer n are `tables[n]` of the tokens."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, tables: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.tables = tables
+        self.seen: list[Tensor] = []
+
+    def forward(self, input_ids: Tensor, **options: Any) -> SimpleNamespace:
+        self.seen += [
+            row[mask.bool()] for row, mask in zip(input_ids, options["attention_mask"], strict=True)
+        ]
+        return SimpleNamespace(hidden_states=tuple(table[input_ids] for table in self.tables))
+
+
+def _tables(seed: int, layers: int = 3) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(60, 7, generator=generator) for _ in range(layers)]
+
+
+def _cosines(one: nn.Module, other: nn.Module, batches: DevBatches, **options: int) -> list[float]:
+    found = similarity(one, other, batches, **options)
+    assert {(e["split"], e["metric"]) for e in found} == {("features", "cosine_similarity")}
+    assert [e["part"] for e in found] == [f"layer {n}" for n in range(len(found))]
+    return [e["value"] for e in found]
+
+
+def test_the_texts_are_whole(batches: DevBatches, whole: Tensor, lengths: Tensor) -> None:
+    assert any((batch.input_ids == 4).any() for batch in batches)
+    one, other = HandMade(_tables(0)), HandMade(_tables(1))
+    _cosines(one, other, batches)
+    assert len(one.seen) == len(other.seen) == PAIRS
+    for row, again, text, length in zip(one.seen, other.seen, whole, lengths, strict=True):
+        assert torch.equal(row, text[:length]) and torch.equal(again, row)
+
+
+@pytest.mark.parametrize("pairs", [1, 8, 13, PAIRS, 1500])
+def test_the_mean_is_over_the_tokens_of_the_first_pairs(
+    batches: DevBatches, whole: Tensor, lengths: Tensor, pairs: int
+) -> None:
+    ones, others = _tables(0), _tables(1)
+    tokens = torch.cat(
+        [text[:length] for text, length in zip(whole[:pairs], lengths[:pairs], strict=True)]
+    )
+    expected = [
+        float(functional.cosine_similarity(one[tokens], other[tokens]).double().mean())
+        for one, other in zip(ones, others, strict=True)
+    ]
+    found = _cosines(HandMade(ones), HandMade(others), batches, pairs=pairs)
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_feature_that_is_rescaled_is_the_same(batches: DevBatches) -> None:
+    tables = _tables(0)
+    scaled = [3 * tables[0], 0.01 * tables[1], -tables[2]]
+    found = _cosines(HandMade(tables), HandMade(scaled), batches)
+    assert found == pytest.approx([1, 1, -1], abs=1e-6)
+
+
+def test_a_model_is_like_itself(model: BertForPreTraining, batches: DevBatches) -> None:
+    model.train()
+    found = _cosines(model, fresh_model(SHAPE, seed=0).train(), batches)
+    assert found == pytest.approx([1] * (SHAPE.layers + 1), abs=1e-6)
+    assert not model.bert.training
+    assert _cosines(model.bert, model, batches) == found
+
+
+def test_other_models_are_less_like_it(model: BertForPreTraining, batches: DevBatches) -> None:
+    other = fresh_model(SHAPE, seed=0)
+    nn.init.normal_(prunable_matrices(other)["encoder.layer.1.output.dense.weight"])
+    first, second, third = _cosines(model, other, batches)
+    assert (first, second) == pytest.approx((1, 1), abs=1e-6)
+    assert third < 0.9999
+    assert max(_cosines(model, fresh_model(SHAPE, seed=1), batches)) < 0.5
+
+
+def test_layers_are_those_of_the_encoder(model: BertForPreTraining, batches: DevBatches) -> None:
+    """Against the layers run one by one."""
+    other = fresh_model(SHAPE, seed=1).eval()
+    model.eval()
+    batch = batches[2]
+    ids = batch.input_ids.clone()
+    ids.view(-1)[batch.masked_positions] = batch.masked_labels
+    inside = batch.attention_mask.bool()
+    hidden = []
+    with torch.no_grad():
+        for encoder in (model.bert, other.bert):
+            states = [encoder.embeddings(input_ids=ids, token_type_ids=batch.token_type_ids)]
+            unseen = torch.where(inside, 0.0, float("-inf"))[:, None, None]
+            for layer in encoder.encoder.layer:
+                states.append(layer(states[-1], unseen))
+            hidden.append(states)
+    expected = [
+        float(functional.cosine_similarity(one, two, dim=-1)[inside].mean())
+        for one, two in zip(*hidden, strict=True)
+    ]
+    found = [e["value"] for e in similarity(model, other, [batch])]
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_no_tokens(model: BertForPreTraining, batches: DevBatches) -> None:
+    for some, pairs in (([], 1500), (list(batches), 0)):
+        with pytest.raises(ValueError, match="no tokens"):
+            similarity(model, model, some, pairs=pairs)

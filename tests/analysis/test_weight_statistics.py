@@ -1,0 +1,112 @@
+"""Weights: moments against scipy, histograms against numpy, memory against the parameters."""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from transformers import BertConfig, BertForPreTraining
+
+from bertprune.analysis import weight_statistics
+from bertprune.analysis.entries import Entry, kind_of, matrix_of
+from bertprune.pruning.matrices import prunable_matrices
+
+from .conftest import MakeMatrices
+
+
+def _values(entries: list[Entry], metric: str) -> dict[str, float]:
+    return {e["part"]: e["value"] for e in entries if e["metric"] == metric}
+
+
+def test_statistics_are_those_of_scipy(make_matrices: MakeMatrices) -> None:
+    matrices = make_matrices(1)
+    found = weight_statistics.statistics(matrices)
+    assert len(found) == 3 * len(matrices)
+    assert {e["split"] for e in found} == {"weights"}
+    for name, weight in matrices.items():
+        values = weight.double().numpy().ravel()
+        part = matrix_of(name)
+        assert _values(found, "weight_mean")[part] == pytest.approx(np.mean(values))
+        assert _values(found, "weight_std")[part] == pytest.approx(np.std(values, ddof=0))
+        expected = scipy.stats.kurtosis(values, fisher=True, bias=True)
+        assert _values(found, "weight_kurtosis")[part] == pytest.approx(expected)
+
+
+def test_statistics_of_known_distributions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    normal = torch.randn(400, 500, generator=generator) * 0.04
+    uniform = torch.rand(400, 500, generator=generator)
+    found = weight_statistics.statistics({"normal.weight": normal, "uniform.weight": uniform})
+    kurtosis = _values(found, "weight_kurtosis")
+    # Standard errors are about sqrt(24 / 200,000) = 0.011, and less for the uniform one.
+    assert kurtosis["normal"] == pytest.approx(0, abs=0.05)
+    assert kurtosis["uniform"] == pytest.approx(-1.2, abs=0.02)
+    assert _values(found, "weight_std")["normal"] == pytest.approx(0.04, rel=0.01)
+
+
+def test_a_constant_matrix_has_no_kurtosis_and_no_histogram() -> None:
+    matrices = {"pooler.dense.weight": torch.full((3, 4), 0.5)}
+    found = weight_statistics.statistics(matrices)
+    assert {e["metric"]: e["value"] for e in found} == {"weight_mean": 0.5, "weight_std": 0.0}
+    assert weight_statistics.histograms(matrices) == []
+
+
+def test_histograms_are_those_of_numpy(make_matrices: MakeMatrices) -> None:
+    matrices = make_matrices(2)
+    # Far outliers, which the outer bins take.
+    matrices["pooler.dense.weight"][0, :2] = torch.tensor([-9.0, 9.0])
+    kinds = defaultdict(list)
+    for name, weight in matrices.items():
+        kinds[kind_of(matrix_of(name))].append(weight.double().numpy().ravel())
+    found = weight_statistics.histograms(matrices)
+    assert {e["part"] for e in found} == set(kinds)
+    for kind, parts in kinds.items():
+        values = np.concatenate(parts)
+        low, high = values.mean() - 4 * values.std(), values.mean() + 4 * values.std()
+        counts, edges = np.histogram(np.clip(values, low, high), bins=61, range=(low, high))
+        own = [e for e in found if e["part"] == kind]
+        assert [e["value"] for e in own] == pytest.approx(counts / len(values))
+        assert [e["position"] for e in own] == pytest.approx((edges[1:] + edges[:-1]) / 2)
+        assert sum(e["value"] for e in own) == pytest.approx(1)
+    outer = [e["value"] for e in found if e["part"] == "pooler"]
+    assert outer[0] > 0 and outer[-1] > 0
+
+
+def test_memory_is_that_of_all_parameters_once(model: BertForPreTraining) -> None:
+    found = _values(weight_statistics.memory(model), "memory_bytes")
+    assert sum(found.values()) == sum(p.numel() * p.element_size() for p in model.parameters())
+    assert found["word embeddings"] == 4 * 60 * 16
+    assert found["position and segment embeddings"] == 4 * (24 + 2) * 16
+    assert found["attention"] == 4 * 2 * 4 * (16 * 16 + 16)
+    assert found["feed-forward"] == 4 * 2 * (2 * 16 * 64 + 64 + 16)
+    assert found["pooler"] == 4 * (16 * 16 + 16)
+    # One behind the embeddings, and two in each layer.
+    assert found["LayerNorm"] == 4 * (1 + 2 * 2) * 2 * 16
+    # A transform with its LayerNorm, a bias for each token, and a next-sentence classifier.
+    assert found["heads"] == 4 * (16 * 16 + 16 + 2 * 16 + 60 + 2 * 16 + 2)
+
+
+def test_word_embeddings_are_a_fifth_of_bert_base() -> None:
+    with torch.device("meta"):
+        base = BertForPreTraining(BertConfig())
+    found = _values(weight_statistics.memory(base), "memory_bytes")
+    assert found["word embeddings"] / sum(found.values()) == pytest.approx(0.213, abs=0.001)
+    encoder = sum(size for part, size in found.items() if part != "heads")
+    assert found["word embeddings"] / encoder == pytest.approx(0.214, abs=0.001)
+
+
+def test_parameters_as_they_train_are_taken(model: BertForPreTraining) -> None:
+    matrices = prunable_matrices(model)
+    measured = [
+        e["value"]
+        for e in weight_statistics.statistics(matrices) + weight_statistics.histograms(matrices)
+    ]
+    with torch.inference_mode():
+        inside = weight_statistics.statistics(matrices) + weight_statistics.histograms(matrices)
+    assert [e["value"] for e in inside] == measured
+    copies = {name: weight.detach().clone() for name, weight in matrices.items()}
+    assert [
+        e["value"]
+        for e in weight_statistics.statistics(copies) + weight_statistics.histograms(copies)
+    ] == measured

@@ -1,0 +1,76 @@
+"""Drops against the paper's: of rows whose drops are known."""
+
+import pandas as pd
+import pytest
+
+from bertprune.base.errors import UserError
+from bertprune.book import figures
+from bertprune.book.figures import Picture, made_by
+from bertprune.book.tables import ARM_NAMES, percent
+from bertprune.evidence import paper
+from bertprune.protocol import rows
+from bertprune.protocol.notebook_parameters import Finetune
+from bertprune.protocol.rows import Rows
+
+from .synthetic import study
+
+MAKER = made_by("study tiny & small", Finetune())
+
+
+def paper_with(changes: dict[int, float]) -> Rows:
+    """The paper's rows, for each seed with pruned models worse by so much."""
+    parts = []
+    for seed, change in changes.items():
+        part = paper.rows().query("seed == 0").assign(seed=seed)
+        pruned = (part.metric == "accuracy") & (part.sparsity > 0)
+        part.loc[pruned, "value"] -= change
+        parts.append(part)
+    return rows.join(parts)
+
+
+def panels(picture: Picture) -> list[str]:
+    return list(picture.data.panel.unique())
+
+
+def test_the_paper_beside_itself_is_on_the_line() -> None:
+    drawn = figures.drops_beside(paper.rows(), MAKER)
+    tasks = [*paper.TASKS.values(), "average"]
+    assert panels(drawn) == [f"{task} (points)" for task in tasks]
+    place = ["arm", "sparsity", "task"]
+    theirs, ours = (
+        drawn.data[drawn.data.source == source].set_index(place).value.sort_index()
+        for source in ("paper", "study")
+    )
+    assert len(theirs) == 4 * 9 * 6
+    pd.testing.assert_series_equal(theirs, ours)
+    # 83.1 − 71.6.
+    assert theirs["random_pruning", 0.5, "mnli"] == pytest.approx(11.5)
+
+
+def test_seeds_are_in_the_data_and_their_mean_in_words() -> None:
+    drawn = figures.drops_beside(paper_with({0: 0.01, 1: 0.03}), MAKER, again="bertprune run x")
+    ours = drawn.data[drawn.data.source == "study"]
+    point = ours[(ours.arm == "random_pruning") & (ours.sparsity == 0.5) & (ours.task == "average")]
+    # The average falls from 87.18 to 78.76.
+    assert point.sort_values("seed").value.tolist() == pytest.approx([9.42, 11.42])
+    assert f"+10.4 for +8.4 at {percent(0.5)}" in drawn.alt
+    assert "study tiny & small" in drawn.alt and drawn.again == "bertprune run x"
+    for arm in set(ours.arm):
+        assert ARM_NAMES[arm] in drawn.alt and ARM_NAMES[arm] in drawn.svg
+    assert "as in the paper" in drawn.svg
+
+
+def test_a_study_of_two_tasks_has_their_panels_and_no_average() -> None:
+    drawn = figures.drops_beside(study(), MAKER)
+    assert panels(drawn) == ["mnli (points)", "sst2 (points)"]
+    ours = drawn.data[drawn.data.source == "study"]
+    assert set(ours.sparsity) == {0.3, 0.6, 0.9} and set(ours.seed) == {0, 1, 2}
+    assert "average" not in drawn.alt
+
+
+def test_nothing_to_draw_is_said() -> None:
+    other = study().assign(task="other")
+    dense_only = study().query("sparsity == 0")
+    for found in (other, dense_only, study()[:0]):
+        with pytest.raises(UserError, match="no figure of drops beside the paper's"):
+            figures.drops_beside(found, MAKER)

@@ -1,0 +1,129 @@
+"""Figures of what pruning saves: of sizes in the rows, and of times in the published benchmark."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError
+from bertprune.book import figures
+from bertprune.book.figures import made_by
+from bertprune.book.tables import percent, storage_table
+from bertprune.protocol import rows
+from bertprune.protocol.notebook_parameters import PrunePretrain
+from bertprune.speed.bench import page
+from bertprune.speed.bench.times import (
+    BY_UNPRUNED,
+    DENSE,
+    SIZES,
+    SPARSE,
+    SPEED_UP,
+    TIME,
+    quantity_at,
+)
+
+MAKER = made_by("study tiny", PrunePretrain())
+
+
+def sizes() -> rows.Rows:
+    """Two seeds at two sparsities: dense 8 MB, sparse 8 MB less what is pruned."""
+    parts = []
+    for seed in (0, 1):
+        for sparsity in (0.0, 0.5):
+            found = {"dense float32": 8e6, "sparse float32": 8e6 * (1 - sparsity) + seed * 2e5}
+            history = [
+                {"step": 9, "split": "weights", "metric": "storage_bytes", "part": p, "value": v}
+                for p, v in found.items()
+            ]
+            parts.append(
+                rows.of_pretraining(
+                    history, arm="prune_pretrain", sparsity=sparsity, learning_rate=1e-3, seed=seed
+                )
+            )
+    return rows.join(parts)
+
+
+def test_sizes_are_drawn_in_megabytes() -> None:
+    drawn = figures.storage(sizes(), MAKER)
+    assert len(drawn.data) == 8 and drawn.data.value.max() == pytest.approx(8.2)
+    assert f"sparse float32: 8.1 MB at {percent(0)}, 4.1 MB at {percent(0.5)}" in drawn.alt
+    assert "study tiny" in drawn.svg
+
+
+def test_the_table_has_means_over_seeds() -> None:
+    table = storage_table(sizes())
+    assert list(table.columns) == ["dense float32", "sparse float32"]
+    assert table.to_numpy().tolist() == [["8", "8.1"], ["8", "4.1"]]
+    assert table.index.tolist() == [percent(0), percent(0.5)]
+
+
+def test_rows_without_sizes() -> None:
+    other = sizes().assign(metric="loss")
+    with pytest.raises(UserError, match="no figure of storage"):
+        figures.storage(other, MAKER)
+    with pytest.raises(UserError, match="no table of storage"):
+        storage_table(other)
+
+
+def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    with pytest.raises(UserError, match="bertprune bench --publish"):
+        figures.inference_time()
+    file = paths.published(page.NAME)
+    file.parent.mkdir(parents=True)
+    cases = {name: {"finished": "2026-01-02", "commit": ""} for name in SIZES}
+    facts = {"cpu": "abacus", "gpu": "", "versions": {}, "cases": cases}
+    file.with_suffix(".json").write_text(json.dumps({"here": facts}))
+    measured = (
+        (DENSE, TIME, 0.0, 10.0),
+        (DENSE, TIME, 0.9, 11.0),
+        (SPARSE, TIME, 0.0, 70.0),
+        (SPARSE, TIME, 0.9, 9.0),
+        (SPARSE, SPEED_UP, 0.0, 0.14),
+        (SPARSE, SPEED_UP, 0.9, 1.2),
+        (DENSE, BY_UNPRUNED, 0.0, 1.0),
+        (DENSE, BY_UNPRUNED, 0.9, 1.1),
+    )
+    table = pd.DataFrame(
+        {
+            "case": case,
+            "side": side,
+            "quantity": quantity_at(quantity, sparsity),
+            "unit": "ms",
+            "value": times * value,
+            "low": times * value * 0.5,
+            "high": times * value * 2,
+            "repeats": 5,
+            "threads": 2,
+            "device": "CPU",
+            "machine": "here",
+        }
+        for times, case in enumerate(SIZES, start=1)
+        for side, quantity, sparsity, value in measured
+    )
+    page.write(table, file)
+    drawn = figures.inference_time()
+    small, large = SIZES.values()
+    assert f"(ms), {small}, sparse (CSR): 70 at {percent(0)}, 9 at {percent(0.9)}" in drawn.alt
+    assert f"(ms), {large}, dense: 20 at {percent(0)}, 22 at {percent(0.9)}" in drawn.alt
+    assert f"dense by sparse, {small}, sparse (CSR): 0.14 at {percent(0)}, 1.2 at" in drawn.alt
+    assert "abacus, 2 threads, 2026-01-02" in drawn.svg
+    assert drawn.data.groupby("panel").size().tolist() == [4, 4, 2, 2]
+    shown = page.inference_table()
+    assert shown.index.tolist() == [
+        (size, "abacus", percent(sparsity)) for size in SIZES.values() for sparsity in (0, 0.9)
+    ]
+    assert shown.iloc[1].tolist() == [
+        *("11", "9"),
+        *("1.20 (0.60 to 2.40)", "1.10 (0.55 to 2.20)"),
+    ]
+    page.write(pd.concat([table, table.assign(device="GPU")]), file)
+    on_both = figures.inference_time()
+    assert f"dense by sparse, {large}, GPU" in set(on_both.data.panel)
+    assert len(on_both.data) == 2 * len(drawn.data) and len(page.inference_table()) == 8
+    page.write(table.assign(quantity="other"), file)
+    for shows in (figures.inference_time, page.inference_table):
+        with pytest.raises(UserError, match="no (figure|table) of inference"):
+            shows()

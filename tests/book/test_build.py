@@ -1,0 +1,286 @@
+"""The book: what it refuses, what it loads, and one that is built."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError
+from bertprune.book import build
+from bertprune.book.mathml import mathml
+from bertprune.experiments import runs, studies
+from bertprune.experiments.runs import Run
+from bertprune.experiments.studies import Study
+from bertprune.protocol import notebook_parameters
+
+PROJECT = Path(__file__).parents[2]
+STUDY = Study(
+    name="small",
+    title="Small",
+    description="",
+    grid={"sparsity": [0.5], "task": ["sst2"]},
+    arms={"prune_pretrain": {}},
+)
+
+
+def finish(run: Run) -> None:
+    """Leave what an executed run leaves, as far as the book looks at it."""
+    cell = new_code_cell("1 + 1", metadata={"papermill": {"status": "completed"}})
+    notebook = new_notebook(cells=[cell], metadata={"papermill": {"exception": None}})
+    run.partial_folder.mkdir(parents=True)
+    file = run.partial_folder / runs.NOTEBOOK_FILE
+    nbformat.write(notebook, file)
+    (run.partial_folder / runs.FACTS_FILE).write_text("{}")
+    run.finish(file, 1.0)
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """The runs of STUDY, all fit to print."""
+    (tmp_path / "notebooks").symlink_to(PROJECT / "notebooks")
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    made = STUDY.plan()
+    for run in made:
+        finish(run)
+    build.refuse_unfit(STUDY)
+    return made
+
+
+def change_notebook(run: Run, change: Callable[[nbformat.NotebookNode], None]) -> None:
+    """Change the executed notebook, and the record's hash of it."""
+    file = run.folder / runs.NOTEBOOK_FILE
+    notebook = nbformat.read(file, as_version=4)
+    change(notebook)
+    nbformat.write(notebook, file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    change_record(run, notebook_sha256=digest)
+
+
+def change_record(run: Run, **values: object) -> None:
+    file = run.folder / runs.RECORD_FILE
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def _failed(run: Run) -> None:
+    def fail(notebook: nbformat.NotebookNode) -> None:
+        notebook.cells[0].outputs = [
+            new_output("error", ename="ValueError", evalue="no", traceback=[])
+        ]
+
+    change_notebook(run, fail)
+
+
+def _failed_by_papermill(run: Run) -> None:
+    def fail(notebook: nbformat.NotebookNode) -> None:
+        notebook.metadata["papermill"]["exception"] = True
+
+    change_notebook(run, fail)
+
+
+def _partial(run: Run) -> None:
+    def stop(notebook: nbformat.NotebookNode) -> None:
+        notebook.cells[0].metadata["papermill"]["status"] = "running"
+
+    change_notebook(run, stop)
+
+
+def _altered(run: Run) -> None:
+    file = run.folder / runs.NOTEBOOK_FILE
+    file.write_text(file.read_text().replace("1 + 1", "1 + 2"))
+
+
+def _missing(run: Run) -> None:
+    run.folder.rename(run.folder.parents[2] / "elsewhere")
+
+
+def _begun(run: Run) -> None:
+    _missing(run)
+    run.partial_folder.mkdir(parents=True)
+
+
+def _of_other_code(run: Run) -> None:
+    change_record(run, identity=run.identity | {"code": "older"})
+    run.folder.rename(run.folder.with_name("0.50-older"))
+
+
+def _of_other_data(run: Run) -> None:
+    change_record(run, identity=run.identity | {"data": {"text": "older"}})
+    run.folder.rename(run.folder.with_name("0.50-older"))
+
+
+def _of_another_page(run: Run) -> None:
+    change_record(run, page="older")
+
+
+def _of_another_default(run: Run) -> None:
+    parameters = notebook_parameters.as_values(run.parameters) | {"layers": 99}
+    change_record(run, parameters=parameters)
+
+
+def _without_notebook(run: Run) -> None:
+    (run.folder / runs.NOTEBOOK_FILE).unlink()
+
+
+def _with_a_broken_record(run: Run) -> None:
+    (run.folder / runs.RECORD_FILE).write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason", "is_removed"),
+    [
+        (_failed, "failed: ValueError: no", True),
+        (_failed_by_papermill, "failed", True),
+        (_partial, "partial: 1 of 1 cells not completed", True),
+        (_altered, "altered", True),
+        (_without_notebook, "cannot be read", True),
+        (_with_a_broken_record, "cannot be read", True),
+        (_missing, "never executed", False),
+        (_begun, "begun, but not finished", False),
+        (_of_other_code, "the code has changed", False),
+        (_of_other_data, "the data have changed", False),
+        (_of_another_page, "its notebook, or how it draws, has changed", False),
+        (_of_another_default, "a default was a different one", False),
+    ],
+)
+def test_an_unfit_run_is_refused_by_name(
+    plan: list[Run], spoil: Callable[[Run], None], reason: str, is_removed: bool
+) -> None:
+    spoil(plan[1])
+    with pytest.raises(UserError) as refusal:
+        build.build(STUDY)
+    said = str(refusal.value)
+    assert "1 of its 4 runs" in said
+    assert f"{plan[1].id}: " in said
+    assert reason in said
+    assert f"rm -r runs/{plan[1].id} && bertprune sweep small" in said or not is_removed
+    assert said.endswith("bertprune sweep small")
+    # What is fit is not spoken of.
+    assert plan[0].id not in said
+    assert plan[2].id not in said
+
+
+def test_all_refusals_come_at_once(plan: list[Run]) -> None:
+    _altered(plan[0])
+    _missing(plan[1])
+    _partial(plan[2])
+    with pytest.raises(UserError) as refusal:
+        build.build(STUDY)
+    assert all(run.id in str(refusal.value) for run in plan[:3])
+
+
+def test_a_notebook_that_failed_is_named_with_its_error(plan: list[Run]) -> None:
+    """Papermill leaves it in the folder of runs in work."""
+    _failed(plan[1])
+    plan[1].folder.rename(plan[1].partial_folder)
+    (plan[1].partial_folder / runs.RECORD_FILE).unlink()
+    with pytest.raises(UserError, match="failed: ValueError: no"):
+        build.build(STUDY)
+
+
+def test_the_command_that_mends_has_the_changes_of_the_study(plan: list[Run]) -> None:
+    _missing(plan[0])
+    study = dataclasses.replace(STUDY, changes=("seed=[0, 1]",))
+    with pytest.raises(UserError, match=re.escape("bertprune sweep small --set 'seed=[0, 1]'")):
+        build.build(study)
+
+
+def test_titles_are_readable_and_none_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(PROJECT))
+    plan = studies.load("ci", ["seed=[0, 1]"]).plan()
+    titles = build.page_titles(plan)
+    assert len(set(titles.values())) == len(set(map(build._slug, titles.values()))) == len(plan)
+    shown = {title.replace("\N{NO-BREAK SPACE}", " ") for title in titles.values()}
+    assert "Burn-in" in {title.partition(",")[0] for title in shown}
+    assert "Prune during pre-training to 50 %, seed 1" in shown
+    assert not any("seed" in title for title in build.page_titles(STUDY.plan()).values())
+
+
+@pytest.mark.parametrize(
+    "asset",
+    [
+        '<script src="https://x.org/a.js"></script>',
+        '<script src="//x.org/a.js"></script>',
+        '<script>import("https://x.org/a.js")</script>',
+        '<link rel="stylesheet" href="http://x.org/a.css">',
+        '<img src="https://x.org/a.png">',
+        '<img srcset="a.png 1x, https://x.org/a.png 2x">',
+        '<div style="background: url(https://x.org/a.png)"></div>',
+        "<style>@import 'https://x.org/a.css';</style>",
+        '<iframe src="https://x.org"></iframe>',
+        '<svg><use xlink:href="https://x.org/a.svg#a"></use></svg>',
+    ],
+)
+def test_what_a_page_would_load_is_found(tmp_path: Path, asset: str) -> None:
+    page = tmp_path / "sub" / "page.html"
+    page.parent.mkdir()
+    page.write_text(f"<html><p>before</p>{asset}<p>after</p></html>")
+    assert len(list(build.remote_assets(tmp_path))) == 1
+
+
+def test_fonts_of_a_style_sheet_are_found(tmp_path: Path) -> None:
+    (tmp_path / "a.css").write_text("@font-face {src: url('https://fonts.example.org/a.woff2')}")
+    assert list(build.remote_assets(tmp_path)) == ["a.css: https://fonts.example.org/a.woff2"]
+
+
+def test_links_and_what_is_in_the_page_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(
+        '<a href="https://aclanthology.org">paper</a> <img src="data:image/png;base64,//8A">'
+        '<img srcset="data:image/svg+xml;base64,//8A"> <script src="_static/a.js"></script>'
+        "<code>&lt;script src=&quot;https://x.org/a.js&quot;&gt;</code>"
+    )
+    assert not list(build.remote_assets(tmp_path))
+
+
+def test_formulas_are_drawn_without_a_script() -> None:
+    drawn = mathml(r"s + (s_0 - s)\left(1 - \frac{t}{n}\right)^3 < 1", block=True)
+    assert drawn.startswith("<math alttext=")
+    assert "<mfrac>" in drawn
+    assert 'display="block"' in drawn
+    with pytest.raises(ValueError, match="left"):
+        mathml(r"\left( 1", block=False)
+
+
+def test_rows_and_records_of_other_studies_can_be_taken_along() -> None:
+    lines = "\n".join(build._published_lines(studies.load("lab")))
+    named = set(re.findall(r"<(published/[^>]+)>", lines))
+    assert {"published/english.csv", "published/english.json"} <= named
+    assert all((paths.root() / "book" / name).exists() for name in named)
+
+
+def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(ci_project))
+    study = studies.load("ci")
+    first_page = build.build(study)
+    assert first_page == ci_project / "_build" / "html" / "index.html"
+    assert first_page.exists()
+    folder = first_page.parent
+    pages = {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*.html")}
+    pages = {name: page for name, page in pages.items() if not name.startswith("_static")}
+    titles = build.page_titles(study.plan())
+    for run, title in titles.items():
+        page = pages[f"{run.notebook}/{build._slug(title)}.html"]
+        assert title in page
+        assert run.id in page
+        assert "Traceback" not in page
+    for name, page in pages.items():
+        if name != "index.html":
+            # On every page: which study made it, and that it says nothing about BERT.
+            assert study.caution in page, name
+    for name in ("intro.html", "results.html"):
+        assert 'alt="Lines of average dev accuracy' in pages[name]
+    assert "Bits recalled against sparsity" in pages["bits.html"]
+    assert "5,469.1" in pages["lab_language.html"]
+    assert "Another language" in pages["lab_checks.html"]
+    assert "<math " in pages["method.html"]
+    assert "MathJax" not in pages["method.html"]
+    assert not list(build.remote_assets(folder))
+    # Nothing of this machine is on the pages.
+    assert not any(str(ci_project) in page for page in pages.values())
+    assert (folder / "_downloads").exists()

@@ -1,0 +1,327 @@
+"""Publishing: what of a study is kept, that nothing but a whole study is published, and that parts
+of it may have been published before."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bertprune import cli
+from bertprune.base import paths
+from bertprune.base.errors import UserError
+from bertprune.book import tables
+from bertprune.evidence import publish, results
+from bertprune.experiments import runs, studies, sweep
+from bertprune.experiments.runs import Run
+from bertprune.protocol import rows
+from bertprune.protocol.rows import Rows
+
+from .test_results import made_up
+
+
+def _detailed() -> Rows:
+    """Rows of two seeds with all that `_worth_publishing` thins out."""
+    point: dict[str, Any] = {"sparsity": 0.5, "learning_rate": 1e-3}
+    parts = []
+    for seed in (3, 4):
+        entries = [
+            {"metric": "magnitude", "part": part, "position": 10.0 * block, "value": block + seed}
+            for part in ("dimension 0", "dimension 1")
+            for block in range(20)
+        ]
+        entries += [{"metric": "histogram", "part": "query", "value": 0.5}]
+        entries += [{"metric": "memory_bytes", "part": "pooler", "value": 12345678.0}]
+        entries += [{"metric": "pruned_share", "part": "dimension 0", "value": 2 / 3}]
+        masks = [{"metric": "mask_difference", "part": part, "value": 1 / 3} for part in ("", "a")]
+        for arm in ("prune_pretrain", "random_pruning"):
+            history = [{"split": "weights", "step": 1, **one} for one in [*entries, *masks]]
+            parts.append(rows.of_pretraining(history, arm=arm, seed=seed, **point))
+    return rows.join(parts).assign(own=False)
+
+
+def test_published_rows_are_as_many_as_pages_show() -> None:
+    found = publish._worth_publishing(_detailed())
+    assert set(found[found.metric == "mask_difference"].part) == {""}
+    assert found[found.metric == "memory_bytes"].value.tolist() == [12345678.0] * 4
+    assert set(found[found.metric == "mask_difference"].value) == {0.333333}
+    assert set(found[found.metric.isin(["histogram", "magnitude"])].seed) == {3}
+    shares = found[found.metric == "pruned_share"].groupby("arm").seed.apply(set).to_dict()
+    assert shares == {"prune_pretrain": {3, 4}, "random_pruning": {3}}
+    again = publish._worth_publishing(found.assign(own=False))
+    pd.testing.assert_frame_equal(again.reset_index(drop=True), found.reset_index(drop=True))
+
+
+def test_published_maps_have_means_of_neighbouring_blocks() -> None:
+    found = publish._worth_publishing(_detailed())
+    ours = (found.metric == "magnitude") & (found.arm == "prune_pretrain")
+    one = found[ours & (found.part == "dimension 1")]
+    assert one.position.tolist() == [20.0 * pair for pair in range(10)]
+    assert one.value.tolist() == [2 * pair + 0.5 + 3 for pair in range(10)]
+
+
+def test_of_burn_in_the_whole_curve_is_published_and_of_pruning_that_of_the_dev_loss() -> None:
+    history = [
+        {"step": step, "split": split, "metric": metric, "value": 1.0}
+        for step in (1, 2)
+        for split, metric in (("dev", "loss"), ("train", "running_loss"))
+    ]
+    point: dict[str, Any] = {"sparsity": 0.0, "learning_rate": 1e-3, "seed": 0}
+    arms = ("burn_in", "prune_pretrain", "random_pruning")
+    found = rows.join(rows.of_pretraining(history, arm=arm, **point) for arm in arms)
+    kept = publish._worth_publishing(found.assign(own=False))
+    assert kept.groupby("arm").size().to_dict() == {
+        "burn_in": 4,
+        "prune_pretrain": 2,
+        "random_pruning": 1,
+    }
+
+
+def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "published", lambda name: tmp_path / "new" / f"{name}.csv")
+    study = studies.load("ci", ["seed=[0]"])
+    elsewhere = dataclasses.replace(study, given_as="/some/where/ci.yaml")
+    with pytest.raises(UserError, match="/some/where/ci.yaml cannot be published"):
+        publish.publish(elsewhere)
+    with pytest.raises(UserError, match="there is no .*ci.csv: execute the study and publish it"):
+        results.published(["ci"])
+    monkeypatch.setattr(Run, "is_done", lambda run: False)
+    count = len(study.plan())
+    with pytest.raises(UserError, match=f"is not whole, {count} of {count} runs are missing"):
+        publish.publish(study)
+    monkeypatch.setattr(Run, "is_done", lambda run: True)
+    found = made_up(seeds=2)
+    of_run = found.assign(notebook="finetune", run="finetune/x", own=False)
+    monkeypatch.setattr(results, "rows_of", lambda study: of_run)
+    record = {
+        "id": "finetune/x",
+        "parameters": {"seed": 0},
+        "peak_memory_bytes": 1,
+        "tries": 1,
+        "finished": "2020-01-01T00:00:00Z",
+        "wall_time_s": 60.0,
+        "device": "CPU",
+        "threads": 1,
+        "versions": {"torch": "2"},
+        "identity": {"code": "abc"},
+    }
+    newer = record | {"versions": {"torch": "3", "numpy": "2"}, "precision": "bf16"}
+    last = study.plan()[-1]
+    monkeypatch.setattr(Run, "record", lambda run: record if run == last else newer)
+    publish.publish(study)
+    facts = results.published_facts(["ci"])
+    assert list(facts["runs"]) == [count] and list(facts["changed by --set"]) == ["seed=[0]"]
+    # Where runs differ, all versions are there.
+    assert list(facts["torch"]) == ["2, 3"]
+    assert results.facts_of("ci")["versions"] == {"torch": "2, 3", "numpy": "2"}
+    precisions = [one.get("precision") for one in results.facts_of("ci")["records"]]
+    assert precisions == ["bf16"] * (count - 1) + [None]
+    assert results.facts_of("ci")["tasks"]["cola"]["train examples"] > 0
+    made_by = {one["id"] for one in results.facts_of("ci")["records"]}
+    again = results.published(["ci"])["ci"]
+    assert set(again.run) <= made_by
+    pd.testing.assert_frame_equal(results.scores(again), results.scores(found))
+    assert len(again) < len(found) and set(again.run) == {"finetune/x"}
+
+
+# What was published before.
+
+
+@pytest.fixture
+def published(ci_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> studies.Study:
+    """The study `ci`, executed and published in a project of its own."""
+    root = tmp_path / "project"
+    shutil.copytree(ci_project, root)
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(root))
+    study = studies.load("ci")
+    publish.publish(study)
+    return study
+
+
+def _remove(removed: Iterable[Run]) -> None:
+    for run in removed:
+        shutil.rmtree(run.folder)
+
+
+def _unpublish(run: Run) -> None:
+    """Take one run out of what is published."""
+    file = paths.published("ci").with_suffix(".json")
+    facts = results.facts_of("ci")
+    facts["records"] = [one for one in facts["records"] if one["id"] != run.id]
+    file.write_text(json.dumps(facts))
+    rows.write(results.published(["ci"])["ci"].query("run != @run.id"), paths.published("ci"))
+
+
+def _in_order(found: Rows) -> Rows:
+    columns = ["notebook", *rows.COLUMNS, "run"]
+    return found[columns].sort_values(columns, ignore_index=True)
+
+
+def test_what_was_published_stays_where_the_study_is_not_whole(published: studies.Study) -> None:
+    before, facts = results.published(["ci"])["ci"], results.facts_of("ci")
+    plan = published.plan()
+    # All done here: what is published does not count.
+    assert results.published_runs(published) == {}
+    _remove(run for run in plan if run.notebook == "finetune")
+    added = plan[-1]
+    _unpublish(added)
+    assert [*results.published_runs(published)] == plan[:-1]
+    gathered = results.rows_of(published)
+    assert set(gathered.run) == set(before.run)
+    said = results.provenance(published)
+    assert said.startswith(
+        f"{len(plan) - 1} of {len(plan)} runs of this study as they were publish"
+    )
+    assert said.endswith("; 1 more, executed on this machine; 0 missing.")
+    publish.publish(published)
+    pd.testing.assert_frame_equal(_in_order(results.published(["ci"])["ci"]), _in_order(before))
+    assert results.facts_of("ci") == facts
+
+
+def test_publishing_a_part_anew_loses_nothing(published: studies.Study) -> None:
+    before = paths.published("ci").read_bytes()
+    last = published.plan()[-1]
+    _remove([last])
+    with pytest.raises(UserError, match="are published: nothing to add"):
+        publish.publish(published)
+    part = studies.load("ci", ["sparsity=[0.0, 0.5]"])
+    _remove(run for run in part.plan() if run != last)
+    with pytest.raises(UserError, match="published runs of ci would be lost"):
+        publish.publish(part)
+    assert paths.published("ci").read_bytes() == before
+    _unpublish(last)
+    with pytest.raises(UserError, match="not whole, 1 of .* --unpublished"):
+        publish.publish(published)
+
+
+def test_what_would_be_otherwise_now_is_not_taken_from_what_was_published(
+    published: studies.Study,
+) -> None:
+    plan = published.plan()
+    _remove(plan[1:])
+    file = paths.published("ci").with_suffix(".json")
+    facts = results.facts_of("ci")
+    # As if a default had been another one then.
+    facts["records"][-1]["parameters"]["batch_size"] = 7
+    file.write_text(json.dumps(facts))
+    assert [*results.published_runs(published)] == plan[:-1]
+    elsewhere = dataclasses.replace(published, given_as="/some/where/ci.yaml")
+    assert results.published_runs(elsewhere) == {}
+    # Published before there were records of each run, so that nothing is known of them.
+    file.write_text(json.dumps({"changes": []}))
+    assert results.published_runs(published) == {}
+    file.write_text("{")
+    with pytest.raises(UserError, match="ci.json is damaged"):
+        results.rows_of(published)
+
+
+def test_a_part_of_what_is_published_has_the_rows_that_it_would_have_here(
+    published: studies.Study,
+) -> None:
+    # The one that prunes after fine-tuning is compared with a model of another sparsity.
+    part = studies.load("ci", ["sparsity=[0.0, 0.9]"])
+    here = results.rows_of(part).query("~own")
+    _remove(published.plan())
+    there = results.rows_of(part)
+    cells = ["arm", "sparsity", "task", "run"]
+    assert set(there[cells].itertuples(index=False)) == set(here[cells].itertuples(index=False))
+    assert len(here) > len(there) > 0
+
+
+def test_a_run_that_two_figures_show_is_published_for_both(published: studies.Study) -> None:
+    before = results.published(["ci"])["ci"]
+    over_epochs = published.runs_of(results.EPOCHS_ARM)
+    both = [run for run in over_epochs if run in published.runs_of("prune_after_finetune")]
+    assert both and set(over_epochs) != set(both)
+    _remove(over_epochs)
+    rows.write(before[before.arm != results.EPOCHS_ARM], paths.published("ci"))
+    assert not set(over_epochs) & results.published_runs(published).keys()
+    is_other = ~before.run.isin({run.id for run in both}) | (before.arm == results.EPOCHS_ARM)
+    rows.write(before[is_other], paths.published("ci"))
+    found = results.published_runs(published).keys()
+    assert set(over_epochs) & found == set(over_epochs) - set(both)
+
+
+def test_a_run_that_another_figure_shows_since_may_be_published_anew(
+    published: studies.Study,
+) -> None:
+    before = results.published(["ci"])["ci"]
+    after = set(published.runs_of("prune_after_finetune"))
+    both = {run.id for run in published.runs_of(results.EPOCHS_ARM) if run in after}
+    # One figure showed it when it was published; some other run is done elsewhere alone.
+    is_lacking = before.run.isin(both) & (before.arm != results.EPOCHS_ARM)
+    rows.write(before[~is_lacking], paths.published("ci"))
+    _remove(run for run in published.plan() if run.notebook == "information_deletion")
+    publish.publish(published)
+    pd.testing.assert_frame_equal(_in_order(results.published(["ci"])["ci"]), _in_order(before))
+
+
+def test_a_sweep_may_leave_out_what_is_published(
+    published: studies.Study,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert cli.main(["sweep", "ci", "--unpublished"]) == 2
+    assert "leave out --unpublished" in capsys.readouterr().err
+    tuned = published.runs_of("prune_pretrain")[1]
+    _unpublish(tuned)
+    plan = published.plan()
+    _remove(plan)
+    assert cli.main(["status", "ci"]) == 0
+    assert f"0 of {len(plan)} runs are done, {len(plan) - 1} others published" in (
+        capsys.readouterr().out
+    )
+    given: dict[str, Any] = {}
+
+    def note(plan: list[Run], executor: object, threads: dict[Run, int], _: int) -> sweep.Outcome:
+        given.update(plan=plan, threads=threads)
+        return sweep.Outcome()
+
+    monkeypatch.setattr(sweep, "sweep", note)
+    assert cli.main(["sweep", "ci", "--unpublished", "--workers", "2"]) == 0
+    assert given["plan"] == [*runs.lineage(tuned), tuned]
+    # Bits depend on the threads: as many as in a sweep over all.
+    assert given["threads"] == sweep.thread_counts(plan, 2)
+
+
+def test_what_is_executed_again_is_laid_beside_what_was_published(
+    published: studies.Study,
+) -> None:
+    # What is published is what is here: no second execution.
+    with pytest.raises(UserError, match="no run that was published was executed a second time"):
+        tables.again_table(results.executed_again(published))
+    file = paths.published("ci").with_suffix(".json")
+    facts = results.facts_of("ci")
+    for record in facts["records"]:
+        record["wall_time_s"] += 1
+    file.write_text(json.dumps(facts))
+    again = results.executed_again(published)
+    assert (again.published == again.again).all()
+    assert set(again.groupby("arm").metric.apply(frozenset)["prune_after_finetune"]) == {"accuracy"}
+    gathered = results.rows_of(published)
+    trained = gathered[~gathered.arm.isin([results.EPOCHS_ARM, "burn_in"])]
+    assert len(again) == trained.groupby(["run", "task"]).ngroups
+    before = results.published(["ci"])["ci"]
+    is_loss = (before.arm == "random_pruning") & (before.metric == "loss")
+    is_loss &= (before.task == rows.PRETRAINING) & (before.split == "dev")
+    rows.write(before.assign(value=before.value.where(~is_loss, 1.5)), paths.published("ci"))
+    table = tables.again_table(results.executed_again(published))
+    changed = table.trainings != table["the same"]
+    assert [*changed.index[changed]] == [("pruned at random", "loss (nats)")]
+    device = runs.device_of(published.plan()[0].record())
+    assert set(table["first on"]) == set(table["then on"]) == {device}
+    apart = again[(again.arm == "random_pruning") & (again.metric == "loss")].again - 1.5
+    assert table.loc[changed, "largest"].tolist() == [f"{apart.abs().max():.2g}"]
+    assert table.loc[changed, "mean"].tolist() == [f"{apart.mean():+.2g}"]
+    # Published anew, it stays known where no run is done; not where the runs are others.
+    publish.publish(published)
+    _remove(published.plan())
+    noted = results.executed_again(published)
+    pd.testing.assert_frame_equal(tables.again_table(noted), table)
+    longer = studies.load("ci", ["epochs=7"])
+    left = {run.id for run in longer.plan()} & {*noted.run}
+    assert {*results.executed_again(longer).run} == left < {*noted.run}

@@ -1,0 +1,146 @@
+"""Forked kernels: what each has of its own, how they fail, and that none is left behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from bertprune.base.errors import UserError
+from bertprune.experiments import execution, kernels
+from bertprune.experiments.runs import Run
+from bertprune.protocol import notebook_parameters
+from bertprune.protocol.notebook_parameters import BurnIn
+
+pytestmark = pytest.mark.skipif(not kernels.can_fork(), reason="kernels are not forked here")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "text.txt").write_text("A document.\n")
+    return tmp_path
+
+
+def _write(project: Path, *cells: str) -> None:
+    """Make `cells` the notebook of burn-in."""
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in ("", *cells)])
+    notebook.cells[0].metadata["tags"] = ["parameters"]
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
+    nbformat.write(notebook, project / "notebooks" / "burn_in.ipynb")
+
+
+def _run() -> Run:
+    return Run.of(notebook_parameters.parse(BurnIn, {"text": ["text.txt"]}))
+
+
+def _execute(project: Path, *cells: str, threads: int = 1) -> str:
+    """Execute `cells`; gives what the kernel said."""
+    # A result is not what the tests are about.
+    facts = "import os, pathlib\npathlib.Path('{}').write_text('{{}}')"
+    _write(project, facts.format(_run().partial_folder / "facts.json"), *cells)
+    execution.execute(_run(), threads=threads, forked=True)
+    return (_run().folder / "log.txt").read_text()
+
+
+def test_has_its_own_surroundings(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = "import torch; print(os.environ.get('WHO'), torch.get_num_threads(), os.getcwd())"
+    monkeypatch.setenv("WHO", "first")
+    assert f"first 3 {project}" in _execute(project, asked, threads=3)
+    monkeypatch.delenv("WHO")
+    # Another notebook, so that the same run has another page.
+    said = _execute(project, asked, "print(os.getsid(0) == os.getpid())", threads=2)
+    assert f"None 2 {project}\nTrue" in said
+
+
+def test_reads_this_package_anew(project: Path) -> None:
+    """The nursery must not hold code that has changed since."""
+    said = _execute(
+        project, "import sys; print([m for m in sys.modules if m.startswith('bertprune')])"
+    )
+    assert "['bertprune', 'bertprune.experiments.kernels']" in said
+
+
+def test_is_warm(project: Path) -> None:
+    asked = f"import sys; print('missing:', set({kernels._IMPORTED_ONCE}) - set(sys.modules))"
+    assert "missing: set()" in _execute(project, asked)
+
+
+def test_computes_with_threads(project: Path) -> None:
+    cell = "import torch; x = torch.ones(600, 600, requires_grad=True); (x @ x).sum().backward()"
+    assert "1200.0" in _execute(project, cell, "print(x.grad[0, 0].item())", threads=2)
+
+
+def test_draws_as_any_kernel(project: Path) -> None:
+    _execute(project, "import matplotlib.pyplot as plt; plt.plot([1, 2]); print('drawn')")
+    notebook = nbformat.read(_run().folder / "notebook.ipynb", as_version=4)
+    assert any("image/png" in output.get("data", {}) for output in notebook.cells[-1].outputs)
+
+
+def test_standard_error_goes_to_the_log(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    said = _execute(
+        project, "os.write(2, b'from the depths'); import sys; print('x', file=sys.stderr)"
+    )
+    assert "from the depths" in said
+    assert capfd.readouterr() == ("", "")
+
+
+def test_error_is_reported(project: Path) -> None:
+    _write(project, "raise ValueError('out of luck')")
+    with pytest.raises(UserError, match="failed: ValueError: out of luck"):
+        execution.execute(_run(), forked=True)
+
+
+def test_interrupt(project: Path) -> None:
+    _write(project, "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)")
+    with pytest.raises(KeyboardInterrupt):
+        execution.execute(_run(), forked=True)
+
+
+def test_killed(project: Path) -> None:
+    _write(project, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(UserError, match="its kernel was killed, perhaps for lack of memory"):
+        execution.execute(_run(), forked=True)
+    assert "alive" in _execute(project, "print('alive')")
+
+
+def test_a_lost_nursery_is_no_loss(project: Path) -> None:
+    def nursery_of_a_kernel(*cells: str) -> int:
+        # A kernel that is slow to end also tells the log that it was asked to.
+        numbers = re.findall(r"^\d+$", _execute(project, *cells), flags=re.MULTILINE)
+        return int(numbers[-1])
+
+    first = nursery_of_a_kernel("print(os.getppid())")
+    os.kill(first, signal.SIGKILL)
+    assert nursery_of_a_kernel("print(os.getppid())", "") != first
+
+
+def test_nothing_is_left_of_a_killed_worker(project: Path) -> None:
+    _write(
+        project,
+        "import os, pathlib, time",
+        "pathlib.Path('pids').write_text(f'{os.getpid()} {os.getppid()}'); time.sleep(600)",
+    )
+    code = (
+        "from bertprune import contracts, execution\n"
+        "from bertprune.experiments.runs import Run\n"
+        "run = Run.of(contracts.parse(contracts.BurnIn, {'text': ['text.txt']}))\n"
+        "execution.execute(run, forked=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as worker:
+        while not (project / "pids").exists():
+            assert worker.poll() is None
+            time.sleep(0.1)
+        worker.kill()
+    left = [Path("/proc", pid) for pid in (project / "pids").read_text().split()]
+    patience = time.monotonic() + 10
+    while any(process.exists() for process in left):
+        assert time.monotonic() < patience
+        time.sleep(0.1)

@@ -1,0 +1,220 @@
+"""Runs: what their identity depends on, and what counts as done."""
+
+import json
+from pathlib import Path
+
+import pytest
+from accelerate.state import AcceleratorState
+
+from bertprune.base import fingerprint
+from bertprune.base.errors import UserError
+from bertprune.experiments import runs
+from bertprune.experiments.runs import DamagedRecord, Run
+from bertprune.protocol import notebook_parameters
+from bertprune.protocol.notebook_parameters import (
+    BurnIn,
+    Finetune,
+    PruneAfterFinetune,
+    PrunePretrain,
+)
+
+
+@pytest.fixture(autouse=True)
+def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    notebooks = Path(__file__).parents[2] / "notebooks"
+    (tmp_path / "notebooks").symlink_to(notebooks)
+
+
+def test_identity_is_stable_and_told_by_what_matters(tmp_path: Path) -> None:
+    assert Run.of(Finetune()).id == Run.of(Finetune()).id
+    different = [
+        Finetune(),
+        Finetune(epochs=4),
+        Finetune(layers=3),
+        Finetune(sparsity=0.6),
+        Finetune(seed=1),
+        Finetune(task=("cola",)),
+        Finetune(burn_in_steps=7),
+        PruneAfterFinetune(),
+        PrunePretrain(),
+        BurnIn(),
+    ]
+    assert len({Run.of(parameters).id for parameters in different}) == len(different)
+
+
+def test_data_count_by_content_not_by_place(tmp_path: Path) -> None:
+    for name, line in (("one", "A line."), ("two", "A line."), ("three", "Another line.")):
+        (tmp_path / f"{name}.txt").write_text(f"{line}\n")
+    one, two, three = (Run.of(BurnIn(text=(f"{name}.txt",))).id for name in ("one", "two", "three"))
+    assert one == two != three
+
+
+def test_a_run_at_no_sparsity_is_shared_by_all_methods() -> None:
+    dense = Run.of(Finetune(sparsity=0.0))
+    assert Run.of(Finetune(sparsity=0.0, method="random")).id == dense.id
+    assert Run.of(PruneAfterFinetune(sparsity=0.9)).upstream == dense
+
+
+def test_pruning_after_fine_tuning_is_told_by_how_it_prunes() -> None:
+    different = [
+        PruneAfterFinetune(),
+        PruneAfterFinetune(scope="global"),
+        PruneAfterFinetune(method="random"),
+        PruneAfterFinetune(sparsity=0.6),
+        PruneAfterFinetune(recovery_epochs=1),
+    ]
+    assert len({Run.of(p).id.rpartition("-")[2] for p in different}) == len(different)
+    # It prunes in one shot, but is compared with what was pruned along a ramp.
+    assert Run.of(PruneAfterFinetune(ramp_steps=7)).id != Run.of(PruneAfterFinetune()).id
+
+
+def _finished(parameters: BurnIn) -> Run:
+    run = Run.of(parameters)
+    run.folder.mkdir(parents=True)
+    record = {
+        "parameters": notebook_parameters.as_values(run.parameters),
+        "page": fingerprint.page_key("finetune"),
+    }
+    (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+    return run
+
+
+def test_done_is_a_record_with_these_parameters() -> None:
+    run = Run.of(Finetune())
+    assert not run.is_done()
+    run = _finished(Finetune())
+    assert run.is_done() and run.is_current()
+    record = run.record()
+    record["parameters"]["epochs"] = 9
+    (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+    assert not run.is_done()
+
+
+def test_a_parameter_added_later_orphans_nothing() -> None:
+    run = _finished(Finetune())
+    record = run.record()
+    del record["parameters"]["warmup_steps"]
+    (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+    assert run.is_done()
+
+
+def test_what_was_begun_under_another_default_is_begun_anew() -> None:
+    run = Run.of(BurnIn(text=("lab:0:300",), dev_share=0.1, burn_in_steps=1))
+    rows = run.work()
+    facts = run.partial_folder / runs.FACTS_FILE
+    assert json.loads(facts.read_text())["tries"] == 1
+    tries = run.partial_folder / runs.TRIES_FILE
+    assert json.loads(tries.read_text())["tries"] == 1
+    assert run.work().equals(rows)
+    assert json.loads(tries.read_text())["tries"] == 1
+    file = run.partial_folder / runs.PARAMETERS_FILE
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"dev_examples": 7}))
+    (run.partial_folder / runs.ROWS_FILE).write_text("of then")
+    assert run.work().equals(rows)
+    # Stopped half an hour after it was begun, and begun again: also by a version that only counted.
+    for noted, tried, before_s in (
+        ({"tries": 1, "wall_time_s": 200.0, "begun": 1000.0}, 2, 2000),
+        ("|||", 1, 0),
+    ):
+        (run.partial_folder / runs.ROWS_FILE).unlink()
+        tries.write_text(noted if isinstance(noted, str) else json.dumps(noted))
+        (run.partial_folder / runs.PROGRESS_FILE).write_text(json.dumps({"time": 2800.0}))
+        assert run.work().equals(rows)
+        found = json.loads(facts.read_text())
+        assert found["tries"] == tried and before_s <= found["wall_time_s"] < before_s + 100
+
+
+@pytest.mark.parametrize("left", ["", '{"dev_exam', "[]"])
+def test_parameters_that_were_cut_off_stop_nothing(left: str) -> None:
+    run = Run.of(BurnIn(text=("lab:0:300",)))
+    run.start_or_go_on()
+    (run.partial_folder / runs.ROWS_FILE).write_text("kept")
+    file = run.partial_folder / runs.PARAMETERS_FILE
+    file.write_text(left)
+    run.start_or_go_on()
+    assert json.loads(file.read_text())["text"] == ["lab:0:300"]
+    assert (run.partial_folder / runs.ROWS_FILE).read_text() == "kept"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+def test_on_a_full_disk_what_was_written_stays() -> None:
+    run = Run.of(BurnIn(text=("lab:0:300",)))
+    run.start_or_go_on()
+    run.note_training(2.0, 3)
+    files = [run.partial_folder / name for name in (runs.PARAMETERS_FILE, runs.TOGETHER_FILE)]
+    before = [file.read_text() for file in files]
+    for file in files:
+        file.with_name(f"{file.name}.part").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"no space left .*/parameters\.json"):
+        run.start_or_go_on()
+    with pytest.raises(UserError, match=r"no space left .*/together\.json"):
+        run.note_training(2.0, 3)
+    assert [file.read_text() for file in files] == before
+
+
+def test_shares_of_time_add_up_and_survive_damage() -> None:
+    run = Run.of(BurnIn())
+    run.start_or_go_on()
+    for share_s, models in ((2.0, 3), (1.5, 2)):
+        run.note_training(share_s, models)
+    assert run._noted() == {"wall_time_s": 3.5, "models": 3}
+    (run.partial_folder / runs.TOGETHER_FILE).write_text("")
+    run.note_training(1.0, 2)
+    assert run._noted() == {"wall_time_s": 1.0, "models": 2}
+
+
+@pytest.mark.parametrize("left", ["", "{", "[]", "{}", "\0\0"])
+def test_a_damaged_record_is_named_with_what_to_do(left: str) -> None:
+    run = _finished(Finetune())
+    file = run.folder / runs.RECORD_FILE
+    file.write_text(left)
+    with pytest.raises(DamagedRecord) as said:
+        run.is_done()
+    assert str(file) in str(said.value) and f"delete the folder {run.folder}, " in str(said.value)
+    # Nor is it one of the runs that are done.
+    assert runs.done() == []
+
+
+@pytest.mark.parametrize(("used", "said"), [("no", "float32"), ("bf16", "bf16")])
+def test_the_record_says_which_precision_was_used(
+    monkeypatch: pytest.MonkeyPatch, used: str, said: str
+) -> None:
+    AcceleratorState()
+    monkeypatch.setitem(AcceleratorState._shared_state, "_mixed_precision", used)
+    assert runs._facts(1.0)["precision"] == said
+
+
+def test_the_record_has_hashes_of_what_it_left() -> None:
+    run = Run.of(BurnIn())
+    (run.partial_folder / "model" / "deeper").mkdir(parents=True)
+    left = {
+        "rows.csv": "abc",
+        "model/model.safetensors": "",
+        "model/deeper/config.json": "",
+        "model/weights.bin": "no file that anything reads",
+        "log.txt": "of this machine",
+        "facts.json": "{}",
+        "notebook.ipynb": "",
+    }
+    for name, content in left.items():
+        (run.partial_folder / name).write_text(content)
+    run.finish(run.partial_folder / "notebook.ipynb", 1.0)
+    # FIPS 180-2, B.1, and the hash of nothing.
+    nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert run.record()["files_sha256"] == {
+        "rows.csv": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "model/model.safetensors": nothing,
+        "model/deeper/config.json": nothing,
+    }
+
+
+def test_a_page_out_of_date_keeps_what_was_trained() -> None:
+    run = _finished(Finetune())
+    record = run.record() | {"page": "older"}
+    (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+    (run.folder / runs.ROWS_FILE).write_text("kept")
+    assert run.is_done() and not run.is_current()
+    run.reopen()
+    assert not run.is_done()
+    assert (run.partial_folder / runs.ROWS_FILE).read_text() == "kept"

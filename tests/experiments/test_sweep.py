@@ -1,0 +1,198 @@
+"""The sweep: order, failures, what is done already; any executor will do."""
+
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bertprune.base import fingerprint
+from bertprune.base.errors import UserError
+from bertprune.experiments import execution, runs, stacking, studies, sweep
+from bertprune.experiments.runs import Run, lineage
+from bertprune.protocol import notebook_parameters
+
+
+class Inline(Executor):
+    """Does at once what it is given, as the simplest executor there is."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runs that were executed, in order; each leaves a record, but runs nothing."""
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    (tmp_path / "notebooks").symlink_to(Path(__file__).parents[2] / "notebooks")
+    order: list[str] = []
+
+    def execute(run: Run, *, threads: int, forked: bool) -> str:
+        assert all(upstream.is_done() for upstream in lineage(run))
+        order.append(run.id)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if run.parameters.leaves_model():
+            run.model_folder.mkdir(exist_ok=True)
+        record = {
+            "parameters": notebook_parameters.as_values(run.parameters),
+            "page": fingerprint.page_key(run.notebook),
+        }
+        (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+        return run.id
+
+    monkeypatch.setattr(execution, "execute", execute)
+    return order
+
+
+@pytest.fixture
+def plan(executed: list[str]) -> list[Run]:
+    return studies.load("ci", ["sparsity=[0.0, 0.5]"]).plan()
+
+
+def _sweep(plan: list[Run]) -> sweep.Outcome:
+    return sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 2))
+
+
+def test_each_run_once_after_what_it_needs(plan: list[Run], executed: list[str]) -> None:
+    outcome = _sweep(plan)
+    assert sorted(executed) == sorted(run.id for run in plan) == sorted(outcome.done)
+    assert not outcome.failed and not outcome.skipped
+
+
+def test_what_is_done_is_not_repeated(plan: list[Run], executed: list[str]) -> None:
+    _sweep(plan[:3])
+    first = list(executed)
+    outcome = _sweep(plan)
+    assert outcome.skipped == first
+    assert len(executed) == len(set(executed)) == len(plan)
+
+
+def test_a_failure_stops_only_what_needs_it(
+    plan: list[Run], executed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = execution.execute
+    bad = next(r for r in plan if r.notebook == "prune_pretrain" and "0.50" in r.slug)
+
+    def fail(run: Run, *, threads: int, forked: bool) -> str:
+        if run.id == bad.id:
+            raise UserError("out of luck")
+        return works(run, threads=threads, forked=forked)
+
+    monkeypatch.setattr(execution, "execute", fail)
+    outcome = _sweep(plan)
+    needing = {run.id for run in plan if bad.id in [upstream.id for upstream in lineage(run)]}
+    assert outcome.failed.pop(bad.id) == "out of luck"
+    assert set(outcome.failed) == needing != set()
+    assert set(outcome.done) == {run.id for run in plan} - needing - {bad.id}
+
+
+def test_when_the_first_run_fails_the_sweep_ends(
+    plan: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(run: Run, *, threads: int, forked: bool) -> str:
+        raise UserError("out of luck")
+
+    monkeypatch.setattr(execution, "execute", fail)
+    outcome = _sweep(plan)
+    assert set(outcome.failed) == {run.id for run in plan} and not outcome.done
+
+
+def test_results_that_do_not_arrive_end_the_sweep(
+    plan: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "execute", lambda run, *, threads, forked: run.id)
+    with pytest.raises(UserError, match="do all workers write there"):
+        _sweep(plan)
+
+
+def test_threads_come_from_the_plan(plan: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    threads = sweep.thread_counts(plan, 4)
+    # Two of them: that of the study's model, and random weights.
+    assert {threads[run] for run in plan if run.notebook == "burn_in"} == {4}
+    assert {threads[run] for run in plan if run.notebook == "finetune"} == {2}
+    assert set(sweep.thread_counts(plan, 100).values()) <= {1, 2, 4, 8}
+    elsewhere = sweep.thread_counts(plan, 4, cores=16)
+    assert {elsewhere[run] for run in plan if run.notebook == "burn_in"} == {8}
+    # Four of them side by side, or the two of the last level.
+    assert {elsewhere[run] for run in plan if run.notebook == "finetune"} == {4}
+    assert {elsewhere[run] for run in plan if run.notebook == "prune_after_finetune"} == {4, 8}
+
+
+@pytest.fixture
+def stacks(executed: list[str], monkeypatch: pytest.MonkeyPatch) -> list[list[Run]]:
+    """The runs that were trained together, in order."""
+    found: list[list[Run]] = []
+
+    def train(parameters: list[notebook_parameters.BurnIn], most: int) -> None:
+        group = [Run(one) for one in parameters]
+        assert all(needed.is_done() for run in group for needed in lineage(run))
+        assert not {run.id for run in group} & set(executed)
+        found.append(group)
+
+    monkeypatch.setattr(stacking, "train", train)
+    return found
+
+
+@pytest.mark.parametrize(("workers", "policy"), [(1, None), (2, "passive")])
+def test_threads_sleep_while_they_wait_where_workers_share_the_machine(
+    workers: int, policy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    with sweep.local_workers(workers) as executor:
+        assert executor.submit(os.getenv, "OMP_WAIT_POLICY").result() == policy
+
+
+def test_runs_of_a_kind_train_together_before_their_notebooks(
+    executed: list[str], stacks: list[list[Run]]
+) -> None:
+    plan = studies.load("ci", ["sparsity=[0.0, 0.5, 0.9]", "seed=[0, 1]"]).plan()
+    outcome = sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 1), at_once=8)
+    assert sorted(executed) == sorted(run.id for run in plan) == sorted(outcome.done)
+    of_notebook = {
+        notebook: [group for group in stacks if group[0].notebook == notebook]
+        for notebook in ("burn_in", "prune_pretrain", "finetune")
+    }
+    # Random weights and the given BERT are two kinds, and burn-in is done alone.
+    assert not of_notebook["burn_in"]
+    # The dense models of both seeds first, since the others are compared with them.
+    dense, pruned = of_notebook["prune_pretrain"]
+    assert sorted(run.slug for run in dense) == ["0.00-seed0", "0.00-seed1"]
+    assert len(pruned) == 8 and {run.parameters.seed_of_run() for run in pruned} == {0, 1}
+    for group in stacks:
+        assert len({stacking.kind(run) for run in group}) == 1 < len(group)
+        assert group[0].parameters.arm != "from_scratch"
+
+
+def test_runs_of_which_only_the_page_is_old_do_not_train_again(
+    plan: list[Run],
+    executed: list[str],
+    stacks: list[list[Run]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _sweep(plan)
+    executed.clear()
+    monkeypatch.setattr("bertprune.experiments.runs.page_key", lambda notebook: "another")
+    outcome = sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 1), at_once=8)
+    assert sorted(executed) == sorted(run.id for run in plan) == sorted(outcome.done)
+    assert not stacks
+
+
+def test_runs_of_a_stack_that_fails_train_alone(
+    plan: list[Run], executed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(parameters: list[notebook_parameters.BurnIn], most: int) -> None:
+        raise MemoryError("too many")
+
+    monkeypatch.setattr(stacking, "train", fail)
+    outcome = sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 1), at_once=8)
+    assert sorted(outcome.done) == sorted(run.id for run in plan) and not outcome.failed

@@ -1,0 +1,26 @@
+"""A tiny BERT, and a batch of masked pairs for it."""
+
+import pytest
+from transformers import BertForPreTraining
+
+from bertprune.data.pretraining_examples import PretrainingBatch
+from bertprune.model.checkpoints import Shape, fresh_model
+from bertprune.speed.bench.inputs import Pairs
+
+SHAPE = Shape(layers=2, hidden_size=16, heads=2, vocabulary_size=300, dropout=0.0)
+
+
+@pytest.fixture
+def model() -> BertForPreTraining:
+    """Without dropout, so that a loss is a function of weights and batch."""
+    return fresh_model(SHAPE, seed=0)
+
+
+@pytest.fixture(scope="session")
+def pairs() -> Pairs:
+    return Pairs(batch_size=4, vocabulary_size=300)
+
+
+@pytest.fixture
+def batch(pairs: Pairs) -> PretrainingBatch:
+    return pairs.examples.batch(0)

@@ -1,0 +1,76 @@
+"""The bars beside what was measured: computed, never typed."""
+
+import pandas as pd
+import pytest
+
+from bertprune.speed.bench import bars
+from bertprune.speed.bench.bars import BARS, FASTER, SHARE, TRAINER
+from bertprune.speed.bench.cases import CASES
+from bertprune.speed.bench.measure import Setting, table
+
+
+def lines(rows: list[tuple[str, str, str, list[float]]], gpu: bool = False) -> pd.DataFrame:
+    """The table of bars for rows of case, side, quantity and values."""
+    made = [
+        Setting(case=case).row(side, quantity, "", values) for case, side, quantity, values in rows
+    ]
+    return bars.table(table(made), gpu)
+
+
+def test_met_by_all_repeats_by_none_or_within_the_noise() -> None:
+    found = lines(
+        [
+            ("pretrain-L2", TRAINER, FASTER, [4.6, 4.5, 4.7]),
+            ("pretrain-L4", TRAINER, FASTER, [2.4, 2.49, 2.3]),
+            ("pretrain-base", TRAINER, FASTER, [1.4, 1.29, 1.5]),
+            ("pretrain-L4", "bertprune", SHARE, [0.6]),
+            ("pretrain-L4", "bertprune", "our peak memory by the rival's", [1.001]),
+            ("pretrain-L4", "bertprune", "cost of pruning", [0.01, 0.03, 0.02]),
+            ("pruning", "bertprune", "cost of pruning", [-0.01, 0.035, 0.05]),
+            ("pretrain-base", "bertprune", "cost of pruning", [0.05, 0.031, 0.04]),
+        ]
+    )
+    measured = found[~found.measured.str.startswith("not measured")]
+    shown = [
+        tuple(text.replace("\N{NO-BREAK SPACE}", " ") for text in line)
+        for line in measured[["asked", "measured", "met"]].itertuples(index=False)
+    ]
+    assert shown == [
+        ("≥ 4.50", "4.60 (4.50 to 4.70)", "yes"),
+        ("≥ 2.50", "2.40 (2.30 to 2.49)", "no"),
+        ("≥ 1.30", "1.40 (1.29 to 1.50)", "within the noise"),
+        ("≤ 3.0 %", "3.5 % (-1.0 % to 5.0 %)", "within the noise"),
+        ("≤ 3.0 %", "2.0 % (1.0 % to 3.0 %)", "yes"),
+        ("≤ 3.0 %", "4.0 % (3.1 % to 5.0 %)", "no"),
+        ("≥ 60.0 %", "60.0 %", "yes"),
+        ("≤ 1.00", "1.00", "no"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "words"), [(False, "not measured: no GPU"), (True, "not measured")]
+)
+def test_what_needs_a_gpu_says_so(gpu: bool, words: str) -> None:
+    found = lines([], gpu)
+    assert len(found) == len(BARS)
+    needing = [bar.needs_gpu for bar in BARS]
+    assert set(found.measured[needing]) == {words}
+    assert set(found.measured[[not needs for needs in needing]]) == {"not measured"}
+    assert set(found.met) == {""}
+
+
+def test_every_bar_has_a_case() -> None:
+    assert {bar.case for bar in BARS} <= set(CASES)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.01234, "0.0123"), (12.34, "12.3"), (1234.0, "1.23 k"), (9.87e10, "98.7 G"), (0, "0")],
+)
+def test_readable_numbers(value: float, shown: str) -> None:
+    assert bars.readable(value) == shown
+
+
+def test_a_prefix_stands_at_its_unit() -> None:
+    shown = [bars.with_unit(2.5e10, "FLOP/s"), bars.with_unit(5.1, "×"), bars.with_unit(0.6, "")]
+    assert shown == ["25 GFLOP/s", "5.1 ×", "0.6"]

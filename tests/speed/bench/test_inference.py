@@ -1,0 +1,88 @@
+"""Sparse inference computes what dense inference does, and its rows can be read back."""
+
+from dataclasses import asdict
+
+import pandas as pd
+import pytest
+import torch
+
+from bertprune.model.checkpoints import Shape, fresh_model
+from bertprune.pruning.masks import Criterion
+from bertprune.pruning.pruner import Pruner
+from bertprune.pruning.schedule import Schedule
+from bertprune.speed.bench.inference import CsrLinear, inference, with_csr
+from bertprune.speed.bench.measure import Row, Setting
+from bertprune.speed.bench.times import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, by_sparsity
+
+TINY = Shape(layers=2, hidden_size=16, heads=2, vocabulary_size=50)
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.6, 1.0])
+def test_sparse_products_are_the_dense_ones(sparsity: float) -> None:
+    model = fresh_model(TINY, seed=0)
+    Pruner.following(model, Schedule(sparsity), Criterion()).before_step(0)
+    dense = model.bert.eval()
+    sparse = with_csr(dense)
+    layers = [module for module in sparse.modules() if isinstance(module, CsrLinear)]
+    # Six matrices a layer and the pooler; each keeps its share of the weights.
+    assert len(layers) == 2 * 6 + 1
+    for layer in layers:
+        size = layer.weight.shape.numel()
+        assert layer.weight.values().numel() == size - round(sparsity * size)
+    assert not any(isinstance(module, CsrLinear) for module in dense.modules())
+    ids = torch.arange(2 * 7).view(2, 7)
+    with torch.inference_mode():
+        for first, second in zip(dense(ids).to_tuple(), sparse(ids).to_tuple(), strict=True):
+            assert torch.allclose(first, second, atol=1e-5)
+
+
+def test_rows_of_inference(capsys: pytest.CaptureFixture[str]) -> None:
+    setting = Setting(repeats=3, case="inference-L2")
+    rows = inference(setting, TINY, sparsities=(0.0, 0.9), batch=(2, 8))
+    table = pd.DataFrame([asdict(row) for row in rows]).assign(machine="here")
+    assert len(table) == 2 * 4 and (table.low <= table.value).all()
+    assert (table.value <= table.high).all() and (table.value > 0).all()
+    times = by_sparsity(table, TIME)
+    assert set(times["size"]) == {"2 layers × 128"}
+    assert sorted(zip(times.side, times.sparsity, strict=True)) == [
+        (DENSE, 0.0),
+        (DENSE, 0.9),
+        (SPARSE, 0.0),
+        (SPARSE, 0.9),
+    ]
+    ratio = table[table.quantity == f"{SPEED_UP} at sparsity 0.9"].iloc[0]
+    at = times[times.sparsity == 0.9].set_index("side")
+    # Pairwise ratios lie between those of the extremes.
+    assert at.low[DENSE] / at.high[SPARSE] <= ratio.value <= at.high[DENSE] / at.low[SPARSE]
+    unpruned, pruned = by_sparsity(table, BY_UNPRUNED).itertuples()
+    assert (unpruned.side, unpruned.sparsity, unpruned.low, unpruned.high) == (DENSE, 0.0, 1.0, 1.0)
+    first = times[times.sparsity == 0.0].set_index("side")
+    assert pruned.sparsity == 0.9
+    assert at.low[DENSE] / first.high[DENSE] <= pruned.value <= at.high[DENSE] / first.low[DENSE]
+
+
+def test_all_sparsities_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What slows the machine for a while slows all of them."""
+    timed: list[int] = []
+
+    def seconds(model: torch.nn.Module, ids: torch.Tensor) -> float:
+        timed.append(id(model))
+        return 1.0
+
+    monkeypatch.setattr("bertprune.speed.bench.inference._seconds", seconds)
+    list(inference(Setting(repeats=2), TINY, sparsities=(0.0, 0.5, 0.9), batch=(1, 4)))
+    assert timed[:6] == timed[6:] and len(set(timed)) == 6
+
+
+def test_a_machine_with_a_gpu_is_measured_on_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+
+    def on_one_device(setting: Setting, *given: object) -> list[Row]:
+        measured.append(setting.device.type)
+        return []
+
+    monkeypatch.setattr("bertprune.speed.bench.inference._on_one_device", on_one_device)
+    list(inference(Setting(), TINY))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    list(inference(Setting(), TINY))
+    assert measured == ["cpu", "cpu", "cuda"]

@@ -1,0 +1,93 @@
+"""The comparison is fair: both sides train the same function, with as many weights pruned."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import default_collate
+from transformers import BertForPreTraining, BertForSequenceClassification
+
+from bertprune.data.pretraining_examples import PretrainingBatch
+from bertprune.pruning.masks import Criterion, pruned_entries
+from bertprune.pruning.matrices import prunable_matrices
+from bertprune.pruning.pruner import Pruner
+from bertprune.pruning.schedule import Schedule
+from bertprune.speed.bench.inputs import Pairs, Phrases, padded
+from bertprune.speed.bench.measure import Setting
+from bertprune.speed.bench.rivals import TorchPruner, seconds_a_step
+from bertprune.training.finetuning import ClassificationLoss
+from bertprune.training.pretraining import PretrainingLoss
+
+
+def test_the_same_pretraining_loss_and_gradient(
+    model: BertForPreTraining, batch: PretrainingBatch
+) -> None:
+    other = copy.deepcopy(model)
+    masks = Criterion().masks(prunable_matrices(model), 0.5)
+    pruner = Pruner.holding(model, masks, Criterion())
+    TorchPruner(other).hold(masks)
+    ours = PretrainingLoss(model)(batch)
+    theirs = other(**default_collate(padded(batch))).loss
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
+    ours.backward()
+    theirs.backward()
+    pruner.mask_gradients()
+    of_ours, of_theirs = (one.bert.embeddings.word_embeddings for one in (model, other))
+    assert of_ours.weight.grad is not None
+    torch.testing.assert_close(
+        of_ours.weight.grad, of_theirs.weight_orig.grad, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_the_same_classification_loss(model: BertForPreTraining) -> None:
+    phrases = Phrases(train=8, dev=1)
+    config = copy.deepcopy(model.config)
+    config.vocab_size = len(phrases.tokenizer)
+    classifier = BertForSequenceClassification(config)
+    other = copy.deepcopy(classifier)
+    masks = Criterion().masks(prunable_matrices(classifier), 0.5)
+    Pruner.holding(classifier, masks, Criterion())
+    TorchPruner(other).hold(masks)
+    batch = phrases.train.batch(phrases.train.sorted_batches(8)[0])
+    theirs = other(
+        input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels
+    ).loss
+    ours = ClassificationLoss(classifier)(batch)
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
+
+
+def test_as_many_weights_are_pruned_all_along_the_ramp(model: BertForPreTraining) -> None:
+    other = copy.deepcopy(model)
+    theirs, weights = TorchPruner(other), prunable_matrices(model)
+    for sparsity in (0.0, 0.2, 0.37, 0.5):
+        theirs.update(sparsity)
+        ours = Criterion().masks(weights, sparsity)
+        assert {name: pruned_entries(mask) for name, mask in ours.items()} == {
+            name: pruned_entries(mask) for name, mask in theirs.masks().items()
+        }
+    decoder = other.cls.predictions.decoder
+    assert decoder.weight_mask is other.bert.embeddings.word_embeddings.weight_mask
+    assert decoder.weight_orig is other.bert.embeddings.word_embeddings.weight_orig
+
+
+def test_trainer_follows_the_schedule(model: BertForPreTraining, pairs: Pairs) -> None:
+    pruner = TorchPruner(model)
+    matrix: Any = model.bert.get_submodule("pooler.dense")
+    before = matrix.weight.detach().clone()
+    seconds = seconds_a_step(
+        model,
+        pairs.of_rival(3),
+        setting=Setting(),
+        batch_size=4,
+        steps=3,
+        skip=1,
+        pruner=pruner,
+        schedule=Schedule(0.5, end_step=2),
+        sampling="sequential",
+    )
+    assert seconds > 0
+    assert {
+        name: pruned_entries(mask) / mask.numel() for name, mask in pruner.masks().items()
+    } == dict.fromkeys(pruner.masks(), 0.5)
+    assert not torch.equal(matrix.weight_orig, before)

@@ -1,0 +1,196 @@
+"""The command, from the smallest case to the page."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from bertprune.book.tables import Prose
+from bertprune.cli import main
+from bertprune.experiments import studies
+from bertprune.protocol import notebook_parameters
+from bertprune.speed.bench import cases, page
+from bertprune.speed.bench.bars import FASTER, ONE_AFTER_ANOTHER
+from bertprune.speed.bench.cases import Case
+from bertprune.speed.bench.measure import Row, Setting, table
+
+PROJECT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project without anything measured."""
+    (tmp_path / "notebooks").symlink_to(PROJECT / "notebooks")
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "_toc.yml").write_text("parts: [{chapters: [{file: method}]}]")
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def test_from_the_command_to_the_page(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = root / "here" / "bench.csv"
+    assert main(["bench", "tiny", "--repeats", "1", "--threads", "1", "--csv", str(file)]) == 0
+    rows = page.read(file)
+    assert (rows.case == "tiny").all()
+    assert (rows.threads == 1).all()
+    assert rows.value.notna().all()
+    sides = set(rows.side[rows.quantity == FASTER])
+    assert sides == {
+        ONE_AFTER_ANOTHER,
+        "torch.nn.utils.prune",
+        "Trainer + torch.nn.utils.prune",
+        "Trainer, padded to 128",
+        "Trainer, dynamic padding",
+        "Trainer, dynamic padding, grouped by length",
+    }
+    assert "tiny: all of it" in capsys.readouterr().out
+    assert not (root / "book" / "published").exists()
+
+
+def measured(setting: Setting) -> Iterator[Row]:
+    yield setting.row("bertprune", "time", "s", [1.0, 2.0])
+    yield setting.row("Trainer + torch.nn.utils.prune", FASTER, "×", [5.0, 6.0])
+
+
+def stopped(setting: Setting) -> Iterator[Row]:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cases that take no time."""
+    made = {
+        "pretrain-L2": Case("one", measured),
+        "on-gpu": Case("two", stopped, needs_gpu=True),
+        "stopped": Case("three", stopped),
+    }
+    monkeypatch.setattr(cases, "CASES", made)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_is_finished_is_kept(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench"]) == 130
+    file = root / "runs" / "bench" / "measured.csv"
+    assert list(page.read(file).value) == [1.5, 5.5]
+    said = capsys.readouterr()
+    assert str(file) in said.err
+    assert "not measured: no GPU" in said.out
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_page_of_what_was_published(root: Path) -> None:
+    assert main(["bench", "pretrain-L2", "on-gpu", "--publish", "--threads", "1"]) == 0
+    facts = json.loads((root / "book" / "published" / "bench.json").read_text())
+    (machine,) = facts
+    # Without a GPU the other was not measured.
+    assert list(facts[machine]["cases"]) == ["pretrain-L2"]
+    assert facts[machine]["threads"] == 1
+    shown = _cells_of_the_page()
+    machines = next(table for table in shown if isinstance(table, pd.DataFrame))
+    assert dict(machines.loc["threads"]) == {machine: "1"}
+    # A Series would be shown with its name and dtype.
+    assert not any(isinstance(one, pd.Series) for one in shown)
+    bars = next(one.table for one in shown if isinstance(one, Prose))
+    assert bars[f"measured, {machine}"].iloc[0] == "5.50 (5.00 to 6.00)"
+    assert bars[f"met, {machine}"].iloc[0] == "yes"
+    assert "not measured: no GPU" in set(bars[f"measured, {machine}"])
+    # The book has no page of notes yet; where it has one, this one links to it.
+    assert page.notes()._repr_html_() == ""
+    (root / "book" / "_toc.yml").write_text("parts: [{chapters: [{file: speed_notes}]}]")
+    assert 'href="speed_notes.html"' in page.notes()._repr_html_()
+
+
+def test_cases_of_one_machine_are_published_together(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def publish(case: str, value: float, threads: int) -> list[tuple[str, float]]:
+        made = table([Setting(case=case, threads=threads).row("bertprune", "time", "s", [value])])
+        facts = page.facts([case], threads=threads, gpu="", phrases="made up")
+        page.publish(made, facts)
+        found = page.published()
+        (of_machine,) = found.facts.values()
+        assert set(of_machine["cases"]) == set(found.rows.case)
+        return list(zip(found.rows.case, found.rows.value, strict=True))
+
+    assert publish("masks", 1.0, threads=2) == [("masks", 1.0)]
+    assert publish("data", 2.0, threads=2) == [("masks", 1.0), ("data", 2.0)]
+    assert publish("masks", 3.0, threads=2) == [("data", 2.0), ("masks", 3.0)]
+    # Of one thread and of two, there is no comparing.
+    assert publish("data", 4.0, threads=1) == [("data", 4.0)]
+    # Nor of threads that sleep while they wait, as they do in tests, and of those that spin.
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert publish("masks", 5.0, threads=1) == [("masks", 5.0)]
+
+
+def test_what_was_measured_on_another_machine_stays(root: Path) -> None:
+    def publish(value: float, processor: str, gpu: str = "") -> page.Measured:
+        made = table([Setting(case="masks").row("torch", FASTER, "×", [value])])
+        facts = page.facts(["masks"], threads=1, gpu=gpu, phrases="made up")
+        page.publish(made, facts | {"cpu": processor})
+        return page.published()
+
+    publish(1.0, "abacus")
+    publish(2.0, "slide rule")
+    found = publish(3.0, "slide rule", gpu="loom")
+    assert list(found.facts) == ["abacus", "slide rule", "loom"]
+    assert list(found.machines()) == list(found.facts)
+    assert dict(zip(found.rows.machine, found.rows.value, strict=True)) == {
+        "abacus": 1.0,
+        "slide rule": 2.0,
+        "loom": 3.0,
+    }
+    # What ran on the processor is called by its name, whatever GPU was beside it.
+    assert list(found.rows.device) == ["abacus", "slide rule", "slide rule"]
+    assert list(found.ratios().machine) == list(found.facts)
+    # A machine that is measured again keeps its place and the others theirs.
+    again = publish(4.0, "abacus")
+    assert sorted(again.rows.value) == [2.0, 3.0, 4.0]
+    met = again.bars().loc["new masks for BERT-Base at 50 %"]
+    assert met["measured, slide rule"] == "not measured" and met["asked"] == "≥ 5.00"
+
+
+def _cells_of_the_page() -> list[object]:
+    """What the last line of each cell of the page shows."""
+    cells = nbformat.read(PROJECT / "notebooks" / "bench.ipynb", as_version=4).cells
+    space: dict[str, object] = {}
+    shown = []
+    for cell in cells:
+        if cell.cell_type == "code":
+            *before, last = cell.source.split("\n")
+            exec("\n".join(before), space)
+            shown.append(eval(last, space) if "=" not in last else None)
+    return shown
+
+
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["masts"], "unknown case 'masts': did you mean 'masks'?"),
+        (["masks", "--repeats", "0"], "--repeats must be at least 1, got 0"),
+        (["masks", "--threads", "-1"], "--threads must be at least 1, got -1"),
+        (["masks", "--task-data", "nowhere/at/all"], "nowhere/at/all"),
+    ],
+)
+def test_mistakes(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_nothing_published_is_no_page(root: Path) -> None:
+    assert "bench" not in [view.notebook for view in studies.load("glue-tiny").views()]
+    (root / "book" / "published").mkdir()
+    (root / "book" / "published" / "bench.csv").touch()
+    assert "bench" in [view.notebook for view in studies.load("glue-tiny").views()]
+    assert [name for name, view in notebook_parameters.VIEWS.items() if not view.is_of_study] == [
+        "bench"
+    ]
+
+
+def test_a_list_of_cases(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == list(cases.CASES)

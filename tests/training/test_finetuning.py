@@ -1,0 +1,202 @@
+"""The three ways to fine-tune, on a model of a few thousand weights."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from bertprune.data.tokenizer import wordpiece
+from bertprune.model import checkpoints
+from bertprune.model.checkpoints import Shape, fresh_model, load_masks, save_pretrained
+from bertprune.protocol import rows
+from bertprune.protocol.notebook_parameters import (
+    Finetune,
+    InformationDeletion,
+    PruneAfterFinetune,
+)
+from bertprune.protocol.rows import Rows
+from bertprune.pruning.masks import Criterion, RealisedSparsityError
+from bertprune.pruning.matrices import prunable_matrices
+from bertprune.pruning.pruner import Pruner
+from bertprune.pruning.schedule import Schedule
+from bertprune.training import finetuning, loop
+
+SETTINGS: dict[str, Any] = {
+    "sparsity": 0.6,
+    "epochs": 2,
+    "learning_rates": (1e-3,),
+    "max_length_tokens": 32,
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def _upstream(folder: Path, cache: Path, sparsity: float) -> Path:
+    tokenizer = wordpiece(("lab:0:300",), 200, cache)
+    model = fresh_model(Shape(1, 16, 2, len(tokenizer), 32), seed=0)
+    pruner = Pruner.following(model, Schedule(sparsity), Criterion())
+    pruner.before_step(0)
+    save_pretrained(model, tokenizer, pruner.masks, folder)
+    return folder
+
+
+@pytest.fixture
+def upstream(tmp_path: Path, cache: Path) -> Path:
+    return _upstream(tmp_path / "upstream", cache, 0.6)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
+    """The models that were trained, in order."""
+    found: list[torch.nn.Module] = []
+    train = loop.train_together
+
+    def remember(variants: list[loop.Variant], **how: Any) -> list[loop.Training]:
+        found.extend(variant.loss.model for variant in variants)
+        return train(variants, **how)
+
+    monkeypatch.setattr(loop, "train_together", remember)
+    return found
+
+
+def _metrics(found: Rows) -> dict[tuple[str, str], list[float]]:
+    grouped = found.groupby(["split", "metric"]).value
+    return {(str(split), str(metric)): list(values) for (split, metric), values in grouped}
+
+
+def test_masks_are_held(upstream: Path, tmp_path: Path, trained: list[torch.nn.Module]) -> None:
+    found = finetuning.finetune(Finetune(**SETTINGS, task=("cola",)), upstream, tmp_path / "work")
+    masks = load_masks(upstream, trained[0])
+    before = load_file(upstream / "model.safetensors")
+    for name, weight in prunable_matrices(trained[0]).items():
+        assert not weight[~masks[name]].any()
+        assert not torch.equal(weight, before[f"bert.{name}"])
+    metrics = _metrics(found)
+    assert len(metrics["dev", "accuracy"]) == len(metrics["dev", "matthews"]) == 2
+    # The training loss is that of the whole set at the end, beside the curve of the batches.
+    assert len(metrics["train", "loss"]) == 1
+    assert len(metrics["train", "running_loss"]) > 2
+    assert set(found.arm) == {"prune_pretrain"} and set(found.sparsity) == {0.6}
+    assert not (tmp_path / "work" / "model").exists()
+
+
+def test_globally_pruned_models_are_fine_tuned(tmp_path: Path, cache: Path) -> None:
+    tokenizer = wordpiece(("lab:0:300",), 200, cache)
+    model = fresh_model(Shape(1, 16, 2, len(tokenizer), 32), seed=0)
+    pruner = Pruner.following(model, Schedule(0.6), Criterion(scope="global"))
+    pruner.before_step(0)
+    save_pretrained(model, tokenizer, pruner.masks, tmp_path / "upstream")
+    settings = {**SETTINGS, "epochs": 1}
+    found = finetuning.finetune(
+        Finetune(**settings, scope="global"), tmp_path / "upstream", tmp_path / "work"
+    )
+    assert not found.empty
+    # Masks that are not what the parameters say are found before the work.
+    with pytest.raises(RealisedSparsityError, match="asked for sparsity 0.6"):
+        finetuning.finetune(Finetune(**settings), tmp_path / "upstream", tmp_path / "other")
+
+
+def test_without_masks_what_was_pruned_comes_back(
+    upstream: Path, tmp_path: Path, trained: list[torch.nn.Module]
+) -> None:
+    parameters = InformationDeletion(**SETTINGS)
+    found = finetuning.information_deletion(parameters, upstream, tmp_path / "work")
+    masks = load_masks(upstream, trained[0])
+    matrices = prunable_matrices(trained[0])
+    query = "encoder.layer.0.attention.self.query.weight"
+    assert (matrices[query][~masks[query]] != 0).float().mean() > 0.9
+    assert set(found.arm) == {"information_deletion"}
+
+
+def test_pruning_afterwards_starts_from_the_fine_tuned_dense_model(
+    tmp_path: Path, cache: Path, trained: list[torch.nn.Module]
+) -> None:
+    dense = _upstream(tmp_path / "upstream", cache, 0.0)
+    settings = {**SETTINGS, "task": ("sst2", "cola"), "learning_rates": (1e-3, 5e-4)}
+    first = finetuning.finetune(
+        Finetune(**settings).replace(sparsity=0.0), dense, tmp_path / "dense"
+    )
+    kept = sorted(folder.name for folder in (tmp_path / "dense" / "model").iterdir())
+    assert kept == ["cola-0.0005", "cola-0.001", "sst2-0.0005", "sst2-0.001"]
+    found = finetuning.prune_after_finetune(
+        PruneAfterFinetune(**settings, recovery_epochs=0), tmp_path / "dense" / "model", tmp_path
+    )
+    pruned = trained[-1]
+    weights = prunable_matrices(pruned)
+    masks = Criterion().masks(
+        prunable_matrices(
+            checkpoints.load_classifier(
+                str(tmp_path / "dense" / "model" / "cola-0.0005"), labels=2, seed=0
+            )
+        ),
+        0.6,
+    )
+    for name, weight in weights.items():
+        assert torch.equal(weight != 0, masks[name])
+    # Without recovery and without pruning, dev metrics are those fine-tuning ended with.
+    again = finetuning.prune_after_finetune(
+        PruneAfterFinetune(**settings, recovery_epochs=0).replace(sparsity=0.0),
+        tmp_path / "dense" / "model",
+        tmp_path / "unpruned",
+    )
+    key = ["task", "learning_rate", "split", "metric"]
+    merged = rows.final(first).merge(rows.final(again), on=key, suffixes=("", "_again"))
+    assert len(merged) == len(again) > 0
+    assert (merged.value - merged.value_again).abs().max() < 1e-6
+    assert set(found.sparsity) == {0.6}
+
+
+def test_what_is_finished_is_not_repeated(
+    upstream: Path, tmp_path: Path, trained: list[torch.nn.Module]
+) -> None:
+    parameters = Finetune(**SETTINGS, task=("sst2", "cola"))
+    whole = finetuning.finetune(parameters, upstream, tmp_path / "work")
+    (tmp_path / "work" / "cola-0.001.csv").unlink()
+    again = finetuning.finetune(parameters, upstream, tmp_path / "work")
+    assert len(trained) == 3
+    pd.testing.assert_frame_equal(whole, again, check_exact=True)
+
+
+@pytest.mark.parametrize("notebook", ["finetune", "information_deletion"])
+def test_learning_rates_that_train_together_give_the_rows_of_each_alone(
+    notebook: str, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = {"finetune": Finetune, "information_deletion": InformationDeletion}[notebook]
+    parameters = contract(**{**SETTINGS, "learning_rates": (1e-3, 3e-4)}, task=("cola", "sst2"))
+    work = getattr(finetuning, notebook)
+    alone = work(parameters, upstream, tmp_path / "alone")
+    monkeypatch.setattr(finetuning, "_together", lambda rates, accelerator: [rates])
+    together = work(parameters, upstream, tmp_path / "together")
+    pd.testing.assert_frame_equal(alone, together, rtol=1e-4, atol=1e-6)
+    assert not list((tmp_path / "together").rglob(loop.CHECKPOINT_FILE))
+
+
+def test_a_task_of_the_readers_own(upstream: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tasks" / "colours"
+    folder.mkdir(parents=True)
+    (folder / "task.yaml").write_text(
+        yaml.safe_dump({"columns": ["first", "second"], "labels": ["red", "green", "blue"]})
+    )
+    frame = pd.DataFrame(
+        {
+            "first": ["the net", "the sail", "the rose"] * 8,
+            "second": ["red", "green", "blue"] * 8,
+            "label": [0, 1, 2] * 8,
+        }
+    )
+    for split in ("train", "validation"):
+        frame.to_parquet(folder / f"{split}.parquet")
+    parameters = replace(
+        Finetune(**SETTINGS), task=("colours",), task_data=str(tmp_path / "tasks"), epochs=1
+    )
+    found = finetuning.finetune(parameters, upstream, tmp_path / "work")
+    assert set(found.task) == {"colours"}
+    assert found[found.metric == "accuracy"].value.between(0, 1).all()

@@ -10,6 +10,7 @@ from bertprune.data.tokenizer import load_tokenizer
 from bertprune.experiments.runs import FACTS_FILE, NOTEBOOK_FILE, ROWS_FILE, Run
 from bertprune.model.checkpoints import Shape, fresh_model, save_pretrained
 from bertprune.protocol import rows
+from bertprune.protocol.arms import arm_of
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune, PrunePretrain
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner
@@ -27,7 +28,7 @@ def finished(parameters: BurnIn, *, loss: float = 2.0) -> Run:
     run = Run.of(parameters)
     folder = run.partial_folder
     folder.mkdir(parents=True)
-    point: dict[str, Any] = {"arm": parameters.arm, "learning_rate": 1e-3, "seed": 0}
+    point: dict[str, Any] = {"arm": arm_of(parameters), "learning_rate": 1e-3, "seed": 0}
     sparsity = getattr(parameters, "sparsity", 0.0)
     if isinstance(parameters, Finetune):
         history: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""Files: folders that are there completely or not at all and notice damage, keys, parquet."""
+"""Files and folders that are there completely or not at all; seals that notice damage; keys."""
 
 import json
 import shutil
@@ -16,6 +16,42 @@ import xxhash
 from bertprune.base.errors import UserError, full_disk_is_user_error
 
 SEAL = "meta.json"
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """The path of an unfinished file, which replaces `file` at the end of the block, by one rename.
+
+    Its folder is made where it lacks. If the block fails, the old file stays, and nothing of the
+    new one. Raises UserError where the disk is full.
+    """
+    unfinished = file.with_name(f"{file.name}.part")
+    with full_disk_is_user_error(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield unfinished
+            unfinished.replace(file)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def write_text(text: str, file: Path) -> None:
+    """Replace `file` by `text`, in UTF-8 (see `replacing`)."""
+    with replacing(file) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def write_json(content: Mapping[str, Any], file: Path) -> None:
+    """Replace `file` by `content` as JSON (see `replacing`)."""
+    write_text(json.dumps(content, indent=1) + "\n", file)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON mapping in `file`. Raises OSError if it cannot be read, ValueError if it is none."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("it is no mapping")
+    return content
 
 
 @contextmanager

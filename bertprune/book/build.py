@@ -26,13 +26,14 @@ import yaml
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
-from bertprune.book.tables import percent
+from bertprune.base.words import percent
 from bertprune.evidence import results
 from bertprune.experiments import execution, studies
 from bertprune.experiments.runs import NOTEBOOK_FILE, RECORD_FILE, Run, device_of
 from bertprune.experiments.studies import Study
 from bertprune.experiments.sweep import local_workers
 from bertprune.protocol import notebook_parameters
+from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
 from bertprune.protocol.notebook_parameters import Finetune, PrunePretrain, View
 
 _PARTS = {
@@ -249,7 +250,7 @@ def _reading_order(run: Run) -> tuple[int, str, float]:
 
 def page_titles(plan: Sequence[Run]) -> dict[Run, str]:
     """A readable title for each run, none twice."""
-    several_seeds = len({run.parameters.seed_of_run() for run in plan}) > 1
+    several_seeds = len({seed_of(run.parameters) for run in plan}) > 1
     titles = {run: _title(run, several_seeds) for run in plan}
     for told_apart_by in (_epochs, lambda run: f" ({run.id.rpartition('-')[2]})"):
         count = Counter(titles.values())
@@ -282,14 +283,14 @@ def _title(run: Run, with_seed: bool) -> str:
                 "finetune": "Fine-tune the dense model",
             }
             title = dense.get(run.notebook, title)
-        if p.arm == "from_scratch":
+        if arm_of(p) == FROM_SCRATCH:
             title = {
                 "prune_pretrain": "Pre-training of no steps: random weights",
                 "finetune": "Fine-tune random weights",
             }[run.notebook]
     if isinstance(p, Finetune):
         title += f": {', '.join(p.task)}"
-    return f"{title}, seed {p.seed_of_run()}" if with_seed else title
+    return f"{title}, seed {seed_of(p)}" if with_seed else title
 
 
 def _slug(title: str) -> str:

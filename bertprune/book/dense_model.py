@@ -9,11 +9,12 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from bertprune.base.errors import UserError
-from bertprune.evidence.results import DENSE_ARM, best_accuracies
+from bertprune.evidence.results import best_accuracies
 from bertprune.experiments.studies import Study
 from bertprune.lab.language import language_of
 from bertprune.model import checkpoints
 from bertprune.protocol import rows
+from bertprune.protocol.arms import BURN_IN, PRUNE_PRETRAIN
 from bertprune.protocol.rows import PRETRAINING, Rows
 
 MINIATURES = (
@@ -58,7 +59,7 @@ def pretraining_curve(study: Study, found: Rows) -> Rows:
     folder = checkpoints.local_folder(name) if name else None
     if folder is not None and (folder / checkpoints.CURVE_FILE).is_file():
         return rows.read(folder / checkpoints.CURVE_FILE)
-    curve = found[(found.arm == "burn_in") & (found.task == PRETRAINING)]
+    curve = found[(found.arm == BURN_IN) & (found.task == PRETRAINING)]
     if curve.step.nunique() < 2:
         raise UserError(f"no curve of pre-training came with {name or 'the published rows'}")
     return curve
@@ -75,7 +76,7 @@ def beside_miniatures(study: Study, found: Rows) -> pd.DataFrame:
     if language_of(parameters.text) is not None:
         raise UserError("the tasks of a lab language have GLUE's names and nothing else of GLUE's")
     best = best_accuracies(found)
-    best = best[(best.arm == DENSE_ARM) & (best.sparsity == 0)]
+    best = best[(best.arm == PRUNE_PRETRAIN) & (best.sparsity == 0)]
     last = rows.final(found[(found.split == "dev") & (found.metric == "matthews")])
     keys = ["arm", "sparsity", "task", "seed", "learning_rate"]
     correlations = best.merge(last[[*keys, "value"]], on=keys)

@@ -15,7 +15,7 @@ from transformers import BertConfig, PreTrainedModel
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import new_folder
-from bertprune.book.tables import ARM_NAMES, percent
+from bertprune.base.words import percent
 from bertprune.data.tokenizer import load_tokenizer
 from bertprune.evidence import results
 from bertprune.experiments.runs import (
@@ -28,6 +28,7 @@ from bertprune.experiments.runs import (
 from bertprune.model import checkpoints
 from bertprune.model.checkpoints import CARD_FILE, CURVE_FILE
 from bertprune.protocol import notebook_parameters, rows
+from bertprune.protocol.arms import words_of_arm
 from bertprune.pruning.masks import Masks, pruned_count, pruned_entries, sparsity_of
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.storage import save_sparse
@@ -275,7 +276,7 @@ def _tasks(record: Mapping[str, Any], found: rows.Rows) -> list[Mapping[str, Any
     return [
         {
             "task": task,
-            "arm": ARM_NAMES.get(str(arm), arm),
+            "arm": (words_of_arm(str(arm)) or arm),
             "sparsity": percent(float(str(sparsity))),
             "accuracy": f"{100 * point.accuracy.mean():.1f} %",
         }

@@ -12,24 +12,11 @@ import pandas as pd
 from safetensors import safe_open
 
 from bertprune.base.errors import UserError
+from bertprune.base.words import percent
+from bertprune.protocol.arms import ARMS, COMPARED, FROM_SCRATCH, PRUNE_PRETRAIN, words_of_arm
 from bertprune.protocol.rows import PRETRAINING, Rows, final
 
-ARM_NAMES = {
-    "prune_pretrain": "pruned while pre-training",
-    "information_deletion": "information deletion",
-    "prune_after_finetune": "pruned after fine-tuning",
-    "random_pruning": "pruned at random",
-    "from_scratch": "never pre-trained",
-}
-"""What the arms are called on pages, in the order of tables and legends."""
-
-
 _ABOVE = "✓"
-
-
-def percent(share: float) -> str:
-    """A sparsity as prose has it: `50 %`, with a space that does not break."""
-    return f"{100 * share:.4g}\N{NO-BREAK SPACE}%"
 
 
 @dataclass(frozen=True)
@@ -83,7 +70,7 @@ def beside(table1: pd.DataFrame, quantity: str) -> pd.DataFrame:
         for pair in zip(of[theirs], of[ours], strict=True)
     ]
     named = of.assign(
-        cell=cells, arm=of.arm.map(ARM_NAMES), sparsity=[percent(one) for one in of.sparsity]
+        cell=cells, arm=of.arm.map(words_of_arm), sparsity=[percent(one) for one in of.sparsity]
     )
     wide = named.pivot_table(
         index=["arm", "sparsity"], columns="task", values="cell", aggfunc="first", sort=False
@@ -114,13 +101,13 @@ def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
     """
     tasks = summary.task.drop_duplicates()
     lines = []
-    for arm in [arm for arm in ARM_NAMES if arm in summary.arm.array]:
+    for arm in [arm for arm in COMPARED if arm in summary.arm.array]:
         for sparsity, point in summary[summary.arm == arm].groupby("sparsity"):
             loss = point.pretraining_loss.iloc[0]
             cells = {str(one.task): _accuracy_cell(one) for one in point.itertuples()}
             lines.append(
                 {
-                    "arm": ARM_NAMES[arm],
+                    "arm": ARMS[arm].words,
                     "sparsity": percent(float(str(sparsity))),
                     "pre-training loss": "–" if pd.isna(loss) else f"{loss:.3f}",
                     **{task: cells.get(task, "–") for task in tasks},
@@ -151,12 +138,12 @@ def again_table(again: pd.DataFrame) -> pd.DataFrame:
     units = {"loss": ("loss (nats)", 1), "accuracy": ("accuracy (points)", 100)}
     by = ["metric", "published_on", "again_on"]
     lines = []
-    for arm in [arm for arm in ARM_NAMES if arm in again.arm.array]:
+    for arm in [arm for arm in COMPARED if arm in again.arm.array]:
         for (metric, first, second), of in again[again.arm == arm].groupby(by, sort=False):
             name, scale = units[str(metric)]
             apart = scale * (of.again - of.published)
             line = {
-                "arm": ARM_NAMES[arm],
+                "arm": ARMS[arm].words,
                 "measure": name,
                 "trainings": len(of),
                 "the same": int((apart == 0).sum()),
@@ -237,8 +224,8 @@ def transfer(scores: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
     """
     lines = []
     for task, of_task in scores.groupby("task", sort=False):
-        dense = of_task[(of_task.arm == "prune_pretrain") & (of_task.sparsity == 0)]
-        scratch = of_task[of_task.arm == "from_scratch"]
+        dense = of_task[(of_task.arm == PRUNE_PRETRAIN) & (of_task.sparsity == 0)]
+        scratch = of_task[of_task.arm == FROM_SCRATCH]
         paired = dense.merge(scratch, on="seed", suffixes=("_dense", "_scratch"))
         if task not in baselines.index or paired.empty:
             continue
@@ -278,13 +265,13 @@ def bits_table(bits: pd.DataFrame, content: Mapping[str, float]) -> pd.DataFrame
     line is what there is to know."""
     sorts = [*content, "all"]
     lines = []
-    for arm in [arm for arm in ARM_NAMES if arm in bits.arm.array]:
+    for arm in [arm for arm in COMPARED if arm in bits.arm.array]:
         for sparsity, point in bits[bits.arm == arm].groupby("sparsity"):
             cells = {
                 sort: _spread(point[point["sort"] == sort].bits, scale=1, digits=0)
                 for sort in sorts
             }
-            place = {"arm": ARM_NAMES[arm], "sparsity": percent(float(str(sparsity)))}
+            place = {"arm": ARMS[arm].words, "sparsity": percent(float(str(sparsity)))}
             lines.append(place | cells)
     known = {sort: f"{content[sort]:.0f}" for sort in content}
     lines.append(
@@ -299,7 +286,7 @@ def storage_table(found: Rows) -> pd.DataFrame:
     Means over seeds, which differ by what compression makes of them. Raises UserError if nobody
     counted.
     """
-    sizes = found[(found.arm == "prune_pretrain") & (found.metric == "storage_bytes")]
+    sizes = found[(found.arm == PRUNE_PRETRAIN) & (found.metric == "storage_bytes")]
     if sizes.empty:
         raise UserError("there is no table of storage: no run of prune_pretrain has counted bytes")
     means = final(sizes).groupby(["sparsity", "part"], sort=False).value.mean().unstack(sort=False)

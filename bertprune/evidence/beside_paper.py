@@ -19,12 +19,13 @@ from scipy import stats
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
-from bertprune.book.tables import ARM_NAMES, percent
+from bertprune.base.words import percent
 from bertprune.evidence import paper, results
 from bertprune.evidence.claims.ledger import numbers
-from bertprune.evidence.results import AVERAGE, EPOCHS_ARM
+from bertprune.evidence.results import AVERAGE
 from bertprune.experiments.studies import Study
 from bertprune.lab.language import find_source
+from bertprune.protocol.arms import ARMS, COMPARED, EPOCHS_BEFORE_PRUNING, FROM_SCRATCH
 from bertprune.protocol.notebook_parameters import (
     Finetune,
     InformationDeletion,
@@ -137,7 +138,7 @@ def _epochs(p: Finetune) -> str:
 
 def _parameters(study: Study) -> list[Finetune]:
     """Those of the pruned models of table 1's arms; of all their models where none is pruned."""
-    arms = [arm for arm in study.arms if arm not in ("from_scratch", EPOCHS_ARM)]
+    arms = [arm for arm in study.arms if arm not in (FROM_SCRATCH, EPOCHS_BEFORE_PRUNING)]
     runs = [run for arm in arms for run in study.runs_of(arm)] or [study.typical()]
     given = [run.parameters for run in runs if isinstance(run.parameters, Finetune)]
     return [p for p in given if p.sparsity > 0] or given
@@ -171,10 +172,10 @@ def _seeds(found: Rows) -> str:
     """How many seeds the study's own models have that were taken to tasks, by arm where they have
     not the same."""
     scored = results.best_accuracies(found)
-    by_arm = scored[~scored.own & scored.arm.isin(ARM_NAMES)].groupby("arm").seed.nunique()
+    by_arm = scored[~scored.own & scored.arm.isin(COMPARED)].groupby("arm").seed.nunique()
     if by_arm.nunique() < 2:
         return str(by_arm.max() if len(by_arm) else 0)
-    return _listed(f"{name}: {by_arm[arm]}" for arm, name in ARM_NAMES.items() if arm in by_arm)
+    return _listed(f"{ARMS[arm].words}: {by_arm[arm]}" for arm in COMPARED if arm in by_arm)
 
 
 def _by_task(said: Iterable[tuple[Sequence[str], str]]) -> str:
@@ -235,7 +236,7 @@ def tasks_of(compared: pd.DataFrame) -> list[str]:
 
 def arms_of(compared: pd.DataFrame) -> list[str]:
     """The arms of cells, in the order of tables and legends."""
-    return [arm for arm in ARM_NAMES if arm in set(compared.arm)]
+    return [arm for arm in COMPARED if arm in set(compared.arm)]
 
 
 def agreement(table1: pd.DataFrame) -> pd.DataFrame:
@@ -254,7 +255,7 @@ def agreement(table1: pd.DataFrame) -> pd.DataFrame:
         parts = {task: of_arm[of_arm.task == task] for task in tasks_of(of_arm)}
         parts[_ALL_CELLS] = of_arm[of_arm.task != AVERAGE]
         lines += [
-            {"arm": ARM_NAMES[arm], "task": task, **_line(part)} for task, part in parts.items()
+            {"arm": ARMS[arm].words, "task": task, **_line(part)} for task, part in parts.items()
         ]
     if not lines:
         raise UserError(_no_cell())

@@ -12,11 +12,11 @@ import pandas as pd
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.evidence import baselines, results
-from bertprune.evidence.results import DENSE_ARM
 from bertprune.experiments import studies
 from bertprune.experiments.runs import Run, device_of
 from bertprune.experiments.studies import Study
 from bertprune.protocol import rows
+from bertprune.protocol.arms import BURN_IN, PRUNE_PRETRAIN, RANDOM_PRUNING
 from bertprune.protocol.rows import PRETRAINING, Rows
 
 
@@ -116,13 +116,15 @@ def _worth_publishing(found: Rows) -> Rows:
     keep = found.index.isin(rows.final(found).index)
     keep |= (found.part == "") & found.metric.isin(["movement_mean", "movement_std"])
     keep &= found.metric != "running_loss"
-    keep |= (found.arm == "burn_in") & found.split.isin(["train", "dev"])
-    is_recovery = (found.arm == DENSE_ARM) & (found.task == PRETRAINING) & (found.split == "dev")
+    keep |= (found.arm == BURN_IN) & found.split.isin(["train", "dev"])
+    is_recovery = (
+        (found.arm == PRUNE_PRETRAIN) & (found.task == PRETRAINING) & (found.split == "dev")
+    )
     keep |= is_recovery & (found.metric == "loss")
     is_of_matrix = found.metric.isin(["mask_difference", "movement_mean", "movement_std"])
     keep &= ~is_of_matrix | found.part.isin(["", "starting position"])
     is_shape = found.metric.isin(["magnitude", "histogram"])
-    is_shape |= (found.arm == "random_pruning") & found.part.str.startswith("dimension ")
+    is_shape |= (found.arm == RANDOM_PRUNING) & found.part.str.startswith("dimension ")
     keep &= ~is_shape | (found.seed == found.seed.min())
     kept = _with_fewer_blocks(found[keep])
     six_digits = kept[["position", "value"]].map(lambda exact: float(f"{exact:.6g}"))

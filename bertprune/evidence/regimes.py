@@ -17,10 +17,11 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy import stats
 
-from bertprune.book.tables import percent
+from bertprune.base.words import percent
 from bertprune.evidence import results
 from bertprune.evidence.claims.run_checks import NO_EFFECT
-from bertprune.evidence.results import AVERAGE, DENSE_ARM, pretraining_losses
+from bertprune.evidence.results import AVERAGE, pretraining_losses
+from bertprune.protocol.arms import INFORMATION_DELETION, PRUNE_PRETRAIN, RANDOM_PRUNING
 from bertprune.protocol.rows import Rows
 
 CONFIDENCE = 0.95
@@ -93,7 +94,7 @@ def against(
 def loss_increase(losses: pd.DataFrame) -> Differences:
     """By sparsity, how much higher the pre-training dev loss is than the dense model's (nats),
     paired by seed."""
-    ours = _of_study(losses[losses.arm == DENSE_ARM])
+    ours = _of_study(losses[losses.arm == PRUNE_PRETRAIN])
     dense = ours[ours.sparsity == 0].set_index("seed").loss
     pruned = ours[(ours.sparsity > 0) & ours.seed.isin(dense.index)]
     increase = pruned.loss - pruned.seed.map(dense)
@@ -199,11 +200,11 @@ class Regimes:
 def regimes(scores: pd.DataFrame, losses: pd.DataFrame) -> Regimes:
     """The regimes of a study; `scores` and `losses` as `results` gives them."""
     return Regimes(
-        fall=against(scores, DENSE_ARM, DENSE_ARM, dense=True),
+        fall=against(scores, PRUNE_PRETRAIN, PRUNE_PRETRAIN, dense=True),
         rise=loss_increase(losses),
-        gain=against(scores, "information_deletion", DENSE_ARM),
-        beyond=against(scores, "information_deletion", DENSE_ARM, beyond=True),
-        random=against(scores, "random_pruning", DENSE_ARM),
+        gain=against(scores, INFORMATION_DELETION, PRUNE_PRETRAIN),
+        beyond=against(scores, INFORMATION_DELETION, PRUNE_PRETRAIN, beyond=True),
+        random=against(scores, RANDOM_PRUNING, PRUNE_PRETRAIN),
     )
 
 
@@ -212,8 +213,8 @@ def compared(studies: Mapping[str, Rows]) -> pd.DataFrame:
     lines = {}
     for name, found in studies.items():
         scores, losses, bits = results.scores(found), pretraining_losses(found), results.bits(found)
-        dense = scores[(scores.arm == DENSE_ARM) & (scores.sparsity == 0)]
-        known = bits[(bits.arm == DENSE_ARM) & (bits.sparsity == 0) & (bits["sort"] == "all")]
+        dense = scores[(scores.arm == PRUNE_PRETRAIN) & (scores.sparsity == 0)]
+        known = bits[(bits.arm == PRUNE_PRETRAIN) & (bits.sparsity == 0) & (bits["sort"] == "all")]
         here = regimes(scores, losses)
         lines[name] = {
             "bits recalled, dense": f"{known.bits.mean():,.0f}",

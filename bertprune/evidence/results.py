@@ -16,6 +16,7 @@ from bertprune.experiments import studies
 from bertprune.experiments.runs import Run, device_of
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters, rows
+from bertprune.protocol.arms import ARMS, BURN_IN, EPOCHS_BEFORE_PRUNING, PRUNE_PRETRAIN
 from bertprune.protocol.notebook_parameters import Finetune, View
 from bertprune.protocol.rows import PRETRAINING, Rows
 
@@ -25,22 +26,11 @@ AVERAGE = "average"
 LAST_SHARE = 0.3
 """The end of pre-training, a share of its steps, that shows whether the loss still falls."""
 
-DENSE_ARM = "prune_pretrain"
-"""The arm whose point at sparsity 0 is the dense model that all others are compared with."""
-
-EPOCHS_ARM = "epochs_before_pruning"
-"""The arm that prunes after fine-tuning of several lengths, at one sparsity."""
-
 # What a fine-tuned model is told by, but for its learning rate.
 _POINT = ["arm", "sparsity", "task", "seed"]
 
-# Which arm's pre-trained models an arm starts from, where these are pruned.
-_PRETRAINED_BY = {
-    "prune_pretrain": "prune_pretrain",
-    "information_deletion": "prune_pretrain",
-    "random_pruning": "random_pruning",
-    "from_scratch": "from_scratch",
-}
+
+_PRETRAINED_BY = {name: arm.pretrained_by for name, arm in ARMS.items() if arm.pretrained_by}
 
 
 def study_of(namespace: Mapping[str, Any]) -> Study:
@@ -71,7 +61,9 @@ def rows_of(study: Study) -> Rows:
         if run.is_done() and run not in elsewhere
     ]
     found += [
-        run.rows().assign(own=False, arm=EPOCHS_ARM, position=float(run.parameters.epochs))
+        run.rows().assign(
+            own=False, arm=EPOCHS_BEFORE_PRUNING, position=float(run.parameters.epochs)
+        )
         for run in over_epochs
         if run.is_done() and run not in elsewhere and isinstance(run.parameters, Finetune)
     ]
@@ -123,15 +115,15 @@ def _published_as_now(study: Study) -> dict[Run, dict[str, Any]]:
 def _shown(study: Study) -> tuple[list[Run], list[Run]]:
     """The runs whose rows show the arms of the study, with what these need, and those whose rows
     show how long a model was fine-tuned before it was pruned."""
-    arms = (arm for arm in study.arms if arm != EPOCHS_ARM)
+    arms = (arm for arm in study.arms if arm != EPOCHS_BEFORE_PRUNING)
     protocol = {needed for arm in arms for needed in study.needed_for(arm)}
-    return [run for run in study.plan() if run in protocol], study.runs_of(EPOCHS_ARM)
+    return [run for run in study.plan() if run in protocol], study.runs_of(EPOCHS_BEFORE_PRUNING)
 
 
 def _published_parts(study: Study) -> tuple[Rows, Rows]:
     """The published rows of the one and of the other."""
     before = published([study.name])[study.name]
-    is_over_epochs = before.arm == EPOCHS_ARM
+    is_over_epochs = before.arm == EPOCHS_BEFORE_PRUNING
     return before[~is_over_epochs], before[is_over_epochs]
 
 
@@ -259,7 +251,7 @@ def scores(found: Rows) -> pd.DataFrame:
 
     Raises UserError if the rows have no such accuracy.
     """
-    best = best_accuracies(found[found.arm != EPOCHS_ARM])
+    best = best_accuracies(found[found.arm != EPOCHS_BEFORE_PRUNING])
     if best.empty:
         raise UserError("no accuracy yet: no fine-tuning run of the study is done")
     best = best.sort_values(_POINT)[[*_POINT, "accuracy", "own"]]
@@ -269,10 +261,10 @@ def scores(found: Rows) -> pd.DataFrame:
 def training_losses(found: Rows) -> pd.DataFrame:
     """Loss over the whole training set (nats) after the last epoch, by arm, sparsity, task and
     seed, at the learning rate whose dev accuracy is best; `own` as for `best_accuracies`."""
-    train = found[(found.arm != EPOCHS_ARM) & (found.task != PRETRAINING)]
+    train = found[(found.arm != EPOCHS_BEFORE_PRUNING) & (found.task != PRETRAINING)]
     train = rows.final(train[(train.split == "train") & (train.metric == "loss")])
     losses = train.rename(columns={"value": "loss"})[[*_POINT, "learning_rate", "loss"]]
-    best = best_accuracies(found[found.arm != EPOCHS_ARM])
+    best = best_accuracies(found[found.arm != EPOCHS_BEFORE_PRUNING])
     return best.merge(losses, on=[*_POINT, "learning_rate"])[[*_POINT, "loss", "own"]]
 
 
@@ -299,7 +291,7 @@ def pretraining_losses(found: Rows) -> pd.DataFrame:
     The burnt-in model is none of the arms.
     """
     loss = found[(found.task == PRETRAINING) & (found.split == "dev") & (found.metric == "loss")]
-    loss = rows.final(loss[loss.arm != "burn_in"])
+    loss = rows.final(loss[loss.arm != BURN_IN])
     loss = loss if "own" in loss else loss.assign(own=False)
     columns = ["arm", "sparsity", "seed", "loss", "own"]
     return loss.rename(columns={"value": "loss"})[columns].reset_index(drop=True)
@@ -310,7 +302,7 @@ def recovery_curves(found: Rows) -> pd.DataFrame:
     seed, step, value. Runs of which there is the end alone are left out, and what the reader added.
     """
     of = found[(found.task == PRETRAINING) & (found.split == "dev") & (found.metric == "loss")]
-    of = of[(of.arm == DENSE_ARM) & ~of.own] if "own" in of else of[of.arm == DENSE_ARM]
+    of = of[(of.arm == PRUNE_PRETRAIN) & ~of.own] if "own" in of else of[of.arm == PRUNE_PRETRAIN]
     points = of.groupby(["sparsity", "seed"]).step.transform("nunique")
     return of[points > 1][["sparsity", "seed", "step", "value"]].reset_index(drop=True)
 
@@ -350,7 +342,7 @@ def recovery(found: Rows) -> pd.DataFrame:
 def ramp_steps(study: Study) -> int:
     """The steps over which weights are taken away from the pruned models of the study; 0 where none
     is pruned in pre-training."""
-    runs = as_shown(study).runs_of(DENSE_ARM)
+    runs = as_shown(study).runs_of(PRUNE_PRETRAIN)
     given = [run.parameters for run in runs]
     return max(
         (p.ramp_steps for p in given if isinstance(p, Finetune) and p.sparsity > 0), default=0
@@ -361,7 +353,7 @@ def bits(found: Rows) -> pd.DataFrame:
     """Bits of the lab language that each pre-trained model recalls, by arm, sparsity, seed and
     sort (see `lab.probe`); `all` is their sum. Raises UserError if no model was asked."""
     probed = found[(found.split == "probe") & found.metric.str.endswith("_bits")]
-    probed = rows.final(probed[probed.arm != "burn_in"])
+    probed = rows.final(probed[probed.arm != BURN_IN])
     if probed.empty:
         raise UserError(
             "no model was asked what it recalls: that takes text of a lab language, its tokenizer "
@@ -393,7 +385,7 @@ def summary(found: Rows) -> pd.DataFrame:
     which starts from the dense one), and `own` whether a reader has added one of the runs.
     """
     scored = scores(found)
-    dense = scored[(scored.arm == DENSE_ARM) & (scored.sparsity == 0)]
+    dense = scored[(scored.arm == PRUNE_PRETRAIN) & (scored.sparsity == 0)]
     losses = pretraining_losses(found).rename(columns={"arm": "started_from"})
     keyed = scored.assign(started_from=scored.arm.map(_PRETRAINED_BY))
     keyed = keyed.merge(
@@ -474,7 +466,7 @@ def _ends(found: Rows) -> pd.DataFrame:
     """What trainings that are pruned or compared end with on the dev set."""
     is_loss = (found.task == PRETRAINING) & (found.metric == "loss")
     is_accuracy = (found.task != PRETRAINING) & (found.metric == "accuracy")
-    of_arms = (found.arm != "burn_in") & (found.split == "dev")
+    of_arms = (found.arm != BURN_IN) & (found.split == "dev")
     last = rows.final(found[of_arms & (is_loss | is_accuracy)])
     rounded = last.value.map(lambda exact: float(f"{exact:.6g}"))
     return last.assign(value=rounded)[[*_POINT, "learning_rate", "metric", "value"]]

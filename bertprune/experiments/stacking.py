@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from bertprune.experiments.runs import Run, lineage
 from bertprune.protocol import notebook_parameters
+from bertprune.protocol.arms import FROM_SCRATCH, arm_of
 from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def kind(run: Run) -> tuple[object, ...] | None:
     """Equal for runs that may train together, none of which needs another; None for a run that
     trains alone."""
     p = run.parameters
-    if not isinstance(p, PrunePretrain) or p.arm == "from_scratch":
+    if not isinstance(p, PrunePretrain) or arm_of(p) == FROM_SCRATCH:
         return None
     values = notebook_parameters.as_values(p)
     same = ((name, str(value)) for name, value in values.items() if name not in _MAY_DIFFER)

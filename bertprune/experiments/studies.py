@@ -38,36 +38,13 @@ from bertprune.experiments import runs
 from bertprune.experiments.runs import Run, lineage
 from bertprune.lab.language import Language, language, language_of
 from bertprune.protocol import notebook_parameters
+from bertprune.protocol.arms import ARMS, RANDOM_PRUNING
 from bertprune.protocol.notebook_parameters import (
     BurnIn,
-    Finetune,
-    InformationDeletion,
-    PruneAfterFinetune,
     View,
 )
 
 GRID = ("sparsity", "task", "seed")
-
-# Arm: the contract of its notebook, and the parameters that make it this arm.
-ARMS: dict[str, tuple[type[Finetune], dict[str, Any]]] = {
-    "prune_pretrain": (Finetune, {}),
-    "information_deletion": (InformationDeletion, {}),
-    "prune_after_finetune": (PruneAfterFinetune, {}),
-    "random_pruning": (Finetune, {"method": "random"}),
-    # Pruning after fine-tuning again, over how long that was.
-    "epochs_before_pruning": (PruneAfterFinetune, {}),
-    # The same shape fine-tuned from random weights: what pre-training is worth.
-    "from_scratch": (
-        Finetune,
-        {
-            "model": "",
-            "burn_in_steps": 0,
-            "burn_in_short_steps": 0,
-            "pretrain_steps": 0,
-            "sparsity": 0.0,
-        },
-    ),
-}
 
 # What a study's file has that is no text.
 _KINDS = {
@@ -142,7 +119,7 @@ class Study:
         found: dict[Run, None] = {}
         for run in runs.done():
             point = {key: getattr(run.parameters, key, None) for key in GRID}
-            arms = [arm for arm in self.arms if ARMS[arm][0] is type(run.parameters)]
+            arms = [arm for arm in self.arms if ARMS[arm].parameters is type(run.parameters)]
             if run not in plan and any(self.run(arm, point) == run for arm in arms):
                 found |= dict.fromkeys([*lineage(run), run])
         return [run for run in found if run not in plan and run.is_current()]
@@ -175,7 +152,7 @@ class Study:
 
     def run(self, arm: str, point: Mapping[str, Any]) -> Run:
         """The run of `arm` at one `point` of its grid: sparsity, task and seed, say."""
-        contract, _ = ARMS[arm]
+        contract = ARMS[arm].parameters
         return Run.of(
             notebook_parameters.parse(contract, _known(contract, self._values(arm, point)))
         )
@@ -183,9 +160,9 @@ class Study:
     def values_for(self, contract: type[BurnIn], given: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters of `contract`'s notebook in this study: what is `given`, at the first point
         of the grid where it says nothing else."""
-        arms = [arm for arm, (kind, _) in ARMS.items() if kind is contract]
-        if given.get("method") == "random" and "random_pruning" in arms:
-            arms = ["random_pruning"]
+        arms = [name for name, arm in ARMS.items() if arm.parameters is contract]
+        if given.get("method") == "random" and RANDOM_PRUNING in arms:
+            arms = [RANDOM_PRUNING]
         point = next(self._points(""), {}) | {key: given[key] for key in GRID if key in given}
         return {**_known(contract, self._values(arms[0] if arms else "", point)), **given}
 
@@ -217,7 +194,7 @@ class Study:
 
     def _why_unread(self, arm: str, name: str) -> str:
         """Why the runs of `arm` would not read the parameter `name`, or nothing if they would."""
-        contract, _ = ARMS[arm]
+        contract = ARMS[arm].parameters
         if name not in {f.name for f in _fields(contract)}:
             return f"the notebook {contract.notebook} has no such parameter"
         if name in _fixed(arm):
@@ -373,7 +350,7 @@ def _check_arms(study: Study, where: str) -> None:
         if not isinstance(own, dict):
             raise UserError(f"{where}: {arm}: parameters must be a mapping, got {own!r}")
         # Rows could not tell other runs of an arm apart.
-        valid = [*GRID, "epochs"] if arm == "epochs_before_pruning" else GRID
+        valid = [*GRID, "epochs"] if ARMS[arm].axis == "epochs" else GRID
         _check_grid(own.get("grid", {}), valid, f"{where}: {arm}")
         parameters = {key: value for key, value in own.items() if key != "grid"}
         _check_parameters(study, parameters, [arm], f"{where}: {arm}")
@@ -430,9 +407,7 @@ def _known(contract: type[BurnIn], values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _fixed(arm: str, seed: int = 0) -> dict[str, Any]:
     """The parameters that make an arm, which its runs of `seed` have whatever else is said."""
-    _, fixed = ARMS.get(arm, (None, {}))
-    # Each seed has random weights of its own.
-    return {**fixed, "burn_in_seed": seed} if arm == "from_scratch" else fixed
+    return ARMS[arm].fixed_for(seed) if arm in ARMS else {}
 
 
 def _is_for(exception: Mapping[str, Any], run: Mapping[str, Any]) -> bool:

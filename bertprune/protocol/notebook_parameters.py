@@ -89,11 +89,6 @@ class BurnIn(Contract):
         choices=("auto", "float32", "bf16"),
     )
 
-    @property
-    def arm(self) -> str:
-        """The arm that the rows of a run belong to."""
-        return self.notebook
-
     def upstream(self) -> BurnIn | None:
         """The parameters of the run whose model this one starts from."""
         return None
@@ -117,9 +112,6 @@ class BurnIn(Contract):
 
     def replace(self, **changes: Any) -> Self:
         return dataclasses.replace(self, **changes)
-
-    def seed_of_run(self) -> int:
-        return self.burn_in_seed
 
     def leaves_model(self) -> bool:
         """Whether the run leaves a model that others start from."""
@@ -190,12 +182,6 @@ class PrunePretrain(BurnIn):
     pretrain_warmup_steps: int = _parameter(10, "steps until that peak", low=0)
     seed: int = _parameter(0, "seed of everything after burn-in", low=0)
 
-    @property
-    def arm(self) -> str:
-        if not (self.model or self.burn_in_steps or self.pretrain_steps or self.sparsity):
-            return "from_scratch"
-        return "random_pruning" if self.method == "random" else "prune_pretrain"
-
     def upstream(self) -> BurnIn | None:
         return _part(self, BurnIn)
 
@@ -209,9 +195,6 @@ class PrunePretrain(BurnIn):
         if same.sparsity > 0:
             return same
         return same._without("method", "scope", "ramp_steps", "pruning_frequency_steps")
-
-    def seed_of_run(self) -> int:
-        return self.seed
 
     def check(self) -> None:
         super().check()
@@ -270,10 +253,6 @@ class InformationDeletion(Finetune):
     notebook: ClassVar[str] = "information_deletion"
     work: ClassVar[str] = "bertprune.training.finetuning:information_deletion"
 
-    @property
-    def arm(self) -> str:
-        return "information_deletion"
-
     def leaves_model(self) -> bool:
         return False
 
@@ -286,10 +265,6 @@ class PruneAfterFinetune(Finetune):
     work: ClassVar[str] = "bertprune.training.finetuning:prune_after_finetune"
 
     recovery_epochs: int = _parameter(5, "passes over the training set after pruning", low=0)
-
-    @property
-    def arm(self) -> str:
-        return "prune_after_finetune"
 
     def leaves_model(self) -> bool:
         return False

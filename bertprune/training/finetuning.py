@@ -27,6 +27,7 @@ from bertprune.data.tasks import (
 from bertprune.data.tokenizer import KeyedTokenizer, load_tokenizer, tokenizer_key
 from bertprune.model import checkpoints, forward
 from bertprune.protocol import rows
+from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of
 from bertprune.protocol.notebook_parameters import (
     Finetune,
     InformationDeletion,
@@ -194,7 +195,7 @@ def _work(
         parameters.epochs,
         held,
         keep=folder / "model" if parameters.sparsity == 0 else None,
-        with_movement=parameters.arm == "prune_pretrain" and parameters.sparsity == 0,
+        with_movement=arm_of(parameters) == PRUNE_PRETRAIN and parameters.sparsity == 0,
     )
 
 
@@ -328,7 +329,7 @@ def _finetuned(
             )
     return rows.of_history(
         history,
-        arm=parameters.arm,
+        arm=arm_of(parameters),
         task=name,
         sparsity=parameters.sparsity,
         learning_rate=rate,

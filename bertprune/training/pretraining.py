@@ -28,6 +28,7 @@ from bertprune.lab.language import SOURCE, language, language_of
 from bertprune.lab.probe import probe
 from bertprune.model import checkpoints, forward
 from bertprune.protocol import rows
+from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of, seed_of
 from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
 from bertprune.pruning.masks import Criterion, Masks
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
@@ -313,6 +314,7 @@ def _pretrain(
     work: _Work, folder: Path, accelerator: Accelerator, compared_with: Path | None = None
 ) -> rows.Rows:
     parameters, model, pruner = work.parameters, work.model, work.pruner
+    arm = arm_of(parameters)
     job = _job(work, folder, accelerator)
     history = loop.do(job, accelerator).history
     steps = work.optimization.steps
@@ -322,9 +324,9 @@ def _pretrain(
         history = job.variant.evaluate(0)
     pruner.check(work.sparsity)
     found = _probed(model, work.tokenizer, parameters)
-    if parameters.arm == "prune_pretrain" and work.sparsity == 0:
+    if arm == PRUNE_PRETRAIN and work.sparsity == 0:
         found += _of_weights(model)
-    if parameters.arm == "prune_pretrain":
+    if arm == PRUNE_PRETRAIN:
         found += sizes(model, pruner.masks)
     if compared_with is not None:
         dense = checkpoints.load_pretraining_model(str(compared_with), seed=0).to(
@@ -339,10 +341,10 @@ def _pretrain(
         checkpoints.save_pretrained(model, work.tokenizer, pruner.masks, folder / "model")
     return rows.of_pretraining(
         history,
-        arm=parameters.arm,
+        arm=arm,
         sparsity=work.sparsity,
         learning_rate=work.optimization.learning_rate,
-        seed=parameters.seed_of_run(),
+        seed=seed_of(parameters),
     )
 
 

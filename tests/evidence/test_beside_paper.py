@@ -11,13 +11,13 @@ import pytest
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
-from bertprune.book.tables import ARM_NAMES
 from bertprune.evidence import beside_paper, paper, results
 from bertprune.evidence.beside_paper import agreement, cells, differences, overall, shared_order
 from bertprune.evidence.claims.ledger import numbers
 from bertprune.experiments import studies
 from bertprune.experiments.studies import Study
 from bertprune.protocol import rows
+from bertprune.protocol.arms import ARMS, COMPARED
 from bertprune.protocol.rows import Rows
 
 TASKS = ["mnli", "qqp", "qnli", "sst2", "cola"]
@@ -46,7 +46,7 @@ def along(
 def line(made: pd.DataFrame, task: str) -> Any:
     """What a page says of the arm `prune_pretrain` on a task."""
     lines = agreement(made).reset_index()
-    of_task = lines[(lines.arm == ARM_NAMES["prune_pretrain"]) & (lines.task == task)]
+    of_task = lines[(lines.arm == ARMS["prune_pretrain"].words) & (lines.task == task)]
     return of_task.squeeze()
 
 
@@ -160,7 +160,7 @@ def test_the_paper_agrees_with_itself() -> None:
     assert len(table) == 4 * (5 + 1 + 1)
     assert list(table.loc["information deletion"].index) == [*TASKS, "average", "all cells"]
     assert list(table.index.unique("arm")) == [
-        name for arm, name in ARM_NAMES.items() if arm != "from_scratch"
+        ARMS[arm].words for arm in COMPARED if arm != "from_scratch"
     ]
     assert set(table["rank correlation"]) == {"+1.00"}
     assert set(table["mean difference (points)"]) == {"0.0"}

@@ -19,6 +19,7 @@ from bertprune.evidence import publish, results
 from bertprune.experiments import runs, studies, sweep
 from bertprune.experiments.runs import Run
 from bertprune.protocol import rows
+from bertprune.protocol.arms import EPOCHS_BEFORE_PRUNING
 from bertprune.protocol.rows import Rows
 
 from .test_results import made_up
@@ -234,13 +235,13 @@ def test_a_part_of_what_is_published_has_the_rows_that_it_would_have_here(
 
 def test_a_run_that_two_figures_show_is_published_for_both(published: studies.Study) -> None:
     before = results.published(["ci"])["ci"]
-    over_epochs = published.runs_of(results.EPOCHS_ARM)
+    over_epochs = published.runs_of(EPOCHS_BEFORE_PRUNING)
     both = [run for run in over_epochs if run in published.runs_of("prune_after_finetune")]
     assert both and set(over_epochs) != set(both)
     _remove(over_epochs)
-    rows.write(before[before.arm != results.EPOCHS_ARM], paths.published("ci"))
+    rows.write(before[before.arm != EPOCHS_BEFORE_PRUNING], paths.published("ci"))
     assert not set(over_epochs) & results.published_runs(published).keys()
-    is_other = ~before.run.isin({run.id for run in both}) | (before.arm == results.EPOCHS_ARM)
+    is_other = ~before.run.isin({run.id for run in both}) | (before.arm == EPOCHS_BEFORE_PRUNING)
     rows.write(before[is_other], paths.published("ci"))
     found = results.published_runs(published).keys()
     assert set(over_epochs) & found == set(over_epochs) - set(both)
@@ -251,9 +252,9 @@ def test_a_run_that_another_figure_shows_since_may_be_published_anew(
 ) -> None:
     before = results.published(["ci"])["ci"]
     after = set(published.runs_of("prune_after_finetune"))
-    both = {run.id for run in published.runs_of(results.EPOCHS_ARM) if run in after}
+    both = {run.id for run in published.runs_of(EPOCHS_BEFORE_PRUNING) if run in after}
     # One figure showed it when it was published; some other run is done elsewhere alone.
-    is_lacking = before.run.isin(both) & (before.arm != results.EPOCHS_ARM)
+    is_lacking = before.run.isin(both) & (before.arm != EPOCHS_BEFORE_PRUNING)
     rows.write(before[~is_lacking], paths.published("ci"))
     _remove(run for run in published.plan() if run.notebook == "information_deletion")
     publish.publish(published)
@@ -303,7 +304,7 @@ def test_what_is_executed_again_is_laid_beside_what_was_published(
     assert (again.published == again.again).all()
     assert set(again.groupby("arm").metric.apply(frozenset)["prune_after_finetune"]) == {"accuracy"}
     gathered = results.rows_of(published)
-    trained = gathered[~gathered.arm.isin([results.EPOCHS_ARM, "burn_in"])]
+    trained = gathered[~gathered.arm.isin([EPOCHS_BEFORE_PRUNING, "burn_in"])]
     assert len(again) == trained.groupby(["run", "task"]).ngroups
     before = results.published(["ci"])["ci"]
     is_loss = (before.arm == "random_pruning") & (before.metric == "loss")

@@ -18,11 +18,12 @@ from bertprune.evidence.claims import run_checks
 from bertprune.experiments import studies
 from bertprune.model import checkpoints
 from bertprune.protocol import rows
+from bertprune.protocol.arms import COMPARED, EPOCHS_BEFORE_PRUNING
 from bertprune.protocol.notebook_parameters import Results
 from bertprune.protocol.rows import PRETRAINING, Rows
 
 SPARSITIES = (0.0, 0.3, 0.6, 0.9)
-ARMS = tuple(tables.ARM_NAMES)
+ARMS = COMPARED
 BASELINES = pd.DataFrame(
     {"majority": [0.5, 0.6], "bag of words": [0.55, 0.9], "dev examples": [900, 2500]},
     index=["sst2", "cola"],
@@ -104,7 +105,7 @@ def test_an_accuracy_that_is_no_number_is_not_the_best() -> None:
 def test_what_is_trained_before_pruning_for_other_times_is_no_training_loss_of_the_study() -> None:
     found = made_up()
     longer = found[found.arm == "prune_after_finetune"]
-    longer = longer.assign(arm=results.EPOCHS_ARM, position=1.0)
+    longer = longer.assign(arm=EPOCHS_BEFORE_PRUNING, position=1.0)
     pd.testing.assert_frame_equal(
         results.training_losses(rows.join([found, longer])), results.training_losses(found)
     )

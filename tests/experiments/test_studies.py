@@ -16,6 +16,7 @@ from bertprune.experiments.runs import Run, lineage
 from bertprune.lab.language import language
 from bertprune.model import checkpoints
 from bertprune.protocol import notebook_parameters
+from bertprune.protocol.arms import FROM_SCRATCH, arm_of
 from bertprune.protocol.notebook_parameters import (
     BurnIn,
     Finetune,
@@ -284,10 +285,10 @@ def test_from_scratch_is_one_dense_model_that_was_never_pre_trained(name: str, t
     point = {"seed": 0, "task": task}
     runs = {study.run("from_scratch", {"sparsity": s, **point}) for s in (0.0, 0.5)}
     (run,) = runs
-    assert run.parameters.arm == "from_scratch"
+    assert arm_of(run.parameters) == FROM_SCRATCH
     assert run in study.plan()
     upstream = run.upstream
-    assert upstream and upstream.parameters.arm == "from_scratch"
+    assert upstream and arm_of(upstream.parameters) == FROM_SCRATCH
     start = upstream.upstream
     assert start and (start.parameters.model, start.parameters.burn_in_steps) == ("", 0)
     # The same shape as the model that it is compared with.
@@ -367,7 +368,7 @@ def test_what_makes_an_arm_is_no_exception_s_to_change(tmp_path: Path) -> None:
     scratch = {study.run("from_scratch", {"sparsity": s, "seed": 1}) for s in (0.0, 0.9)}
     (run,) = scratch
     assert isinstance(run.parameters, Finetune) and run.parameters.epochs == 5
-    assert run.parameters.arm == "from_scratch" and run.parameters.burn_in_seed == 1
+    assert arm_of(run.parameters) == FROM_SCRATCH and run.parameters.burn_in_seed == 1
 
 
 def test_points_may_be_left_out(tmp_path: Path) -> None:

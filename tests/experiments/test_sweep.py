@@ -14,6 +14,7 @@ from bertprune.base.errors import UserError
 from bertprune.experiments import execution, runs, stacking, studies, sweep
 from bertprune.experiments.runs import Run, lineage
 from bertprune.protocol import notebook_parameters
+from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
 
 
 class Inline(Executor):
@@ -167,10 +168,10 @@ def test_runs_of_a_kind_train_together_before_their_notebooks(
     # The dense models of both seeds first, since the others are compared with them.
     dense, pruned = of_notebook["prune_pretrain"]
     assert sorted(run.slug for run in dense) == ["0.00-seed0", "0.00-seed1"]
-    assert len(pruned) == 8 and {run.parameters.seed_of_run() for run in pruned} == {0, 1}
+    assert len(pruned) == 8 and {seed_of(run.parameters) for run in pruned} == {0, 1}
     for group in stacks:
         assert len({stacking.kind(run) for run in group}) == 1 < len(group)
-        assert group[0].parameters.arm != "from_scratch"
+        assert arm_of(group[0].parameters) != FROM_SCRATCH
 
 
 def test_runs_of_which_only_the_page_is_old_do_not_train_again(

@@ -12,8 +12,6 @@ from matplotlib.figure import Figure
 
 from bertprune.base.errors import UserError
 from bertprune.book.figures.style import (
-    ARM_LOOKS,
-    PRUNING_ARMS,
     Picture,
     arm_handle,
     curve,
@@ -33,8 +31,8 @@ from bertprune.book.figures.style import (
     title,
     words_of,
 )
-from bertprune.book.tables import ARM_NAMES
-from bertprune.evidence.results import AVERAGE, DENSE_ARM, scores, training_losses, with_averages
+from bertprune.evidence.results import AVERAGE, scores, training_losses, with_averages
+from bertprune.protocol.arms import ARMS, BY_SPARSITY, FROM_SCRATCH, PRUNE_PRETRAIN
 from bertprune.protocol.rows import Rows
 
 
@@ -170,7 +168,7 @@ def _of_average(points: pd.DataFrame) -> pd.DataFrame:
 def _drops(found: Rows) -> dict[str, pd.DataFrame]:
     """By task the difference from the dense model of the same seed, in points."""
     accuracies = scores(found)
-    dense = accuracies[(accuracies.arm == DENSE_ARM) & (accuracies.sparsity == 0)]
+    dense = accuracies[(accuracies.arm == PRUNE_PRETRAIN) & (accuracies.sparsity == 0)]
     needed(dense, "the drop in accuracy", "runs of finetune at sparsity 0")
     paired = accuracies.merge(dense[["task", "seed", "accuracy"]], on=["task", "seed"])
     return _by_task(paired.assign(value=100 * (paired.accuracy_x - paired.accuracy_y)))
@@ -187,8 +185,8 @@ def _against_sparsity(
 ) -> Picture:
     """A panel beside the other, with one legend of arms."""
     drawn = {arm for panel in panels.values() for arm in panel.points.arm}
-    arms = [arm for arm in PRUNING_ARMS if arm in drawn]
-    shown = [*arms, *(["from_scratch"] if "from_scratch" in drawn else [])]
+    arms = [arm for arm in BY_SPARSITY if arm in drawn]
+    shown = [*arms, *([FROM_SCRATCH] if FROM_SCRATCH in drawn else [])]
     points_shown = [panel.points[panel.points.arm.isin(shown)] for panel in panels.values()]
     handles: list[Artist] = [*map(arm_handle, arms), dense_handle()]
     handles += [arm_handle(arm) for arm in shown if arm not in arms]
@@ -204,7 +202,9 @@ def _against_sparsity(
 
     first_name, first = next(iter(panels.items()))
     show = shown_percent if first.is_share else signed
-    curves = {ARM_NAMES[arm]: in_words(first.points[first.points.arm == arm], show) for arm in arms}
+    curves = {
+        ARMS[arm].words: in_words(first.points[first.points.arm == arm], show) for arm in arms
+    }
     sources = [
         (words, source, points[points.arm.isin(shown)])
         for words, panel in panels.items()
@@ -231,30 +231,32 @@ def _levels_in_words(panels: Mapping[str, _Panel]) -> str:
     has not."""
     everything = pd.concat([panel.points.assign(panel=name) for name, panel in panels.items()])
     seeds = everything.groupby(["panel", "arm", "sparsity"]).seed.nunique()
-    dense = everything[(everything.arm == DENSE_ARM) & (everything.sparsity == 0)].seed.nunique()
+    dense = everything[
+        (everything.arm == PRUNE_PRETRAIN) & (everything.sparsity == 0)
+    ].seed.nunique()
     said = "Dashed: dense"
     if dense > 1 and not any(panel.is_drop for panel in panels.values()):
         fewer = ", also beside arms that have fewer" if seeds.min() < dense else ""
         said += f", the mean over its seeds{fewer}"
-    if "from_scratch" in everything.arm.array:
-        said += f"; dotted: {ARM_NAMES['from_scratch']}"
+    if FROM_SCRATCH in everything.arm.array:
+        said += f"; dotted: {ARMS[FROM_SCRATCH].words}"
     return f"{said}."
 
 
 def _panel(axis: Axes, panel: _Panel, arms: list[str]) -> None:
     points = panel.points
     for arm in arms:
-        curve(axis, points[points.arm == arm], ARM_LOOKS[arm])
-    scratch = points[points.arm == "from_scratch"].value
+        curve(axis, points[points.arm == arm], ARMS[arm].look)
+    scratch = points[points.arm == FROM_SCRATCH].value
     if len(scratch):
-        axis.axhline(scratch.mean(), color=ARM_LOOKS["from_scratch"].colour, ls=":", lw=2.2)
-    dense = points[(points.arm == DENSE_ARM) & (points.sparsity == 0)].value
+        axis.axhline(scratch.mean(), color=ARMS[FROM_SCRATCH].look.colour, ls=":", lw=2.2)
+    dense = points[(points.arm == PRUNE_PRETRAIN) & (points.sparsity == 0)].value
     if len(dense):
         dashed(axis, dense.mean())
     if panel.paper is not None:
         own_limits = axis.get_ylim()
         for arm in arms:
-            thin_curve(axis, panel.paper[panel.paper.arm == arm], ARM_LOOKS[arm])
+            thin_curve(axis, panel.paper[panel.paper.arm == arm], ARMS[arm].look)
         if panel.is_drop:
             axis.set_ylim(own_limits)
     axis.set_xlabel("sparsity")

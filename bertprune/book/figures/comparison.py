@@ -7,11 +7,10 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bertprune.base.words import percent
 from bertprune.book.figures.style import (
-    ARM_LOOKS,
     INK,
     Drawn,
-    Look,
     Picture,
     handle,
     line_handle,
@@ -23,8 +22,8 @@ from bertprune.book.figures.style import (
     title,
     words_of,
 )
-from bertprune.book.tables import ARM_NAMES, percent
 from bertprune.evidence.beside_paper import arms_of, cells_by_seed, tasks_of
+from bertprune.protocol.arms import ARMS, Look
 from bertprune.protocol.rows import Rows
 
 
@@ -44,14 +43,14 @@ def drops_beside(found: Rows, maker: str, *, again: str = "") -> Picture:
     )
     tasks, arms = tasks_of(cells), arms_of(cells)
     of_task = {f"{task} (points)": cells[cells.task == task] for task in tasks}
-    handles: list[Artist] = [handle(ARM_LOOKS[arm], ARM_NAMES[arm], "") for arm in arms]
+    handles: list[Artist] = [handle(ARMS[arm].look, ARMS[arm].words, "") for arm in arms]
     handles.append(line_handle("as in the paper", linestyle="--"))
 
     def paint(_: Figure, axes: list[Axes]) -> None:
         for panel, (words, points) in zip(axes, of_task.items(), strict=True):
             panel.axline((0, 0), slope=1, color=INK, ls="--", lw=1)
             for arm in arms:
-                _points(panel, points[points.arm == arm], ARM_LOOKS[arm])
+                _points(panel, points[points.arm == arm], ARMS[arm].look)
             panel.set(xlabel="drop in the paper", ylabel="drop here")
             title(panel, words)
 
@@ -71,7 +70,7 @@ def drops_beside(found: Rows, maker: str, *, again: str = "") -> Picture:
         maker=maker,
         alt=f"Drops in accuracy here against those in the paper, in points, for {', '.join(tasks)}."
         f" {tasks[-1]}, "
-        f"{words_of({ARM_NAMES[arm]: _in_words(said[said.arm == arm]) for arm in arms})}.",
+        f"{words_of({ARMS[arm].words: _in_words(said[said.arm == arm]) for arm in arms})}.",
         caption="What dev accuracy loses against the dense model, in points: across in the paper, "
         "up in this study. A point is an arm at a sparsity. "
         + seeds_in_words(

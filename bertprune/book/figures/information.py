@@ -12,10 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bertprune.book.figures.style import (
-    ARM_LOOKS,
     INK,
     Drawn,
-    Look,
     Picture,
     arm_handle,
     curve,
@@ -35,8 +33,7 @@ from bertprune.book.figures.style import (
     tidy,
     title,
 )
-from bertprune.book.tables import ARM_NAMES
-from bertprune.evidence.results import DENSE_ARM
+from bertprune.protocol.arms import ARMS, COMPARED, PRUNE_PRETRAIN, Look
 from bertprune.protocol.rows import Rows, final
 
 _LAYERS = colormaps["viridis_r"]
@@ -116,7 +113,7 @@ def information_deletion(
     said = "; ".join(f"{task} {_slope(one)}" for task, one in slopes.items())
     slopes_said = f", slopes in points a nat with 95 % intervals: {said}" if said else ""
     cosines = "; ".join(
-        f"{ARM_NAMES[str(arm)]}: {in_words(of, '{:.3f}'.format)}"
+        f"{ARMS[str(arm)].words}: {in_words(of, '{:.3f}'.format)}"
         for arm, of in means.groupby("arm", sort=False)
     )
     both_said = (
@@ -169,15 +166,15 @@ def _points_and_line(panel: Axes, deleted: pd.DataFrame, fit: object, look: Look
 
 
 def _similarities(panel: Axes, features: Rows, means: pd.DataFrame) -> None:
-    magnitude = features[features.arm == DENSE_ARM]
+    magnitude = features[features.arm == PRUNE_PRETRAIN]
     layers = sorted(magnitude.part.unique(), key=first_number)
     for place, layer in enumerate(layers):
         mean = magnitude[magnitude.part == layer].groupby("sparsity").value.mean()
         colour = _LAYERS(0.15 + 0.85 * place / max(1, len(layers) - 1))
         panel.plot(mean.index, mean, color=colour, lw=0.9, alpha=0.8)
-    handles: list[Artist] = [arm_handle(arm) for arm in ARM_LOOKS if arm in set(means.arm)]
-    for arm, look in ARM_LOOKS.items():
-        curve(panel, means[means.arm == arm], look)
+    handles: list[Artist] = [arm_handle(arm) for arm in COMPARED if arm in set(means.arm)]
+    for arm in COMPARED:
+        curve(panel, means[means.arm == arm], ARMS[arm].look)
     handles.append(line_handle("layers, later ones darker", to_hex(_LAYERS(0.6)), width=0.9))
     # Where similarity falls, this corner is empty.
     panel.legend(handles=handles, loc="lower left", fontsize=9)

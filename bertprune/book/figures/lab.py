@@ -9,8 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bertprune.book.figures.style import (
-    ARM_LOOKS,
-    PRUNING_ARMS,
     QUIET,
     Picture,
     curve,
@@ -24,8 +22,13 @@ from bertprune.book.figures.style import (
     title,
     words_of,
 )
-from bertprune.book.tables import ARM_NAMES
-from bertprune.evidence.results import DENSE_ARM
+from bertprune.protocol.arms import (
+    ARMS,
+    BY_SPARSITY,
+    FROM_SCRATCH,
+    PRUNE_PRETRAIN,
+    RANDOM_PRUNING,
+)
 
 
 def bits_recalled(
@@ -35,18 +38,18 @@ def bits_recalled(
     what there is to know by sort. `bits` as `results.bits` has them, `content` those of the
     language by sort."""
     together = bits[bits["sort"] == "all"].rename(columns={"bits": "value"})
-    arms = [arm for arm in ("prune_pretrain", "random_pruning") if arm in together.arm.array]
+    arms = [arm for arm in (PRUNE_PRETRAIN, RANDOM_PRUNING) if arm in together.arm.array]
     by_arm = {arm: together[together.arm == arm] for arm in arms}
     total = sum(content.values())
-    ours = bits[(bits.arm == DENSE_ARM) & bits["sort"].isin(list(content))]
+    ours = bits[(bits.arm == PRUNE_PRETRAIN) & bits["sort"].isin(list(content))]
     shares = ours.assign(value=ours.bits / ours["sort"].map(content), part=ours["sort"])
     titles = ("bits recalled (dotted: all there is)", "share recalled, magnitude pruning")
 
     def paint(_: Figure, axes: list[Axes]) -> None:
         left, right = axes
         for arm, points in by_arm.items():
-            curve(left, points, ARM_LOOKS[arm], label=ARM_NAMES[arm])
-        dense = together[(together.arm == DENSE_ARM) & (together.sparsity == 0)].value
+            curve(left, points, ARMS[arm].look, label=ARMS[arm].words)
+        dense = together[(together.arm == PRUNE_PRETRAIN) & (together.sparsity == 0)].value
         if len(dense):
             dashed(left, dense.mean(), label="dense")
         left.axhline(total, color=QUIET, linestyle=":", lw=1)
@@ -62,7 +65,7 @@ def bits_recalled(
             in_percent(panel.xaxis)
             panel.legend(fontsize=9)
 
-    words = words_of({ARM_NAMES[arm]: in_words(of, "{:.0f}".format) for arm, of in by_arm.items()})
+    words = words_of({ARMS[arm].words: in_words(of, "{:.0f}".format) for arm, of in by_arm.items()})
     return picture(
         paint,
         name="bits-recalled",
@@ -92,13 +95,13 @@ def bits_against(
     recalls (see `results.with_bits`). `what` says in words what the values are, `is_share` whether
     they are shares, to be shown in per cent."""
     by_panel = {name: points[points.panel == name] for name in points.panel.unique()}
-    arms = [arm for arm in (*PRUNING_ARMS, "from_scratch") if arm in points.arm.array]
+    arms = [arm for arm in (*BY_SPARSITY, FROM_SCRATCH) if arm in points.arm.array]
 
     def paint(_: Figure, axes: list[Axes]) -> None:
         for panel, (name, drawn) in zip(axes, by_panel.items(), strict=True):
             for arm in arms:
                 of_arm = drawn[drawn.arm == arm]
-                colour, marker = ARM_LOOKS[arm]
+                colour, marker = ARMS[arm].look
                 panel.scatter(
                     of_arm.bits,
                     of_arm.value,
@@ -107,7 +110,7 @@ def bits_against(
                     marker=marker,
                     alpha=0.7,
                     lw=0,
-                    label=ARM_NAMES[arm],
+                    label=ARMS[arm].words,
                 )
             title(panel, name)
             panel.set_xlabel("bits recalled")

@@ -7,11 +7,10 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bertprune.base.words import percent
 from bertprune.book.figures.style import (
-    ARM_LOOKS,
     INK,
     QUIET,
-    Look,
     Picture,
     curve,
     dashed,
@@ -27,9 +26,15 @@ from bertprune.book.figures.style import (
     tidy,
     title,
 )
-from bertprune.book.tables import ARM_NAMES, percent
 from bertprune.evidence.claims.rules import FEW_ENTRIES
-from bertprune.evidence.results import DENSE_ARM, EPOCHS_ARM
+from bertprune.protocol.arms import (
+    ARMS,
+    COMPARED,
+    EPOCHS_BEFORE_PRUNING,
+    PRUNE_AFTER_FINETUNE,
+    PRUNE_PRETRAIN,
+    Look,
+)
 from bertprune.protocol.rows import Rows, final
 
 
@@ -37,7 +42,7 @@ def mask_difference(found: Rows, maker: str, *, again: str = "") -> Picture:
     """The left half of the paper's figure 3: the share of mask entries that differ between
     pruning while pre-training and after fine-tuning, against sparsity, a point for each task,
     learning rate and seed. Raises UserError if no masks were compared."""
-    points = _whole(found, "prune_after_finetune", "mask_difference")
+    points = _whole(found, PRUNE_AFTER_FINETUNE, "mask_difference")
     needed(points, "differences between masks", "runs of prune_after_finetune")
     tasks = task_looks(points.task)
 
@@ -79,17 +84,21 @@ def before_pruning(found: Rows, maker: str, *, again: str = "") -> Picture:
 
     Accuracies are the best over learning rates. Raises UserError without such runs.
     """
-    ours = found[found.arm == EPOCHS_ARM]
+    ours = found[found.arm == EPOCHS_BEFORE_PRUNING]
     last = final(ours[(ours.split == "dev") & (ours.metric == "accuracy")])
     by_model = last.groupby(["sparsity", "task", "position", "seed"], as_index=False)
     accuracies = by_model.agg(value=("value", "max"))
     both: dict[str, pd.DataFrame] = {
         "dev accuracy": accuracies,
-        "mask entries that differ": _whole(found, EPOCHS_ARM, "mask_difference"),
+        "mask entries that differ": _whole(found, EPOCHS_BEFORE_PRUNING, "mask_difference"),
     }
     panels = {name: points for name, points in both.items() if len(points)}
     everything = pd.concat(both.values())
-    needed(everything, "training before pruning", f"runs of prune_after_finetune, arm {EPOCHS_ARM}")
+    needed(
+        everything,
+        "training before pruning",
+        f"runs of prune_after_finetune, arm {EPOCHS_BEFORE_PRUNING}",
+    )
     tasks = task_looks(everything.task)
     dense = _dense_mean(found[found.seed.isin(accuracies.seed)], list(tasks))
 
@@ -145,11 +154,11 @@ def pruned_heads(found: Rows, maker: str, *, again: str = "") -> Picture:
     rows = final(found[(found.split == "heads") & (found.metric == "pruned_share")])
     heads = rows.groupby(["arm", "sparsity", "part"], as_index=False).agg(value=("value", "mean"))
     needed(heads, "pruned attention heads", "runs of prune_pretrain at sparsities above 0")
-    arms = [arm for arm in ARM_LOOKS if arm in heads.arm.array]
+    arms = [arm for arm in COMPARED if arm in heads.arm.array]
 
     def paint(_: Figure, axes: list[Axes]) -> None:
         for panel, arm in zip(axes, arms, strict=True):
-            points, (colour, marker) = heads[heads.arm == arm], ARM_LOOKS[arm]
+            points, (colour, marker) = heads[heads.arm == arm], ARMS[arm].look
             share = points.groupby("sparsity").value
             panel.axline((0.5, 0.5), slope=1, color=INK, ls="--", lw=1)
             panel.fill_between(
@@ -164,10 +173,10 @@ def pruned_heads(found: Rows, maker: str, *, again: str = "") -> Picture:
             panel.set_ylim(0, 1)
             in_percent(panel.xaxis)
             in_percent(panel.yaxis)
-            title(panel, ARM_NAMES[arm])
+            title(panel, ARMS[arm].words)
 
     rate = line_handle("as much as the model", linestyle="--")
-    said = "; ".join(f"{ARM_NAMES[arm]}: {_ranges(heads[heads.arm == arm])}" for arm in arms)
+    said = "; ".join(f"{ARMS[arm].words}: {_ranges(heads[heads.arm == arm])}" for arm in arms)
     return picture(
         paint,
         name="pruned-heads",
@@ -178,7 +187,7 @@ def pruned_heads(found: Rows, maker: str, *, again: str = "") -> Picture:
         caption="Share that is pruned of each attention head: a point is a head"
         + ", the mean over seeds" * (rows.seed.nunique() > 1)
         + "; the line their mean, the band from the least to the most pruned one.",
-        data=tidy((ARM_NAMES[arm], "study", heads[heads.arm == arm]) for arm in arms),
+        data=tidy((ARMS[arm].words, "study", heads[heads.arm == arm]) for arm in arms),
         handles=[rate],
         again=again,
     )
@@ -191,7 +200,7 @@ def _whole(found: Rows, arm: str, metric: str) -> Rows:
 
 def _dense_mean(found: Rows, tasks: list[str]) -> float | None:
     """Dev accuracy of the dense model, mean over those `tasks`; none unless it has them all."""
-    is_dense = (found.arm == DENSE_ARM) & (found.sparsity == 0) & found.task.isin(tasks)
+    is_dense = (found.arm == PRUNE_PRETRAIN) & (found.sparsity == 0) & found.task.isin(tasks)
     last = final(found[is_dense & (found.split == "dev") & (found.metric == "accuracy")])
     best = last.groupby(["task", "seed"], as_index=False).agg(value=("value", "max"))
     by_task = best.groupby("task").value.mean()

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bertprune.base.words import percent
 from bertprune.book.figures.style import (
     QUIET,
     Drawn,
@@ -26,8 +27,7 @@ from bertprune.book.figures.style import (
     tidy,
     title,
 )
-from bertprune.book.tables import percent
-from bertprune.evidence.results import DENSE_ARM
+from bertprune.protocol.arms import PRUNE_PRETRAIN
 from bertprune.protocol.rows import Rows, final
 
 _RUNS = "runs of finetune at sparsity 0"
@@ -170,7 +170,7 @@ def movement_by_position(found: Rows, maker: str, *, again: str = "") -> Picture
 
 
 def _of_dense(found: Rows, metric: str, part: str) -> Rows:
-    is_dense = (found.arm == DENSE_ARM) & (found.sparsity == 0)
+    is_dense = (found.arm == PRUNE_PRETRAIN) & (found.sparsity == 0)
     return found[is_dense & (found.metric == metric) & (found.part == part)]
 
 

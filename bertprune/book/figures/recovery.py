@@ -8,8 +8,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bertprune.base.words import percent
 from bertprune.book.figures.style import (
-    Look,
     Picture,
     curve,
     handle,
@@ -21,8 +21,8 @@ from bertprune.book.figures.style import (
     title,
     words_of,
 )
-from bertprune.book.tables import percent
 from bertprune.evidence.results import recovery_curves
+from bertprune.protocol.arms import Look
 from bertprune.protocol.rows import Rows
 
 _SHADES = colormaps["viridis_r"]

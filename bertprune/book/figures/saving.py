@@ -20,7 +20,7 @@ from bertprune.book.figures.style import (
     title,
     words_of,
 )
-from bertprune.evidence.results import DENSE_ARM
+from bertprune.protocol.arms import PRUNE_PRETRAIN
 from bertprune.protocol.rows import Rows, final
 from bertprune.speed.bench import page
 from bertprune.speed.bench.times import SPEED_UP, TIME, by_sparsity
@@ -34,7 +34,7 @@ def storage(found: Rows, maker: str, *, again: str = "") -> Picture:
 
     Raises UserError if nobody counted.
     """
-    sizes = found[(found.arm == DENSE_ARM) & (found.metric == "storage_bytes")]
+    sizes = found[(found.arm == PRUNE_PRETRAIN) & (found.metric == "storage_bytes")]
     sizes = final(needed(sizes, "storage", "runs of prune_pretrain"))
     points = sizes.assign(value=sizes.value / 1e6)
     part_looks = looks(points.part.unique())

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bertprune.base.errors import UserError
-from bertprune.book.tables import ARM_NAMES, percent
+from bertprune.base.words import percent
+from bertprune.protocol.arms import ARMS, COMPARED, FROM_SCRATCH, Look, words_of_arm
 from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
 
 INK = "#222222"
@@ -73,13 +74,6 @@ Paint = Callable[[Figure, list[Axes]], None]
 """Fills the panels of a figure; called once for wide and once for narrow pages."""
 
 
-class Look(NamedTuple):
-    """How one of several things is drawn: told apart without colours too."""
-
-    colour: str
-    marker: str
-
-
 def looks(names: Iterable[str]) -> dict[str, Look]:
     """A look for each of `names`, in order; after eight of them they begin again."""
     return {
@@ -87,11 +81,6 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
         for place, name in enumerate(names)
     }
 
-
-PRUNING_ARMS = ("prune_pretrain", "information_deletion", "prune_after_finetune", "random_pruning")
-"""The arms that have curves against sparsity."""
-
-ARM_LOOKS = looks([*PRUNING_ARMS, "from_scratch"])
 
 _PAPERS_TASKS = ("mnli", "qqp", "qnli", "sst2", "cola")
 
@@ -361,9 +350,9 @@ def handle(look: Look, label: str, linestyle: str = "-") -> Line2D:
 
 def arm_handle(arm: str) -> Line2D:
     """An arm's entry in a legend; models that were never pre-trained are a dotted level."""
-    if arm == "from_scratch":
-        return line_handle(ARM_NAMES[arm], ARM_LOOKS[arm].colour, ":", 2.2)
-    return handle(ARM_LOOKS[arm], ARM_NAMES[arm])
+    if arm == FROM_SCRATCH:
+        return line_handle(ARMS[arm].words, ARMS[arm].look.colour, ":", 2.2)
+    return handle(ARMS[arm].look, ARMS[arm].words)
 
 
 def dense_handle() -> Line2D:
@@ -482,8 +471,8 @@ def seeds_in_words(
     if len(found) == 1:
         return f"{lead.format(seeds=f'the {max(found)} seeds')}{deviation}."
     by_name = ", ".join(
-        f"{ARM_NAMES.get(name, name)} {_from_to(counts[name])}"
-        for name in dict.fromkeys([*ARM_NAMES, *counts])
+        f"{(words_of_arm(name) or name)} {_from_to(counts[name])}"
+        for name in dict.fromkeys([*COMPARED, *counts])
         if name in counts
     )
     several = " where there are several" if spread else ""

@@ -14,12 +14,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bertprune.base.words import percent
 from bertprune.book.figures.style import (
     INK,
     PALETTE,
     QUIET,
     Drawn,
-    Look,
     Picture,
     curve,
     first_number,
@@ -35,8 +35,7 @@ from bertprune.book.figures.style import (
     tidy,
     title,
 )
-from bertprune.book.tables import ARM_NAMES, percent
-from bertprune.evidence.results import DENSE_ARM
+from bertprune.protocol.arms import ARMS, PRUNE_PRETRAIN, RANDOM_PRUNING, Look
 from bertprune.protocol.rows import PRETRAINING, Rows, final
 
 _KINDS = (
@@ -223,8 +222,8 @@ def embedding_magnitudes(found: Rows, maker: str, *, again: str = "") -> Picture
     handles: list[Artist] = [
         handle(look, f"{percent(sparsity)} pruned") for sparsity, look in looks_of.items()
     ]
-    if (pruned.arm == "random_pruning").any():
-        random = ARM_NAMES["random_pruning"]
+    if (pruned.arm == RANDOM_PRUNING).any():
+        random = ARMS[RANDOM_PRUNING].words
         handles.append(line_handle(f"dotted: {random}", QUIET, ":", 1.2))
     return picture(
         paint,
@@ -251,7 +250,7 @@ _EMBEDDING_CAPTIONS = {
 
 
 def _dense(found: Rows, metric: str) -> Rows:
-    is_dense = (found.arm == DENSE_ARM) & (found.sparsity == 0) & (found.task == PRETRAINING)
+    is_dense = (found.arm == PRUNE_PRETRAIN) & (found.sparsity == 0) & (found.task == PRETRAINING)
     return final(found[is_dense & (found.metric == metric)])
 
 
@@ -329,9 +328,9 @@ def _heat_map(figure: Figure, panel: Axes, points: Rows) -> None:
 def _by_length(panel: Axes, lengths: Rows, looks_of: dict[float, Look]) -> None:
     for sparsity, look in looks_of.items():
         at = lengths[lengths.sparsity == sparsity]
-        random = at[at.arm == "random_pruning"].groupby("position").value.mean()
+        random = at[at.arm == RANDOM_PRUNING].groupby("position").value.mean()
         panel.plot(random.index, random, color=look.colour, ls=":", lw=1.2)
-        curve(panel, at[at.arm == DENSE_ARM], look, x="position")
+        curve(panel, at[at.arm == PRUNE_PRETRAIN], look, x="position")
     panel.set_xlabel("characters in the subword")
     panel.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     _share_axis(panel)
@@ -340,7 +339,7 @@ def _by_length(panel: Axes, lengths: Rows, looks_of: dict[float, Look]) -> None:
 def _by_rank(panel: Axes, dimensions: pd.DataFrame, looks_of: dict[float, Look]) -> None:
     for sparsity, look in looks_of.items():
         at = dimensions[dimensions.sparsity == sparsity]
-        random, ours = (at[at.arm == arm] for arm in ("random_pruning", DENSE_ARM))
+        random, ours = (at[at.arm == arm] for arm in (RANDOM_PRUNING, PRUNE_PRETRAIN))
         panel.plot(random.position, random.value, color=look.colour, ls=":", lw=1.2)
         panel.plot(
             ours.position,
@@ -381,10 +380,10 @@ def _embeddings_in_words(magnitudes: Rows, lengths: Rows, dimensions: pd.DataFra
             f"Heat map of mean magnitudes of word embeddings, from {by_block.min():.3g} to "
             f"{by_block.max():.3g} by block of dimensions."
         )
-    for sparsity, at in lengths[lengths.arm == DENSE_ARM].groupby("sparsity"):
+    for sparsity, at in lengths[lengths.arm == PRUNE_PRETRAIN].groupby("sparsity"):
         by_length = in_words(at, shown_percent, x="position")
         said.append(f"At {percent(float(str(sparsity)))}, pruned by characters: {by_length}.")
-    for sparsity, at in dimensions[dimensions.arm == DENSE_ARM].groupby("sparsity"):
+    for sparsity, at in dimensions[dimensions.arm == PRUNE_PRETRAIN].groupby("sparsity"):
         said.append(
             f"At {percent(float(str(sparsity)))}, the least pruned dimension has "
             f"{shown_percent(at.value.min())} pruned, the most {shown_percent(at.value.max())}."

@@ -16,7 +16,8 @@ from scipy import stats
 
 from bertprune.base.errors import UserError
 from bertprune.evidence import results
-from bertprune.evidence.results import AVERAGE, DENSE_ARM
+from bertprune.evidence.results import AVERAGE
+from bertprune.protocol.arms import INFORMATION_DELETION, PRUNE_PRETRAIN
 from bertprune.protocol.rows import Rows
 
 CONFIDENCE = 0.95
@@ -42,7 +43,7 @@ def points(found: Rows) -> pd.DataFrame:
     losses = _losses(found).drop(columns="arm")
     dev = found[(found.split == "dev") & (found.metric == "accuracy")]
     try:
-        scores = results.scores(dev[dev.arm == "information_deletion"])
+        scores = results.scores(dev[dev.arm == INFORMATION_DELETION])
     except UserError:
         return pd.DataFrame(columns=columns)
     both = scores[scores.task != AVERAGE].merge(losses, on=["sparsity", "seed"])
@@ -53,7 +54,9 @@ def points(found: Rows) -> pd.DataFrame:
 
 def _losses(found: Rows) -> pd.DataFrame:
     """Dev losses of the models that information deletion starts from."""
-    return results.pretraining_losses(found[(found.arm == DENSE_ARM) & (found.metric == "loss")])
+    return results.pretraining_losses(
+        found[(found.arm == PRUNE_PRETRAIN) & (found.metric == "loss")]
+    )
 
 
 def line_fits(found: Rows) -> pd.DataFrame:

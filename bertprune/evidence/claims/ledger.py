@@ -27,8 +27,9 @@ from bertprune.evidence.claims.rules import (
     Finding,
     of_usual_length,
 )
-from bertprune.evidence.results import AVERAGE, DENSE_ARM
+from bertprune.evidence.results import AVERAGE
 from bertprune.protocol import rows
+from bertprune.protocol.arms import PRUNE_PRETRAIN
 from bertprune.protocol.rows import PRETRAINING, Rows
 
 
@@ -251,7 +252,7 @@ def _of_table1(found: Rows) -> pd.DataFrame:
     )
     whole = over_tasks[over_tasks.tasks == len(paper.TASKS)].drop(columns="tasks")
     scores = pd.concat([best[[*point, "task", "accuracy"]], whole.assign(task=AVERAGE)])
-    dense = scores[(scores.arm == DENSE_ARM) & (scores.sparsity == 0)]
+    dense = scores[(scores.arm == PRUNE_PRETRAIN) & (scores.sparsity == 0)]
     scores = scores.merge(dense[["task", "seed", "accuracy"]], on=["task", "seed"], how="left")
     scores["drop"] = scores.accuracy_y - scores.accuracy_x
     training = results.training_losses(found)
@@ -270,7 +271,9 @@ def _of_table1(found: Rows) -> pd.DataFrame:
 
 def _of_table2(found: Rows) -> pd.DataFrame:
     """Movement of the whole model after the last epoch, by task and learning rate."""
-    dense = found[(found.arm == DENSE_ARM) & (found.sparsity == 0) & (found.task != PRETRAINING)]
+    dense = found[
+        (found.arm == PRUNE_PRETRAIN) & (found.sparsity == 0) & (found.task != PRETRAINING)
+    ]
     moved = dense[dense.metric.isin(["movement_mean", "movement_std"]) & (dense.part == "")]
     last = of_usual_length(rows.final(moved))
     return last[["task", "learning_rate", "metric", "seed", "value"]]
@@ -278,6 +281,8 @@ def _of_table2(found: Rows) -> pd.DataFrame:
 
 def _of_table3(found: Rows) -> pd.DataFrame:
     """Mean and standard deviation of the dense model's weights, by matrix."""
-    dense = found[(found.arm == DENSE_ARM) & (found.sparsity == 0) & (found.task == PRETRAINING)]
+    dense = found[
+        (found.arm == PRUNE_PRETRAIN) & (found.sparsity == 0) & (found.task == PRETRAINING)
+    ]
     weights = rows.final(dense[dense.metric.isin(["weight_mean", "weight_std"])])
     return weights.rename(columns={"part": "matrix"})[["matrix", "metric", "seed", "value"]]

@@ -19,13 +19,20 @@ from dataclasses import dataclass, replace
 import pandas as pd
 from scipy import stats
 
-from bertprune.book.tables import percent
+from bertprune.base.words import percent
 from bertprune.evidence import results
 from bertprune.evidence.claims import accuracy_lines
 from bertprune.evidence.claims.run_checks import NO_EFFECT
 from bertprune.evidence.regimes import CONFIDENCE, Difference, mean_difference
-from bertprune.evidence.results import DENSE_ARM
 from bertprune.protocol import rows
+from bertprune.protocol.arms import (
+    EPOCHS_BEFORE_PRUNING,
+    FROM_SCRATCH,
+    INFORMATION_DELETION,
+    PRUNE_AFTER_FINETUNE,
+    PRUNE_PRETRAIN,
+    RANDOM_PRUNING,
+)
 from bertprune.protocol.rows import PRETRAINING, Rows
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
@@ -117,7 +124,9 @@ def _measured(found: Rows, task: str | None, split: str, metric: str, arm: str |
     return rows.final(of if arm is None else of[of.arm == arm])
 
 
-def _differences(found: Rows, arm: str, other: str = DENSE_ARM, *, dense: bool = False) -> _Cells:
+def _differences(
+    found: Rows, arm: str, other: str = PRUNE_PRETRAIN, *, dense: bool = False
+) -> _Cells:
     """Accuracy of `arm` minus that of `other`, with `dense` minus that of `other` at sparsity 0:
     task, sparsity in (0, 1), seed, value. Only where both are."""
     best = results.best_accuracies(found)
@@ -137,7 +146,7 @@ def _unpruned(found: Rows, arm: str) -> _Cells:
     best = results.best_accuracies(found)
     dense = best[best.sparsity == 0]
     on = ["task", "seed"]
-    one, two = (dense[dense.arm == name][[*on, "accuracy"]] for name in (arm, DENSE_ARM))
+    one, two = (dense[dense.arm == name][[*on, "accuracy"]] for name in (arm, PRUNE_PRETRAIN))
     both = one.merge(two, on=on, suffixes=("", "_dense"))
     return both.assign(value=both.accuracy - both.accuracy_dense)[[*on, "value"]]
 
@@ -240,7 +249,7 @@ def _finding(sample: _Sample, statistic: str, verdict: str, reason: str = "") ->
 
 
 def _low_range(found: Rows) -> Finding:
-    cells = _differences(found, DENSE_ARM, dense=True)
+    cells = _differences(found, PRUNE_PRETRAIN, dense=True)
     low = cells[cells.sparsity <= LOW_UNTIL]
     if low.empty:
         return _no_rows(f"accuracy up to {percent(LOW_UNTIL)} and of the dense model")
@@ -253,7 +262,7 @@ def _low_range(found: Rows) -> Finding:
         if at <= max(LOW_UNTIL, MIDDLE[0])
     }
     # What is small beside what pre-training is worth: below that of no pre-training nothing falls.
-    if not (scratch := _unpruned(found, "from_scratch")).empty:
+    if not (scratch := _unpruned(found, FROM_SCRATCH)).empty:
         shown["never pre-trained"] = (_sample(scratch), "")
     is_mixed = len({fall.n for fall, _ in shown.values()}) > 1
     statistic = "; ".join(
@@ -283,7 +292,7 @@ def _low_range(found: Rows) -> Finding:
 
 def _loss_rises(found: Rows) -> dict[float, float]:
     """By sparsity the mean rise of pre-training dev loss, as a share of the dense model's."""
-    ours = found[(found.arm == DENSE_ARM) & (found.metric == "loss")]
+    ours = found[(found.arm == PRUNE_PRETRAIN) & (found.metric == "loss")]
     losses = results.pretraining_losses(ours)
     dense = losses[losses.sparsity == 0].set_index("seed").loss
     pruned = losses[(losses.sparsity > 0) & losses.seed.isin(dense.index)]
@@ -297,15 +306,15 @@ def _rise(rises: Mapping[float, float], at: float) -> str:
 
 
 def _middle(found: Rows) -> Finding:
-    gains = _between(_differences(found, "information_deletion"), *MIDDLE)
-    falls = _between(_differences(found, DENSE_ARM, dense=True), *MIDDLE)
+    gains = _between(_differences(found, INFORMATION_DELETION), *MIDDLE)
+    falls = _between(_differences(found, PRUNE_PRETRAIN, dense=True), *MIDDLE)
     # The loss at other points is not what these gains could explain.
     falls = falls.merge(gains[["task", "sparsity", "seed"]])
     if gains.empty or falls.empty:
         return _no_rows("accuracy with masks on and off from 40 to 60 %, and of the dense model")
     gain, fall = _sample(gains), _sample(falls)
     statistic = f"{gain.points('masks off ')}; {fall.points('to explain: ')}"
-    control = _unpruned(found, "information_deletion")
+    control = _unpruned(found, INFORMATION_DELETION)
     statistic += f"; at {_listed(gain.sparsities)}" + _alone(gains, control)
     d, verdict, reason = gain.difference, OPEN, ""
     if fall.lack:
@@ -322,12 +331,12 @@ def _middle(found: Rows) -> Finding:
 
 
 def _high_range(found: Rows) -> Finding:
-    gains = _between(_differences(found, "information_deletion"), HIGH_FROM, 1)
+    gains = _between(_differences(found, INFORMATION_DELETION), HIGH_FROM, 1)
     if gains.empty:
         return _no_rows("accuracy with masks on and off from 70 %")
     gain = _sample(gains)
     more = _large_less_small(gains)
-    control = _unpruned(found, "information_deletion")
+    control = _unpruned(found, INFORMATION_DELETION)
     statistic = gain.points("masks off ") + _alone(gains, control)
     if more is None:
         reason = "no rows of a large and of a small task that all seeds have"
@@ -378,10 +387,10 @@ def _welch(one: pd.Series, two: pd.Series) -> Difference:
 
 
 def _fitted_and_lost(found: Rows) -> Finding:
-    differences = _differences(found, "information_deletion", dense=True)
+    differences = _differences(found, INFORMATION_DELETION, dense=True)
     losses = results.training_losses(found)
-    deleted = losses[(losses.arm == "information_deletion") & (losses.sparsity >= DELETED_FROM)]
-    dense = losses[(losses.arm == DENSE_ARM) & (losses.sparsity == 0)].drop(columns="sparsity")
+    deleted = losses[(losses.arm == INFORMATION_DELETION) & (losses.sparsity >= DELETED_FROM)]
+    dense = losses[(losses.arm == PRUNE_PRETRAIN) & (losses.sparsity == 0)].drop(columns="sparsity")
     both = deleted.merge(dense, on=["task", "seed"], suffixes=("", "_dense"))
     both = both.merge(differences, on=["task", "seed", "sparsity"])
     if both.empty:
@@ -393,7 +402,7 @@ def _fitted_and_lost(found: Rows) -> Finding:
         return Finding(OPEN, share, reason="training loss not matched")
     places = pd.MultiIndex.from_frame(both[["task", "sparsity"]])
     cells = both[places.isin(matched)][["task", "sparsity", "seed", "value"]]
-    lost, control = _sample(cells), _unpruned(found, "information_deletion")
+    lost, control = _sample(cells), _unpruned(found, INFORMATION_DELETION)
     d = lost.difference
     verdict = HOLDS if d.is_loss else FAILS if _beyond(cells, control) else OPEN
     reason = _EPOCHS if verdict == OPEN and d.is_gain else ""
@@ -457,7 +466,7 @@ def _in_words(lines: pd.DataFrame, cost: pd.DataFrame) -> list[str]:
 
 
 def _features(found: Rows) -> Finding:
-    cosine = _measured(found, PRETRAINING, "features", "cosine_similarity", DENSE_ARM)
+    cosine = _measured(found, PRETRAINING, "features", "cosine_similarity", PRUNE_PRETRAIN)
     cosine = cosine[cosine.sparsity > 0]
     away = 1 - cosine.pivot_table(index="seed", columns="sparsity", values="value").dropna()
     levels = [float(at) for at in away.columns]
@@ -482,10 +491,10 @@ def _features(found: Rows) -> Finding:
 
 
 def _after_finetuning(found: Rows) -> Finding:
-    cells = _differences(found, "prune_after_finetune")
+    cells = _differences(found, PRUNE_AFTER_FINETUNE)
     if cells.empty:
         return _no_rows("accuracy of models pruned after fine-tuning, and while pre-training")
-    return _is_no_better(cells, _unpruned(found, "prune_after_finetune"))
+    return _is_no_better(cells, _unpruned(found, PRUNE_AFTER_FINETUNE))
 
 
 def _is_no_better(cells: _Cells, control: _Cells, between: str = "") -> Finding:
@@ -509,7 +518,7 @@ def _by_task(cells: _Cells) -> str:
 
 
 def _masks(found: Rows) -> Finding:
-    masks = _measured(found, None, "masks", "mask_difference", "prune_after_finetune")
+    masks = _measured(found, None, "masks", "mask_difference", PRUNE_AFTER_FINETUNE)
     masks = masks[(masks.part == "") & (masks.sparsity > 0) & (masks.sparsity < 1)]
     if masks.empty:
         return _no_rows("mask differences")
@@ -539,7 +548,9 @@ def _masks(found: Rows) -> Finding:
 
 
 def _movement(found: Rows) -> Finding:
-    dense = found[(found.arm == DENSE_ARM) & (found.sparsity == 0) & (found.task != PRETRAINING)]
+    dense = found[
+        (found.arm == PRUNE_PRETRAIN) & (found.sparsity == 0) & (found.task != PRETRAINING)
+    ]
     moved = dense[(dense.split == "weights") & (dense.metric == "movement_mean")]
     whole = moved[moved.part == ""]
     if whole.empty:
@@ -592,7 +603,7 @@ def of_usual_length(last: Rows) -> Rows:
 
 def _longer(found: Rows) -> Finding:
     best = results.best_accuracies(found)
-    ours = best[(best.arm == "epochs_before_pruning") & (best.position >= 1)]
+    ours = best[(best.arm == EPOCHS_BEFORE_PRUNING) & (best.position >= 1)]
     shorter = sorted(set(ours.position) - {ours.position.max()})
     if not shorter:
         return _no_rows("pruning after different numbers of epochs, two at least")
@@ -608,7 +619,7 @@ def _longer(found: Rows) -> Finding:
 
 
 def _random(found: Rows) -> Finding:
-    cells = _differences(found, "random_pruning")
+    cells = _differences(found, RANDOM_PRUNING)
     if cells.empty:
         return _no_rows("accuracy of models pruned at random, and by magnitude")
     levels = {at: _sample(of) for at, of in _by_sparsity(cells)}
@@ -628,7 +639,7 @@ def _random(found: Rows) -> Finding:
 
 
 def _heads(found: Rows) -> Finding:
-    heads = _measured(found, PRETRAINING, "heads", "pruned_share", DENSE_ARM)
+    heads = _measured(found, PRETRAINING, "heads", "pruned_share", PRUNE_PRETRAIN)
     heads = heads[(heads.sparsity > 0) & (heads.sparsity < 1)]
     if heads.empty:
         return _no_rows("pruned shares of attention heads")
@@ -650,7 +661,9 @@ def _heads(found: Rows) -> Finding:
 
 def _weights(found: Rows) -> Finding:
     metrics = ["weight_mean", "weight_std", "weight_kurtosis"]
-    dense = found[(found.arm == DENSE_ARM) & (found.sparsity == 0) & (found.task == PRETRAINING)]
+    dense = found[
+        (found.arm == PRUNE_PRETRAIN) & (found.sparsity == 0) & (found.task == PRETRAINING)
+    ]
     dense = rows.final(dense[(dense.split == "weights") & dense.metric.isin(metrics)])
     by_matrix = dense.pivot_table(index="part", columns="metric", values="value")
     by_matrix = by_matrix.reindex(columns=metrics).dropna(subset=metrics[:2])
@@ -682,7 +695,7 @@ def _memory(found: Rows) -> Finding:
     parts = bert_parameters()
     base = parts["word embeddings"] / sum(parts.values())
     verdict = HOLDS if EMBEDDINGS_SHARE[0] <= base <= EMBEDDINGS_SHARE[1] else FAILS
-    memory = _measured(found, PRETRAINING, "weights", "memory_bytes", DENSE_ARM)
+    memory = _measured(found, PRETRAINING, "weights", "memory_bytes", PRUNE_PRETRAIN)
     by_seed = memory[memory.sparsity == 0].pivot_table(index="seed", columns="part", values="value")
     ours = "missing"
     if "word embeddings" in by_seed:

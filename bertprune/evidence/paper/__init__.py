@@ -13,6 +13,12 @@ from typing import Any
 
 import pandas as pd
 
+from bertprune.protocol.arms import (
+    INFORMATION_DELETION,
+    PRUNE_AFTER_FINETUNE,
+    PRUNE_PRETRAIN,
+    RANDOM_PRUNING,
+)
 from bertprune.protocol.rows import COLUMNS, PRETRAINING, Rows, join
 
 TASKS = {"MNLI": "mnli", "QQP": "qqp", "QNLI": "qnli", "SST-2": "sst2", "CoLA": "cola"}
@@ -93,7 +99,7 @@ def rows() -> Rows:
 @functools.cache
 def _rows() -> Rows:
     by_matrix = movement_by_matrix().rename(columns={"matrix": "part"})
-    fixed: dict[str, Any] = {"arm": "prune_pretrain", "sparsity": 0.0, "split": "weights"}
+    fixed: dict[str, Any] = {"arm": PRUNE_PRETRAIN, "sparsity": 0.0, "split": "weights"}
     moved = fixed | {"metrics": ("movement_mean", "movement_std")}
     in_percent = movement().rename(
         columns={"mean_percent": "mean_fraction", "std_percent": "std_fraction"}
@@ -129,9 +135,9 @@ def _of_glue() -> Rows:
 
 def _epochs(arm: str, sparsity: float) -> int:
     """Epochs that a number of table 1 is measured after: of fine-tuning, or of recovery."""
-    if arm == "information_deletion":
+    if arm == INFORMATION_DELETION:
         return 15 if sparsity >= 0.7 else 13
-    if arm == "prune_after_finetune":
+    if arm == PRUNE_AFTER_FINETUNE:
         return 7 if sparsity >= 0.8 else 5
     return 3
 
@@ -140,7 +146,7 @@ def _of_pretraining_losses() -> Rows:
     """Dev losses of the models that were pruned; information deletion starts from those of
     prune_pretrain."""
     found = glue()
-    found = found[found.arm.isin(["prune_pretrain", "random_pruning"])]
+    found = found[found.arm.isin([PRUNE_PRETRAIN, RANDOM_PRUNING])]
     found = found.drop_duplicates(["arm", "sparsity"]).drop(columns="task")
     return _tidy(
         found.assign(value=found.pretrain_loss),

@@ -10,12 +10,12 @@ from functools import cached_property
 import pandas as pd
 
 from bertprune.base import paths
-from bertprune.book import tables
 from bertprune.evidence import results
 from bertprune.experiments import studies
 from bertprune.experiments.runs import Run, lineage
 from bertprune.experiments.studies import Study
 from bertprune.experiments.sweep import thread_counts
+from bertprune.protocol.arms import arm_of, words_of_arm
 from bertprune.protocol.notebook_parameters import Finetune
 from bertprune.speed.cost import units, work
 from bertprune.speed.cost.units import Machine
@@ -124,7 +124,7 @@ class Estimate:
         largest run, and disk; `left` and `hours_left` are of what is not done."""
         groups: dict[tuple[str, str], list[RunCost]] = {}
         for one in self.runs:
-            groups.setdefault((one.run.notebook, one.run.parameters.arm), []).append(one)
+            groups.setdefault((one.run.notebook, arm_of(one.run.parameters)), []).append(one)
         gb = 1e9
         lines: list[list[object]] = [
             [
@@ -204,7 +204,7 @@ def against_records(found: Estimate) -> pd.DataFrame:
     for one, estimated_s in found.crowded_work_s().items():
         if one.is_done:
             pair = estimated_s, float(one.run.record()["wall_time_s"])
-            groups.setdefault((one.run.notebook, one.run.parameters.arm), []).append(pair)
+            groups.setdefault((one.run.notebook, arm_of(one.run.parameters)), []).append(pair)
     lines = [
         [*group, len(pairs), *(sum(values) / 60 for values in zip(*pairs, strict=True))]
         for group, pairs in groups.items()
@@ -392,7 +392,7 @@ def by_arm(study: Study, device: str = units.BOOK) -> pd.DataFrame:
 
 
 def _arm_names(arms: Iterable[str]) -> list[str]:
-    return [tables.ARM_NAMES.get(arm, "") for arm in arms]
+    return [(words_of_arm(arm) or "") for arm in arms]
 
 
 def _hours(value: float) -> str:

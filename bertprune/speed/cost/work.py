@@ -18,6 +18,7 @@ from bertprune.base.errors import UserError
 from bertprune.experiments.runs import Run
 from bertprune.lab import language as lab
 from bertprune.lab.language import find_source, language_of
+from bertprune.protocol.arms import seed_of
 from bertprune.protocol.notebook_parameters import (
     BurnIn,
     Finetune,
@@ -314,7 +315,7 @@ def text_work(plan: Iterable[Run]) -> list[Amount]:
     amounts = []
     for text, parameters in texts.items():
         size = text_bytes(parameters) or 0.0
-        seeds = {(type(p), p.seed_of_run()) for p in pretrained if p.text == text and _steps(p)}
+        seeds = {(type(p), seed_of(p)) for p in pretrained if p.text == text and _steps(p)}
         amounts.append(Amount(TEXT, 1, size))
         amounts.append(Amount(PAIRING, len(seeds), size / _BYTES_A_TOKEN))
     return amounts

@@ -4,11 +4,12 @@ import pandas as pd
 import pytest
 
 from bertprune.base.errors import UserError
+from bertprune.base.words import percent
 from bertprune.book import figures
 from bertprune.book.figures import Picture, made_by
-from bertprune.book.tables import ARM_NAMES, percent
 from bertprune.evidence import paper
 from bertprune.protocol import rows
+from bertprune.protocol.arms import ARMS
 from bertprune.protocol.notebook_parameters import Finetune
 from bertprune.protocol.rows import Rows
 
@@ -56,7 +57,7 @@ def test_seeds_are_in_the_data_and_their_mean_in_words() -> None:
     assert f"+10.4 for +8.4 at {percent(0.5)}" in drawn.alt
     assert "study tiny & small" in drawn.alt and drawn.again == "bertprune run x"
     for arm in set(ours.arm):
-        assert ARM_NAMES[arm] in drawn.alt and ARM_NAMES[arm] in drawn.svg
+        assert ARMS[arm].words in drawn.alt and ARMS[arm].words in drawn.svg
     assert "as in the paper" in drawn.svg
 
 

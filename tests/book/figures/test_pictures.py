@@ -12,11 +12,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from bertprune.base.errors import UserError
-from bertprune.book import figures, tables
+from bertprune.book import figures
 from bertprune.book.figures import Picture, accuracy, made_by, masks
 from bertprune.evidence import paper, results
 from bertprune.evidence.claims import accuracy_lines
 from bertprune.protocol import rows
+from bertprune.protocol.arms import ARMS
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune
 from bertprune.protocol.rows import Rows
 
@@ -272,7 +273,7 @@ def test_the_dense_level_is_of_the_seeds_that_were_pruned(monkeypatch: pytest.Mo
 def test_a_part_of_a_study_can_be_drawn(arm: str) -> None:
     found = study()
     picture = accuracy_and_loss(found[(found.arm == arm) | (found.task == rows.PRETRAINING)])
-    assert tables.ARM_NAMES[arm] in picture.alt
+    assert ARMS[arm].words in picture.alt
     assert "pruned after fine-tuning" not in picture.alt + picture.svg
 
 

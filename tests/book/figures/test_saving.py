@@ -8,9 +8,10 @@ import pytest
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
+from bertprune.base.words import percent
 from bertprune.book import figures
 from bertprune.book.figures import made_by
-from bertprune.book.tables import percent, storage_table
+from bertprune.book.tables import storage_table
 from bertprune.protocol import rows
 from bertprune.protocol.notebook_parameters import PrunePretrain
 from bertprune.speed.bench import page

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from bertprune.base import fingerprint
 from bertprune.base.errors import UserError
-from bertprune.book import figures, tables
+from bertprune.book import figures
 from bertprune.book.figures import style
+from bertprune.protocol.arms import ARMS, Look
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune
 
 
@@ -21,7 +22,7 @@ def drawn(again: str = "", *, is_quick: bool = False) -> figures.Picture:
     points = pd.DataFrame({"sparsity": [0.0, 0.5], "seed": [0, 0], "value": [1 / 3, 0.25]})
 
     def paint(_: Figure, axes: list[Axes]) -> None:
-        style.curve(axes[0], points, style.Look("#000000", "o"))
+        style.curve(axes[0], points, Look("#000000", "o"))
 
     return style.picture(
         paint,
@@ -78,8 +79,10 @@ def test_a_picture_of_a_study_says_how_to_make_it_again() -> None:
 
 
 def test_arms_tasks_and_kinds_are_told_apart_by_colour_and_by_marker() -> None:
-    assert set(style.ARM_LOOKS) <= set(tables.ARM_NAMES)
-    for looks in (style.ARM_LOOKS, style.task_looks(["mnli", "cola", "other", "sst2"])):
+    for looks in (
+        {name: arm.look for name, arm in ARMS.items()},
+        style.task_looks(["mnli", "cola", "other", "sst2"]),
+    ):
         for column in zip(*looks.values(), strict=True):
             assert len(set(column)) == len(looks)
 
@@ -103,7 +106,7 @@ def test_a_curve_is_the_mean_with_a_band_of_one_standard_deviation() -> None:
         {"sparsity": [0.0, 0.0, 0.5], "seed": [0, 1, 0], "value": [1.0, 3.0, 5.0]}
     )
     axes = Figure().subplots()
-    style.curve(axes, points, style.Look("#000000", "o"))
+    style.curve(axes, points, Look("#000000", "o"))
     x, y = (np.asarray(of, dtype=float).tolist() for of in axes.lines[0].get_data())
     assert (x, y) == ([0.0, 0.5], [2.0, 5.0])
     band, seeds = axes.collections

@@ -16,8 +16,8 @@ from bertprune.evidence import paper, results
 from bertprune.evidence.claims import ledger, rules
 from bertprune.evidence.claims.ledger import Entry
 from bertprune.evidence.claims.rules import FAILS, HOLDS, OPEN
-from bertprune.evidence.results import DENSE_ARM
 from bertprune.protocol import rows
+from bertprune.protocol.arms import PRUNE_PRETRAIN
 from bertprune.protocol.rows import PRETRAINING, Rows
 
 TASKS = list(paper.TASKS.values())
@@ -285,7 +285,7 @@ def test_c4_takes_the_training_loss_of_the_dense_model() -> None:
     by_cell = results.training_losses(lower)
     by_cell = by_cell[(by_cell.arm == "information_deletion") & (by_cell.sparsity >= 0.4)]
     dense = results.training_losses(lower)
-    dense = dense[(dense.arm == DENSE_ARM) & (dense.sparsity == 0)]
+    dense = dense[(dense.arm == PRUNE_PRETRAIN) & (dense.sparsity == 0)]
     both = by_cell.merge(dense, on="task", suffixes=("", "_dense"))
     below = (both["loss"] - both.loss_dense).mean()
     assert gap.format(below) in entry("C4", lower).ours and gap.format(below) not in as_printed
@@ -596,7 +596,7 @@ def test_claims_on_some_tasks_alone() -> None:
     assert table.columns.tolist() == ["all tasks", "mnli, qqp alone", "numbers of mnli, qqp alone"]
     assert "n = 3 seeds, each a mean over 2 tasks" in table.iloc[:, 2]["C7"]
     # Only CoLA loses, so without it nothing does.
-    of_cola = with_change(DENSE_ARM, -0.3, lambda of: (of.task == "cola") & (of.sparsity > 0))
+    of_cola = with_change(PRUNE_PRETRAIN, -0.3, lambda of: (of.task == "cola") & (of.sparsity > 0))
     shown = ledger.on_tasks(several(3, found=of_cola), ["mnli", "qqp"])
     assert isinstance(shown, Prose)
     assert list(shown.table.loc["C1"])[:2] == ["✗ does not hold", "✓ holds"]

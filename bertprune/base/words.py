@@ -1,0 +1,31 @@
+"""Numbers and lists as sentences have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+SPACE = "\N{NO-BREAK SPACE}"
+"""Between a number and its unit."""
+
+NOTHING = "\N{EN DASH}"
+"""In place of what is unknown, or not there."""
+
+
+def percent(share: float) -> str:
+    """A share as prose has it: `50 %`, with a space that does not break."""
+    return f"{100 * share:.4g}{SPACE}%"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 seed`, `2 seeds`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """`a, b, c`; a dash for nothing."""
+    return ", ".join(words) or NOTHING
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """`+0.5`, with a true minus sign for what is below zero."""
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")

@@ -15,7 +15,7 @@ from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.experiments import runs, studies
 from bertprune.experiments.runs import Run, lineage
 from bertprune.protocol import notebook_parameters
-from bertprune.protocol.notebook_parameters import View
+from bertprune.protocol.views import CHAPTERS, View, parameters_of, parameters_of_run
 
 # A stack of small models fills a GPU; more of them only take more memory.
 _AT_ONCE_ON_GPU = 16
@@ -174,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_notebook(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("notebook", help=", ".join(notebook_parameters.NOTEBOOKS))
+    parser.add_argument("notebook", help=", ".join([*notebook_parameters.CONTRACTS, *CHAPTERS]))
     parser.add_argument(
         "-p",
         dest="parameters",
@@ -221,7 +221,7 @@ def _file_to_write(named: str) -> Path:
 
 
 def _named_run(options: argparse.Namespace) -> Run:
-    contract = notebook_parameters.contract_of_run(options.notebook)
+    contract = parameters_of_run(options.notebook)
     values = _typed_values(options)
     if options.study is not None:
         values = studies.load(options.study).values_for(contract, values)
@@ -235,13 +235,14 @@ def _typed_values(options: argparse.Namespace) -> dict[str, Any]:
 def _run(options: argparse.Namespace) -> int:
     from bertprune.experiments.execution import execute_in_order, execute_view
 
-    contract = notebook_parameters.contract_of(options.notebook)
+    contract = parameters_of(options.notebook)
     if options.list:
         print(notebook_parameters.parameters_cell(contract))
         return 0
-    if issubclass(contract, View):
+    if chapter := CHAPTERS.get(options.notebook):
         named = {"study": options.study} if options.study else {}
-        print(execute_view(notebook_parameters.parse(contract, named | _typed_values(options))))
+        parameters = notebook_parameters.parse(View, named | _typed_values(options))
+        print(execute_view(chapter, parameters))
         return 0
     run = _named_run(options)
     run.check_inputs()

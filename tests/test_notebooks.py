@@ -7,9 +7,10 @@ import nbformat
 import pytest
 
 from bertprune.protocol import notebook_parameters
+from bertprune.protocol.views import CHAPTERS, parameters_of
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-NAMES = sorted(notebook_parameters.NOTEBOOKS)
+NAMES = sorted([*notebook_parameters.CONTRACTS, *CHAPTERS])
 
 
 @pytest.fixture(params=NAMES)
@@ -33,7 +34,7 @@ def test_every_notebook_has_a_contract() -> None:
 def test_the_parameters_cell_is_the_contract(name: str, notebook: nbformat.NotebookNode) -> None:
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     assert [cell.source for cell in tagged] == [
-        notebook_parameters.parameters_cell(notebook_parameters.contract_of(name))
+        notebook_parameters.parameters_cell(parameters_of(name))
     ]
     assert tagged[0] == code_cells(notebook)[0]
 
@@ -42,7 +43,7 @@ def test_papermill_reads_every_parameter(name: str) -> None:
     """Its parser is line by line: what it cannot read, it would complain of at every execution."""
     papermill = pytest.importorskip("papermill")
     found = papermill.inspect_notebook(str(FOLDER / f"{name}.ipynb"))
-    assert found.keys() == notebook_parameters.help_of(notebook_parameters.contract_of(name)).keys()
+    assert found.keys() == notebook_parameters.help_of(parameters_of(name)).keys()
 
 
 def test_it_is_valid_and_stripped(name: str, notebook: nbformat.NotebookNode) -> None:

@@ -34,7 +34,8 @@ from bertprune.experiments.studies import Study
 from bertprune.experiments.sweep import local_workers
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
-from bertprune.protocol.notebook_parameters import Finetune, PrunePretrain, View
+from bertprune.protocol.notebook_parameters import Finetune, PrunePretrain
+from bertprune.protocol.views import CHAPTERS, Chapter
 
 _PARTS = {
     "burn_in": "Before pruning",
@@ -167,19 +168,17 @@ def assemble(study: Study, source: Path) -> None:
     root, own = paths.root(), study.own_runs()
     plan = sorted([*study.plan(), *own], key=_reading_order)
     shutil.copytree(root / "book", source)
-    views = study.views()
+    own_chapters = {chapter.notebook: (study, chapter) for chapter in study.chapters()}
     others = [studies.load(name) for name in results.published_beside(study)]
-    chapters = {view: view.notebook for view in views}
-    for other in others:
-        chapters |= {
-            view: f"{other.name}-{view.notebook}" for view in other.views() if view.is_of_study
-        }
+    beside = [
+        {f"{of.name}-{c.notebook}": (of, c) for c in of.chapters() if c.is_of_study}
+        for of in others
+    ]
+    chapters = {place: one for part in (own_chapters, *beside) for place, one in part.items()}
     with local_workers(min(os.cpu_count() or 1, len(chapters))) as workers:
-        for (view, place), page in zip(
-            chapters.items(), workers.map(_executed, chapters), strict=True
-        ):
-            if view not in views:
-                _set_apart(page, view.study)
+        for place, page in zip(chapters, workers.map(_executed, chapters.values()), strict=True):
+            if place not in own_chapters:
+                _set_apart(page, chapters[place][0].name)
             _write_page(source / f"{place}.ipynb", page)
     results.rows_of(study).to_csv(source / "rows.csv", index=False)
     titles = page_titles(plan)
@@ -194,11 +193,11 @@ def assemble(study: Study, source: Path) -> None:
     (source / "records.md").write_text(_records_page(study, plan, titles, places))
     contents = yaml.safe_load((root / "book" / "_toc.yml").read_text())
     contents["parts"][0]["chapters"] = [
-        *({"file": view.notebook} for view in views),
+        *({"file": place} for place in own_chapters),
         *contents["parts"][0]["chapters"],
     ]
-    for other in others:
-        of_other = [{"file": chapters[view]} for view in other.views() if view in chapters]
+    for other, of_chapters in zip(others, beside, strict=True):
+        of_other = [{"file": place} for place in of_chapters]
         caption = f"Beside it: {other.title}"
         contents["parts"].insert(1, {"caption": caption, "chapters": of_other})
     for notebook, caption in _PARTS.items():
@@ -220,12 +219,14 @@ def _set_apart(page: nbformat.NotebookNode, study: str) -> None:
     _retitle(page, f"{title[1]} ({study})")
     for cell in page.cells:
         if cell.cell_type == "markdown":
-            names = "|".join(notebook_parameters.VIEWS)
+            names = "|".join(CHAPTERS)
             cell.source = re.sub(rf"\]\(({names})\.ipynb\)", rf"]({study}-\1.ipynb)", cell.source)
 
 
-def _executed(view: View) -> nbformat.NotebookNode:
-    return nbformat.read(execution.execute_view(view, threads=1, forked=True), as_version=4)
+def _executed(asked: tuple[Study, Chapter]) -> nbformat.NotebookNode:
+    study, chapter = asked
+    executed = execution.execute_view(chapter, study.view(), threads=1, forked=True)
+    return nbformat.read(executed, as_version=4)
 
 
 def _chapters(runs: Sequence[Run], places: Mapping[Run, str]) -> list[dict[str, Any]]:

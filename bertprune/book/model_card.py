@@ -29,6 +29,7 @@ from bertprune.model import checkpoints
 from bertprune.model.checkpoints import CARD_FILE, CURVE_FILE
 from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.arms import words_of_arm
+from bertprune.protocol.views import parameters_of_run
 from bertprune.pruning.masks import Masks, pruned_count, pruned_entries, sparsity_of
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.storage import save_sparse
@@ -234,7 +235,7 @@ def _cost(record: Mapping[str, Any]) -> str:
 
 
 def _parameters(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    helps = notebook_parameters.help_of(notebook_parameters.contract_of_run(record["notebook"]))
+    helps = notebook_parameters.help_of(parameters_of_run(record["notebook"]))
     return [
         {"parameter": f"`{name}`", "value": f"`{_shown(value)}`", "meaning": helps.get(name, "")}
         for name, value in record["parameters"].items()

@@ -17,8 +17,9 @@ from bertprune.experiments.runs import Run, device_of
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.arms import ARMS, BURN_IN, EPOCHS_BEFORE_PRUNING, PRUNE_PRETRAIN
-from bertprune.protocol.notebook_parameters import Finetune, View
+from bertprune.protocol.notebook_parameters import Finetune
 from bertprune.protocol.rows import PRETRAINING, Rows
+from bertprune.protocol.views import View
 
 AVERAGE = "average"
 """The task of scores that are means over all tasks of the study."""

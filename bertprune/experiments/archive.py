@@ -41,6 +41,7 @@ from bertprune.experiments.runs import (
 )
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters, rows
+from bertprune.protocol.views import parameters_of_run
 
 # What a finished run needs; checkpoints, logs and half-finished parts stay where they are.
 _FILES = (
@@ -269,7 +270,7 @@ def _taken_over(folder: Path, origin: str, dry_run: bool) -> Found:
     if here.exists():
         return Found(name, REFUSED, "a folder of that name is here, but no run: delete it first")
     notes = []
-    parameters = notebook_parameters.contract_of_run(record["notebook"])
+    parameters = parameters_of_run(record["notebook"])
     why_not = _why_not_of_today(record, parameters)
     if why_not:
         notes.append(f"not counted as done, since {why_not}")
@@ -353,7 +354,7 @@ def _difference(here: Path, there: Path) -> str:
 
 def _leaves_model(record: dict[str, Any]) -> bool:
     try:
-        contract = notebook_parameters.contract_of_run(record["notebook"])
+        contract = parameters_of_run(record["notebook"])
         return notebook_parameters.parse(contract, record["parameters"]).leaves_model()
     except UserError:
         return False

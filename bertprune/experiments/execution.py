@@ -26,7 +26,8 @@ from bertprune.experiments.runs import (
     to_execute,
 )
 from bertprune.protocol import notebook_parameters
-from bertprune.protocol.notebook_parameters import Contract, View
+from bertprune.protocol.notebook_parameters import Contract
+from bertprune.protocol.views import Chapter, View, parameters_of_run
 
 
 def begin(notebook: str, namespace: Mapping[str, Any]) -> Run:
@@ -35,11 +36,7 @@ def begin(notebook: str, namespace: Mapping[str, Any]) -> Run:
     Called by a notebook with `globals()` after its parameters cell. An upstream run that is not
     done yet is executed first, as on the command line. Raises UserError for bad parameters.
     """
-    run = Run.of(
-        notebook_parameters.parse_namespace(
-            notebook_parameters.contract_of_run(notebook), namespace
-        )
-    )
+    run = Run.of(notebook_parameters.parse_namespace(parameters_of_run(notebook), namespace))
     # Those that this one starts are kernels of other runs.
     if expected := os.environ.pop(EXPECTED_RUN, ""):
         if expected != run.id:
@@ -87,6 +84,7 @@ def execute(
         started = time.monotonic()
         with (folder / LOG_FILE).open("a") as log:
             _execute_notebook(
+                run.notebook,
                 run.parameters,
                 folder / NOTEBOOK_FILE,
                 run.id,
@@ -100,23 +98,31 @@ def execute(
     return run.id
 
 
-def execute_view(parameters: View, *, threads: int | None = None, forked: bool = False) -> Path:
-    """Execute the notebook of a view; gives the executed one, which appears whole or not at all.
+def execute_view(
+    chapter: Chapter, parameters: View, *, threads: int | None = None, forked: bool = False
+) -> Path:
+    """Execute the notebook of a chapter; gives the executed one, which appears whole or not at all.
 
-    Raises UserError for an unknown study, or one that has no such view, before a kernel starts,
+    Raises UserError for an unknown study, or one that has no such chapter, before a kernel starts,
     and if the notebook fails. `threads` and `forked` as for `execute`.
     """
     study = studies.load(parameters.study, parameters.changes)
-    if parameters.needs_language:
+    if chapter.needs_language:
         study.language()
-    folder = paths.runs_folder() / parameters.notebook / study.name
+    folder = paths.runs_folder() / chapter.notebook / study.name
     unfinished = folder / f"unfinished-{NOTEBOOK_FILE}"
     with full_disk_is_user_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOG_FILE).open("w") as log:
-            name = f"{parameters.notebook} of {study.name}"
+            name = f"{chapter.notebook} of {study.name}"
             _execute_notebook(
-                parameters, unfinished, name, _Both(log, None), threads=threads, forked=forked
+                chapter.notebook,
+                parameters,
+                unfinished,
+                name,
+                _Both(log, None),
+                threads=threads,
+                forked=forked,
             )
         tidy(unfinished)
         unfinished.replace(folder / NOTEBOOK_FILE)
@@ -136,6 +142,7 @@ def tidy(file: Path) -> None:
 
 
 def _execute_notebook(
+    notebook: str,
     parameters: Contract,
     output: Path,
     name: str,
@@ -166,7 +173,7 @@ def _execute_notebook(
     ):
         try:
             papermill.execute_notebook(
-                str(paths.template(parameters.notebook)),
+                str(paths.template(notebook)),
                 str(output),
                 parameters=notebook_parameters.as_values(parameters),
                 kernel_name="python3",

@@ -39,6 +39,7 @@ from bertprune.protocol.notebook_parameters import BurnIn, Finetune, PrunePretra
 from bertprune.protocol.rows import Rows
 from bertprune.protocol.rows import read as read_rows
 from bertprune.protocol.rows import write as write_rows
+from bertprune.protocol.views import parameters_of_run
 
 _VERSIONED = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "pandas")
 
@@ -442,7 +443,7 @@ def done() -> list[Run]:
         # A record that cannot be read, or of parameters that are no longer, is of no run of today.
         with suppress(OSError, ValueError, KeyError, UserError):
             record = read_record(file.parent)
-            contract = notebook_parameters.contract_of_run(record["notebook"])
+            contract = parameters_of_run(record["notebook"])
             run = Run.of(notebook_parameters.parse(contract, record["parameters"]))
             if run.folder == file.parent and run.is_done():
                 found.append(run)

@@ -41,8 +41,8 @@ from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import ARMS, RANDOM_PRUNING
 from bertprune.protocol.notebook_parameters import (
     BurnIn,
-    View,
 )
+from bertprune.protocol.views import CHAPTERS, Chapter, View
 
 GRID = ("sparsity", "task", "seed")
 
@@ -139,15 +139,19 @@ class Study:
             )
         return language(seed)
 
-    def views(self) -> list[View]:
-        """The pages that there are about the study as a whole."""
+    def view(self) -> View:
+        """The parameters of the chapters about this study."""
+        return View(study=self.given_as or self.name, changes=self.changes)
+
+    def chapters(self) -> list[Chapter]:
+        """The chapters that there are about the study as a whole."""
         is_lab = language_of(self.typical().parameters.text) is not None
         return [
-            view(study=self.given_as or self.name, changes=self.changes)
-            for view in notebook_parameters.VIEWS.values()
-            if (is_lab or not view.needs_language)
-            and self.name not in view.beside
-            and all(paths.published(name).exists() for name in view.beside)
+            chapter
+            for chapter in CHAPTERS.values()
+            if (is_lab or not chapter.needs_language)
+            and self.name not in chapter.beside
+            and all(paths.published(name).exists() for name in chapter.beside)
         ]
 
     def run(self, arm: str, point: Mapping[str, Any]) -> Run:

@@ -48,7 +48,7 @@ class Arm:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """The parameters that make it this arm, whatever a study says."""
     pretrained_by: str = PRUNE_PRETRAIN
-    """The arm whose pruned pre-trained models it starts from; nothing if it starts from the dense."""
+    """The arm whose pruned models it starts from; empty if it starts from the dense one."""
     axis: str = "sparsity"
     """What its points lie along: sparsity, epochs before pruning, or nothing."""
 

@@ -18,7 +18,7 @@ from bertprune.base.errors import UserError, did_you_mean
 from bertprune.lab.language import find_source, language_of
 
 
-def _parameter(
+def parameter(
     default: Any,
     help: str,
     *,
@@ -49,41 +49,41 @@ class BurnIn(Contract):
     notebook: ClassVar[str] = "burn_in"
     work: ClassVar[str] = "bertprune.training.pretraining:burn_in"
 
-    model: str = _parameter(
+    model: str = parameter(
         "", "Hugging Face BERT to start from, folder or Hub name; empty: a fresh one of this shape"
     )
-    layers: int = _parameter(2, "layers of a fresh model", low=1)
-    hidden_size: int = _parameter(64, "hidden size of a fresh model", low=1)
-    heads: int = _parameter(2, "attention heads of a fresh model", low=1)
-    dropout: float = _parameter(
+    layers: int = parameter(2, "layers of a fresh model", low=1)
+    hidden_size: int = parameter(64, "hidden size of a fresh model", low=1)
+    heads: int = parameter(2, "attention heads of a fresh model", low=1)
+    dropout: float = parameter(
         0.1, "dropout of a fresh model, in pre-training and after", low=0.0, high=0.9
     )
-    initializer_range: float = _parameter(
+    initializer_range: float = parameter(
         0.02, "standard deviation of a fresh model's weights", above=0.0, high=1.0
     )
-    tokenizer: str = _parameter(
+    tokenizer: str = parameter(
         "",
         "folder or Hub name; empty: the model's, the lab's, or a WordPiece of the text",
     )
-    vocabulary_size: int = _parameter(500, "entries of a WordPiece trained on the text", low=100)
-    text: tuple[str, ...] = _parameter(
+    vocabulary_size: int = parameter(500, "entries of a WordPiece trained on the text", low=100)
+    text: tuple[str, ...] = parameter(
         ("lab",), "text to pre-train on: folders, .parquet or .txt files, Hub data sets, lab"
     )
-    max_length_tokens: int = _parameter(128, "longest sequence, in tokens", low=8, high=512)
-    dev_share: float = _parameter(
+    max_length_tokens: int = parameter(128, "longest sequence, in tokens", low=8, high=512)
+    dev_share: float = parameter(
         0.02, "share of the documents kept for the dev set", above=0.0, high=0.5
     )
-    dev_examples: int = _parameter(16_000, "most sentence pairs in the dev set", low=1)
-    burn_in_steps: int = _parameter(100, "training steps without pruning", low=0)
-    burn_in_learning_rate: float = _parameter(1e-3, "peak learning rate of burn-in", above=0.0)
-    burn_in_warmup_steps: int = _parameter(10, "steps until that peak", low=0)
-    burn_in_short_steps: int = _parameter(
+    dev_examples: int = parameter(16_000, "most sentence pairs in the dev set", low=1)
+    burn_in_steps: int = parameter(100, "training steps without pruning", low=0)
+    burn_in_learning_rate: float = parameter(1e-3, "peak learning rate of burn-in", above=0.0)
+    burn_in_warmup_steps: int = parameter(10, "steps until that peak", low=0)
+    burn_in_short_steps: int = parameter(
         0, "first steps of burn-in, on short pairs of as many tokens", low=0
     )
-    burn_in_short_tokens: int = _parameter(32, "longest of the short pairs, in tokens", low=8)
-    burn_in_seed: int = _parameter(0, "seed of the fresh weights and of burn-in", low=0)
-    pretrain_batch_size: int = _parameter(32, "sentence pairs a pre-training step", low=1)
-    precision: str = _parameter(
+    burn_in_short_tokens: int = parameter(32, "longest of the short pairs, in tokens", low=8)
+    burn_in_seed: int = parameter(0, "seed of the fresh weights and of burn-in", low=0)
+    pretrain_batch_size: int = parameter(32, "sentence pairs a pre-training step", low=1)
+    precision: str = parameter(
         "auto",
         "auto is bf16 on a GPU that has it, float32 elsewhere",
         choices=("auto", "float32", "bf16"),
@@ -162,25 +162,25 @@ class PrunePretrain(BurnIn):
     notebook: ClassVar[str] = "prune_pretrain"
     work: ClassVar[str] = "bertprune.training.pretraining:prune_pretrain"
 
-    sparsity: float = _parameter(
+    sparsity: float = parameter(
         0.5, "share of the prunable weights that is zero", low=0.0, high=1.0
     )
-    method: str = _parameter(
+    method: str = parameter(
         "magnitude", "which weights go: the smallest, or any", choices=("magnitude", "random")
     )
-    scope: str = _parameter(
+    scope: str = parameter(
         "matrix",
         "each matrix to the same sparsity, or one threshold for all",
         choices=("matrix", "global"),
     )
-    pretrain_steps: int = _parameter(60, "training steps while and after pruning", low=0)
-    ramp_steps: int = _parameter(
+    pretrain_steps: int = parameter(60, "training steps while and after pruning", low=0)
+    ramp_steps: int = parameter(
         20, "steps of the cubic ramp to the final sparsity; 0: one-shot", low=0
     )
-    pruning_frequency_steps: int = _parameter(5, "steps between two mask updates", low=1)
-    pretrain_learning_rate: float = _parameter(5e-4, "peak learning rate", above=0.0)
-    pretrain_warmup_steps: int = _parameter(10, "steps until that peak", low=0)
-    seed: int = _parameter(0, "seed of everything after burn-in", low=0)
+    pruning_frequency_steps: int = parameter(5, "steps between two mask updates", low=1)
+    pretrain_learning_rate: float = parameter(5e-4, "peak learning rate", above=0.0)
+    pretrain_warmup_steps: int = parameter(10, "steps until that peak", low=0)
+    seed: int = parameter(0, "seed of everything after burn-in", low=0)
 
     def upstream(self) -> BurnIn | None:
         return _part(self, BurnIn)
@@ -214,14 +214,14 @@ class Finetune(PrunePretrain):
     notebook: ClassVar[str] = "finetune"
     work: ClassVar[str] = "bertprune.training.finetuning:finetune"
 
-    task: tuple[str, ...] = _parameter(("sst2",), "one task or several")
-    task_data: str = _parameter(
+    task: tuple[str, ...] = parameter(("sst2",), "one task or several")
+    task_data: str = parameter(
         "lab", "Hub data set in GLUE's layout, a folder with a folder for each task, or lab"
     )
-    epochs: int = _parameter(3, "passes over the training set", low=0)
-    learning_rates: tuple[float, ...] = _parameter((1e-3,), "learning rates to try", above=0.0)
-    batch_size: int = _parameter(32, "examples a fine-tuning step", low=1)
-    warmup_steps: int = _parameter(10, "steps until the peak learning rate", low=0)
+    epochs: int = parameter(3, "passes over the training set", low=0)
+    learning_rates: tuple[float, ...] = parameter((1e-3,), "learning rates to try", above=0.0)
+    batch_size: int = parameter(32, "examples a fine-tuning step", low=1)
+    warmup_steps: int = parameter(10, "steps until the peak learning rate", low=0)
 
     def upstream(self) -> BurnIn | None:
         return _part(self, PrunePretrain)
@@ -264,7 +264,7 @@ class PruneAfterFinetune(Finetune):
     notebook: ClassVar[str] = "prune_after_finetune"
     work: ClassVar[str] = "bertprune.training.finetuning:prune_after_finetune"
 
-    recovery_epochs: int = _parameter(5, "passes over the training set after pruning", low=0)
+    recovery_epochs: int = parameter(5, "passes over the training set after pruning", low=0)
 
     def leaves_model(self) -> bool:
         return False
@@ -277,120 +277,6 @@ class PruneAfterFinetune(Finetune):
         return _part(self, PrunePretrain) if self.sparsity > 0 else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class View(Contract):
-    """A page about a whole study. It reads runs, and is none itself."""
-
-    study: str = _parameter("lab", "study to show: its name in notebooks/studies, or a YAML file")
-    changes: tuple[str, ...] = _parameter(
-        (), "settings that change the study, as --set gives them to the commands"
-    )
-
-    needs_language: ClassVar[bool] = False
-    """Whether there is such a view only of studies of a lab language."""
-    beside: ClassVar[tuple[str, ...]] = ()
-    """Whose published rows it shows too; without them there is no such view."""
-    is_of_study: ClassVar[bool] = True
-    """Whether it shows anything of the study: if not, a book has it once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dense(View):
-    """What the dense model is, how it was pre-trained, and what that is worth."""
-
-    notebook: ClassVar[str] = "dense"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Results(View):
-    """The rows of a study, gathered into tables and figures."""
-
-    notebook: ClassVar[str] = "results"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Information(View):
-    """Whether what pruning takes is information, or room."""
-
-    notebook: ClassVar[str] = "information"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timing(View):
-    """Whether it matters when a model is pruned, and how long it knew the task before."""
-
-    notebook: ClassVar[str] = "timing"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights(View):
-    """What the weights look like, which of them go, and how far fine-tuning moves them."""
-
-    notebook: ClassVar[str] = "weights"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Saving(View):
-    """What pruning saves, on disk and in time."""
-
-    notebook: ClassVar[str] = "saving"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ledger(View):
-    """The paper's claims and numbers, each beside the study's."""
-
-    notebook: ClassVar[str] = "ledger"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison(View):
-    """The drops of the paper's table 1 beside the study's: what differs, and what agrees."""
-
-    notebook: ClassVar[str] = "comparison"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost(View):
-    """What the study takes, before it is executed: time, memory and disk."""
-
-    notebook: ClassVar[str] = "cost"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabLanguage(View):
-    """The lab language that a study speaks: what there is to know, and the tasks that ask it."""
-
-    notebook: ClassVar[str] = "lab_language"
-    needs_language: ClassVar[bool] = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bits(View):
-    """What the models of a study of a lab language recall, and what becomes of it."""
-
-    notebook: ClassVar[str] = "bits"
-    needs_language: ClassVar[bool] = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabChecks(View):
-    """The study beside another lab language, and beside one with less text than its tasks have."""
-
-    notebook: ClassVar[str] = "lab_checks"
-    needs_language: ClassVar[bool] = True
-    beside: ClassVar[tuple[str, ...]] = ("lab-another", "lab-small-text")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bench(View):
-    """How fast the code is, beside what a user would pick instead: the same page in every book."""
-
-    notebook: ClassVar[str] = "bench"
-    beside: ClassVar[tuple[str, ...]] = ("bench",)
-    is_of_study: ClassVar[bool] = False
-
-
 _LARGEST_WHOLE_NUMBER = 2**31 - 1
 """As a seed or a count, all libraries take it."""
 
@@ -401,33 +287,7 @@ CONTRACTS: dict[str, type[BurnIn]] = {
     contract.notebook: contract
     for contract in (BurnIn, PrunePretrain, Finetune, InformationDeletion, PruneAfterFinetune)
 }
-
-
-VIEWS: dict[str, type[View]] = {
-    view.notebook: view
-    for view in (
-        *(Dense, Results, Information, Timing, Weights, Saving, Comparison, Ledger),
-        *(Bits, LabLanguage, LabChecks, Cost, Bench),
-    )
-}
-
-NOTEBOOKS: dict[str, type[Contract]] = {**CONTRACTS, **VIEWS}
-"""All notebooks; those of CONTRACTS are executed as runs."""
-
-
-def contract_of(notebook: str) -> type[Contract]:
-    """The contract of `notebook`; raises UserError naming the closest one."""
-    if notebook not in NOTEBOOKS:
-        raise UserError(f"unknown notebook {notebook!r}: {did_you_mean(notebook, NOTEBOOKS)}")
-    return NOTEBOOKS[notebook]
-
-
-def contract_of_run(notebook: str) -> type[BurnIn]:
-    """The contract of a `notebook` that is executed as a run."""
-    contract = contract_of(notebook)
-    if not issubclass(contract, BurnIn):
-        raise UserError(f"{notebook} is no run, but a view of a study: `bertprune run {notebook}`")
-    return contract
+"""The parameters of the notebooks that are executed as runs, by notebook."""
 
 
 def parse(contract: type[C], values: Mapping[str, object]) -> C:

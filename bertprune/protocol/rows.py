@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
 
-from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.errors import UserError
+from bertprune.base.files import replacing
 
 Rows: TypeAlias = pd.DataFrame
 
@@ -24,6 +26,48 @@ class DamagedRows(UserError, ValueError):
 
 PRETRAINING = "pretraining"
 """The task of rows that measure pre-training itself."""
+
+
+class Split(StrEnum):
+    """What was measured on, or what of the model was looked at."""
+
+    TRAIN = "train"
+    DEV = "dev"
+    PROBE = "probe"
+    WEIGHTS = "weights"
+    MASKS = "masks"
+    HEADS = "heads"
+    EMBEDDINGS = "embeddings"
+    FEATURES = "features"
+
+
+class Metric(StrEnum):
+    """What was measured, with its unit: those metrics that more than one place speaks of."""
+
+    LOSS = "loss"
+    """Nats: of fine-tuning, or MLM + NSP of pre-training."""
+    RUNNING_LOSS = "running_loss"
+    """Nats: the mean over the last steps of training, with dropout."""
+    ACCURACY = "accuracy"
+    """A share of the examples."""
+    MATTHEWS = "matthews"
+    """Matthews' correlation coefficient."""
+    MASK_DIFFERENCE = "mask_difference"
+    """A share of the matrix."""
+    MOVEMENT_MEAN = "movement_mean"
+    """A share of the matrix: how far weights move in its sort order."""
+    MOVEMENT_STD = "movement_std"
+    """The same unit."""
+    PRUNED_SHARE = "pruned_share"
+    COSINE_SIMILARITY = "cosine_similarity"
+    MAGNITUDE = "magnitude"
+    """The mean of absolute weights."""
+    STORAGE_BYTES = "storage_bytes"
+    MEMORY_BYTES = "memory_bytes"
+
+
+WHOLE = ""
+"""The part of values that are of the whole model or matrix."""
 
 COLUMNS = {
     "arm": "str",
@@ -97,10 +141,8 @@ def join(parts: Iterable[Rows]) -> Rows:
 
 def write(rows: Rows, file: Path) -> None:
     """As CSV, with every digit of the values, replaced atomically."""
-    unfinished = file.with_suffix(".part")
-    with full_disk_is_user_error(file):
-        rows.to_csv(unfinished, index=False, na_rep="nan")
-        unfinished.replace(file)
+    with replacing(file) as unfinished:
+        rows.to_csv(unfinished, index=False, na_rep="nan", encoding="utf-8")
 
 
 def read(file: Path) -> Rows:
@@ -119,6 +161,20 @@ def read(file: Path) -> Rows:
             f"{file.parent}, and it is executed anew"
         ) from error
     return found
+
+
+def where(found: Rows, **wanted: object) -> Rows:
+    """The rows whose columns have the `wanted` values: `where(found, split=Split.DEV, arm=arms)`.
+
+    A list, tuple or set stands for any of its values.
+    """
+    keep = pd.Series(True, index=found.index)
+    for column, value in wanted.items():
+        if isinstance(value, list | tuple | set | frozenset):
+            keep &= found[column].isin(value)
+        else:
+            keep &= found[column] == value
+    return found[keep]
 
 
 def final(rows: Rows) -> Rows:

@@ -19,8 +19,8 @@ from bertprune.experiments import studies
 from bertprune.model import checkpoints
 from bertprune.protocol import rows
 from bertprune.protocol.arms import COMPARED, EPOCHS_BEFORE_PRUNING
-from bertprune.protocol.notebook_parameters import Results
 from bertprune.protocol.rows import PRETRAINING, Rows
+from bertprune.protocol.views import View, parameters_of, parameters_of_run
 
 SPARSITIES = (0.0, 0.3, 0.6, 0.9)
 ARMS = COMPARED
@@ -250,11 +250,11 @@ def test_the_notebook_of_results_is_checked(namespace: dict[str, Any], message: 
 def test_results_are_a_view_and_no_run() -> None:
     from bertprune.protocol import notebook_parameters
 
-    assert notebook_parameters.contract_of("results") is Results
+    assert parameters_of("results") is View
     with pytest.raises(UserError, match="is no run"):
-        notebook_parameters.contract_of_run("results")
+        parameters_of_run("results")
     with pytest.raises(UserError, match="did you mean 'study'"):
-        notebook_parameters.parse(Results, {"stduy": "ci"})
+        notebook_parameters.parse(View, {"stduy": "ci"})
 
 
 def test_the_table_shows_every_point_and_what_is_missing() -> None:

@@ -315,7 +315,7 @@ def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.Monk
     monkeypatch.setattr(paths, "published", lambda name: Path(__file__))
     lab = studies.load("lab", ["text=lab:3", "task_data=lab:3", "model="])
     assert lab.language() is language(3)
-    assert [view.notebook for view in lab.views()] == [
+    assert [chapter.notebook for chapter in lab.chapters()] == [
         *CHAPTERS,
         "bits",
         "lab_language",
@@ -323,16 +323,16 @@ def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.Monk
         "cost",
         "bench",
     ]
-    assert all(view.changes == lab.changes for view in lab.views())
+    assert lab.view().changes == lab.changes
     monkeypatch.setattr(paths, "published", lambda name: Path("/not/there"))
-    assert "lab_checks" not in [view.notebook for view in lab.views()]
-    assert "bench" not in [view.notebook for view in lab.views()]
+    assert "lab_checks" not in [chapter.notebook for chapter in lab.chapters()]
+    assert "bench" not in [chapter.notebook for chapter in lab.chapters()]
     monkeypatch.undo()
     # It would show itself beside itself.
-    another = studies.load("lab-another").views()
-    assert "lab_checks" not in [view.notebook for view in another]
+    another = studies.load("lab-another").chapters()
+    assert "lab_checks" not in [chapter.notebook for chapter in another]
     other = studies.load("glue-tiny")
-    assert [view.notebook for view in other.views()] == [*CHAPTERS, "cost", "bench"]
+    assert [chapter.notebook for chapter in other.chapters()] == [*CHAPTERS, "cost", "bench"]
     with pytest.raises(UserError, match="study glue-tiny is not about a lab language"):
         other.language()
 

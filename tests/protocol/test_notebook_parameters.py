@@ -15,6 +15,7 @@ from bertprune.protocol.notebook_parameters import (
     own_values,
     parse,
 )
+from bertprune.protocol.views import parameters_of, parameters_of_run
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_accepted() -> None:
 
 def test_unknown_notebook() -> None:
     with pytest.raises(UserError, match="did you mean 'finetune'"):
-        notebook_parameters.contract_of("fintune")
+        parameters_of("fintune")
 
 
 def test_each_notebook_starts_from_what_it_says() -> None:
@@ -103,7 +104,7 @@ def test_without_pruning_the_method_does_not_matter() -> None:
 def test_what_is_valid_stays_so_when_idle_parameters_are_set_aside(
     notebook: str, sparsity: float
 ) -> None:
-    contract = notebook_parameters.contract_of_run(notebook)
+    contract = parameters_of_run(notebook)
     values = {"pretrain_steps": 2, "ramp_steps": 1, "sparsity": sparsity}
     if contract is BurnIn:
         values = {"burn_in_steps": 1}

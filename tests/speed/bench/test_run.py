@@ -11,7 +11,7 @@ import pytest
 from bertprune.book.tables import Prose
 from bertprune.cli import main
 from bertprune.experiments import studies
-from bertprune.protocol import notebook_parameters
+from bertprune.protocol.views import CHAPTERS
 from bertprune.speed.bench import cases, page
 from bertprune.speed.bench.bars import FASTER, ONE_AFTER_ANOTHER
 from bertprune.speed.bench.cases import Case
@@ -181,13 +181,11 @@ def test_mistakes(arguments: list[str], said: str, capsys: pytest.CaptureFixture
 
 
 def test_nothing_published_is_no_page(root: Path) -> None:
-    assert "bench" not in [view.notebook for view in studies.load("glue-tiny").views()]
+    assert "bench" not in [chapter.notebook for chapter in studies.load("glue-tiny").chapters()]
     (root / "book" / "published").mkdir()
     (root / "book" / "published" / "bench.csv").touch()
-    assert "bench" in [view.notebook for view in studies.load("glue-tiny").views()]
-    assert [name for name, view in notebook_parameters.VIEWS.items() if not view.is_of_study] == [
-        "bench"
-    ]
+    assert "bench" in [chapter.notebook for chapter in studies.load("glue-tiny").chapters()]
+    assert [name for name, chapter in CHAPTERS.items() if not chapter.is_of_study] == ["bench"]
 
 
 def test_a_list_of_cases(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,83 @@
+"""Views: chapters about a whole study. They read runs, and are none themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bertprune.base.errors import UserError, check_known
+from bertprune.protocol.notebook_parameters import CONTRACTS, BurnIn, Contract, parameter
+
+
+@dataclass(frozen=True, kw_only=True)
+class View(Contract):
+    """The parameters that the notebook of each chapter takes."""
+
+    notebook: ClassVar[str] = "a chapter"
+
+    study: str = parameter("lab", "study to show: its name in notebooks/studies, or a YAML file")
+    changes: tuple[str, ...] = parameter(
+        (), "settings that change the study, as --set gives them to the commands"
+    )
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A notebook about a study as a whole."""
+
+    notebook: str
+    question: str
+    """What it answers."""
+    needs_language: bool = False
+    """Whether there is such a chapter only about studies of a lab language."""
+    beside: tuple[str, ...] = ()
+    """Whose published rows it shows too; without them there is no such chapter."""
+    is_of_study: bool = True
+    """Whether it shows anything of the study: if not, a book has it once."""
+
+
+CHAPTERS = {
+    chapter.notebook: chapter
+    for chapter in (
+        Chapter("dense", "What does the dense model know, before anything is pruned?"),
+        Chapter("results", "How much can be pruned?"),
+        Chapter("information", "Is it information that is lost, or room?"),
+        Chapter("timing", "Prune once, or anew for each task?"),
+        Chapter("weights", "What do the weights look like, which go, and how far do they move?"),
+        Chapter("saving", "What does pruning save, on disk and in time?"),
+        Chapter("comparison", "How do the curves compare with the paper's, drop against drop?"),
+        Chapter(
+            "ledger", "Which of the paper's claims hold, and what are its numbers beside ours?"
+        ),
+        Chapter("bits", "What do models of a lab language recall?", needs_language=True),
+        Chapter("lab_language", "What is there to know in a lab language?", needs_language=True),
+        Chapter(
+            "lab_checks",
+            "Is it the same in another language, and with less text?",
+            needs_language=True,
+            beside=("lab-another", "lab-small-text"),
+        ),
+        Chapter("cost", "What does a study take: hours, memory, disk?"),
+        Chapter(
+            "bench",
+            "How fast is it, beside what one would take instead?",
+            beside=("bench",),
+            is_of_study=False,
+        ),
+    )
+}
+"""All chapters by notebook, in the order of the book."""
+
+
+def parameters_of(notebook: str) -> type[Contract]:
+    """What `notebook` takes, a run's or a chapter's. Raises UserError naming the closest one."""
+    check_known("unknown notebook", [notebook], [*CONTRACTS, *CHAPTERS])
+    return CONTRACTS.get(notebook, View)
+
+
+def parameters_of_run(notebook: str) -> type[BurnIn]:
+    """What a `notebook` takes that is executed as a run. Raises UserError for any other."""
+    contract = parameters_of(notebook)
+    if not issubclass(contract, BurnIn):
+        raise UserError(f"{notebook} is no run, but a view of a study: `bertprune run {notebook}`")
+    return contract

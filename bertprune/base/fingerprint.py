@@ -1,4 +1,9 @@
-"""Fingerprints of code: what a result, and the page that shows it, depend on."""
+"""Fingerprints of code: what a result, and the page that shows it, depend on.
+
+A key is a hash over definitions: the functions, classes and constants of all modules that are
+reached, in the order of their text. So code may move between modules, and modules may be renamed,
+without a change of key. Imports, comments, docstrings and layout do not count.
+"""
 
 from __future__ import annotations
 
@@ -11,54 +16,76 @@ from typing import Any
 
 from bertprune.base import paths
 
-# Modules that a result passes through without being changed by them.
-_NEUTRAL_MODULES = {
-    f"bertprune.{name}"
-    for name in ("protocol.notebook_parameters", "base.errors", "base.paths", "base.progress")
+_PACKAGE = "bertprune"
+
+# Modules that a result passes through without being changed by them. What they say of a run is in
+# its identity: its parameters, arm, seed, and the runs that it needs.
+_NEUTRAL = {
+    f"{_PACKAGE}.{name}"
+    for name in (
+        "base.errors",
+        "base.fingerprint",
+        "base.paths",
+        "base.progress",
+        "protocol.arms",
+        "protocol.notebook_parameters",
+        "protocol.views",
+    )
 }
-_PAGE_NEUTRAL_MODULES = _NEUTRAL_MODULES | {"bertprune.experiments.execution"}
+# A page shows what arms are called; the work that its first cell begins is the result's affair.
+_PAGE_NEUTRAL = _NEUTRAL - {f"{_PACKAGE}.protocol.arms"} | {f"{_PACKAGE}.experiments.execution"}
 
 
 @lru_cache(maxsize=64)
 def code_key(module: str) -> str:
-    """Hash of the code of `module` and of all modules of the package that it imports.
-
-    Comments, docstrings and layout do not count.
-    """
-    return _modules_key([module], _NEUTRAL_MODULES)
+    """Hash of the definitions in `module` and in all modules of the package that it imports."""
+    return _hash_of(_reached([module], _NEUTRAL))
 
 
 def page_key(notebook: str) -> str:
-    """Hash of what a page shows beside the result: the notebook's cells and the code they reach
-    for tables and figures."""
+    """Hash of what a page shows beside the result: the notebook's cells, and the definitions that
+    they reach for tables and figures."""
     # Training alone, on a GPU machine perhaps, needs no notebooks.
     import nbformat
 
     cells = nbformat.read(paths.template(notebook), as_version=4).cells
-    sources = [c.source for c in cells if "parameters" not in c.metadata.get("tags", ())]
-    code = "\n".join(c.source for c in cells if c.cell_type == "code")
-    reached = _modules_key(sorted(_imported(ast.parse(code))), _PAGE_NEUTRAL_MODULES)
-    return hashlib.sha256("\0".join([*sources, reached]).encode()).hexdigest()[:16]
+    shown = [cell for cell in cells if "parameters" not in cell.metadata.get("tags", ())]
+    trees = [ast.parse(cell.source) for cell in shown if cell.cell_type == "code"]
+    imported = {name for tree in trees for name in _imported(tree)}
+    # A module that one cell imports is used in others too.
+    aliases = {name for tree in trees for name in _module_names(tree)}
+    code = [_canonical(tree, aliases) for tree in trees]
+    prose = [cell.source for cell in shown if cell.cell_type != "code"]
+    return _hash_of([*prose, *code, *_reached(sorted(imported), _PAGE_NEUTRAL)])
 
 
-@lru_cache(maxsize=64)
-def _module_source(file: Path, mtime_ns: int) -> tuple[set[str], str]:
-    tree = ast.parse(file.read_text())
-    return _imported(tree), _canonical(tree)
+def _hash_of(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
-def _modules_key(start: Iterable[str], neutral: set[str]) -> str:
-    waiting, sources = list(start), {}
+def _reached(start: Iterable[str], neutral: set[str]) -> list[str]:
+    """The definitions in the modules `start` and all that they import, sorted, none twice."""
+    waiting, seen = list(start), set(neutral)
+    definitions: set[str] = set()
     while waiting:
         module = waiting.pop()
-        if module in sources or module in neutral:
-            continue
         file = _module_file(module)
-        if file is not None:
-            imported, sources[module] = _module_source(file, file.stat().st_mtime_ns)
-            waiting += imported
-    text = "\n".join(f"{module}\n{source}" for module, source in sorted(sources.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        if module in seen or file is None:
+            continue
+        seen.add(module)
+        imported, defined = _read_module(file, file.stat().st_mtime_ns)
+        definitions |= defined
+        waiting += imported
+    return sorted(definitions)
+
+
+@lru_cache(maxsize=256)
+def _read_module(file: Path, mtime_ns: int) -> tuple[frozenset[str], frozenset[str]]:
+    """What the module in `file` imports of this package, and its definitions in canonical form."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    aliases = _module_names(tree)
+    defined = {_canonical(one, aliases) for one in tree.body if not _says_nothing(one)}
+    return frozenset(_imported(tree)), frozenset(defined)
 
 
 def _module_file(module: str) -> Path | None:
@@ -72,27 +99,45 @@ def _module_file(module: str) -> Path | None:
 
 
 def _imported(tree: ast.AST) -> set[str]:
-    """Names in `bertprune` that are imported anywhere in `tree`; some are modules."""
+    """Names in this package that are imported anywhere in `tree`; some are modules."""
+    return {full for full, _ in _imports(tree)} - {_PACKAGE}
+
+
+def _module_names(tree: ast.AST) -> set[str]:
+    """What modules of this package are called in `tree`."""
+    return {name for full, name in _imports(tree) if name and _module_file(full)}
+
+
+def _imports(tree: ast.AST) -> set[tuple[str, str]]:
+    """Each import of this package in `tree`: the full name, and what it is called there."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            found |= {(alias.name, alias.asname or "") for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.split(".")[0] == "bertprune"} - {"bertprune"}
+            found.add((node.module, ""))
+            for alias in node.names:
+                found.add((f"{node.module}.{alias.name}", alias.asname or alias.name))
+    return {(full, name) for full, name in found if full.split(".")[0] == _PACKAGE}
 
 
-def _canonical(node: Any) -> str:
-    """`node` of a syntax tree as text, the same in every version of Python; no docstrings."""
+def _canonical(node: Any, modules: set[str]) -> str:
+    """`node` of a syntax tree as text, the same in every version of Python, and whether a name is
+    taken from one of the `modules` or imported by itself; without imports and docstrings."""
     if isinstance(node, list):
-        return "[" + ",".join([_canonical(one) for one in node]) + "]"
+        kept = [one for one in node if not _says_nothing(one)]
+        return "[" + ",".join(_canonical(one, modules) for one in kept) + "]"
     if not isinstance(node, ast.AST):
         return repr(node)
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        node.body = [one for one in node.body if not _is_docstring(one)]
+    if (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in modules
+    ):
+        return f"Name(id={node.attr!r})"
     values = node.__dict__
     parts = [
-        f"{name}={_canonical(values[name])}"
+        f"{name}={_canonical(values[name], modules)}"
         for name in node._fields
         # Whether a name is read or set shows in its place.
         if name != "ctx" and values.get(name) not in (None, [])
@@ -100,7 +145,10 @@ def _canonical(node: Any) -> str:
     return f"{type(node).__name__}({','.join(parts)})"
 
 
-def _is_docstring(node: ast.stmt) -> bool:
+def _says_nothing(node: Any) -> bool:
+    """Whether a statement is an import, or a text that nobody reads: a docstring."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return True
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)

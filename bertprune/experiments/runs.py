@@ -35,6 +35,7 @@ from bertprune.base.machine import device_name
 from bertprune.lab.language import find_source
 from bertprune.lab.text import vocabulary
 from bertprune.protocol import notebook_parameters
+from bertprune.protocol.arms import arm_of, seed_of
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune, PrunePretrain
 from bertprune.protocol.rows import Rows
 from bertprune.protocol.rows import read as read_rows
@@ -121,6 +122,9 @@ class Run:
         return {
             "notebook": self.notebook,
             "parameters": own,
+            # As rows have them.
+            "arm": arm_of(p),
+            "seed": seed_of(p),
             "data": data,
             "code": code_key(p.work.split(":")[0]),
             "upstream": self.upstream.id if self.upstream else None,

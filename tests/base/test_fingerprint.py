@@ -2,26 +2,89 @@
 
 from pathlib import Path
 
+import pytest
+
 from bertprune.base import fingerprint
 
+MAIN = '''"""Doc."""
 
-def test_code_counts_comments_do_not(tmp_path: Path) -> None:
-    source = '"""Doc."""\nx = 1  # one\n\n\ndef f() -> int:\n    """More."""\n    return x\n'
-    file = tmp_path / "module.py"
+from bertprune import helper
+from bertprune.other import double
 
-    def key(text: str) -> str:
-        file.write_text(text)
-        return fingerprint._module_source(file, hash(text))[1]
+x = 1  # one
 
-    original = key(source)
-    assert key("x = 1\ndef f() -> int:\n    return x  # it\n") == original
-    assert key(source.replace("x = 1", "x = 2")) != original
-    assert key(source.replace("return x", "return 'x'")) != original
+
+def work() -> int:
+    """More."""
+    return double(helper.half(x))
+'''
+HELPER = "def half(value: int) -> int:\n    return value // 2\n"
+OTHER = "def double(value: int) -> int:\n    return 2 * value\n"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of its own, in which `main` reaches `helper` and `other`."""
+    monkeypatch.setattr(fingerprint, "__file__", str(tmp_path / "base" / "fingerprint.py"))
+    for name, text in {"main": MAIN, "helper": HELPER, "other": OTHER, "unseen": "y = 1"}.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def key(package: Path, **changed: str) -> str:
+    """The key of `main`, with these modules `changed`."""
+    for name, text in changed.items():
+        (package / f"{name}.py").write_text(text, encoding="utf-8")
+    fingerprint._read_module.cache_clear()
+    fingerprint.code_key.cache_clear()
+    return fingerprint.code_key("bertprune.main")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"main": MAIN.replace("# one", "# it").replace('"""More."""', '"""Less."""')},
+        {"main": MAIN.replace("x = 1  # one\n\n\n", "x = 1\n")},
+        {"unseen": "y = 2"},
+        # A definition moves to a module that is reached too.
+        {"helper": HELPER + OTHER, "other": "", "main": MAIN.replace("bertprune.other", "helper")},
+        # A module gets another name, or its function is imported by itself.
+        {
+            "main": MAIN.replace("import helper", "import helper as aid").replace(
+                "helper.h", "aid.h"
+            )
+        },
+        {
+            "main": MAIN.replace(
+                "from bertprune import helper", "from bertprune.helper import half"
+            ).replace("helper.half", "half")
+        },
+    ],
+)
+def test_words_and_places_do_not_count(package: Path, changed: dict[str, str]) -> None:
+    changed = {
+        name: text.replace("from helper import", "from bertprune.helper import")
+        for name, text in changed.items()
+    }
+    assert key(package, **changed) == key(package, main=MAIN, helper=HELPER, other=OTHER)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"main": MAIN.replace("x = 1", "x = 2")},
+        {"helper": HELPER.replace("2", "3")},
+        {"helper": HELPER + "unused = 1\n"},
+        {"other": OTHER.replace("2 * value", "value * 2")},
+        {"main": MAIN.replace("return double(helper.half(x))", "return helper.half(x)")},
+    ],
+)
+def test_code_that_is_reached_counts(package: Path, changed: dict[str, str]) -> None:
+    assert key(package, **changed) != key(package, main=MAIN, helper=HELPER, other=OTHER)
 
 
 def test_code_of_fine_tuning_is_not_that_of_pre_training() -> None:
-    reached = (
-        fingerprint.code_key("bertprune.training.finetuning"),
-        fingerprint.code_key("bertprune.training.pretraining"),
-    )
+    reached = [
+        fingerprint.code_key(f"bertprune.training.{name}") for name in ("finetuning", "pretraining")
+    ]
     assert reached[0] != reached[1]

@@ -25,9 +25,10 @@ book: $(VENV)/.installed  ## run the study STUDY (default: lab) and build its bo
 	$(BIN)/bertprune book $(STUDY)
 
 test: export HF_HUB_OFFLINE := 1
-test: $(VENV)/.installed-dev  ## lint, check the types, run the tests
+test: $(VENV)/.installed-dev  ## lint, check order and types, run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
@@ -35,7 +36,7 @@ lab: $(VENV)/.installed-lab  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 clean:  ## remove .venv and the built pages; runs and caches stay
-	rm -rf $(VENV) _build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) _build *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -14,6 +14,7 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.experiments import runs, studies
 from bertprune.experiments.runs import Run, lineage
+from bertprune.experiments.timekeeping import progress_in_words
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.views import CHAPTERS, View, parameters_of, parameters_of_run
 
@@ -352,7 +353,7 @@ def _state(run: Run) -> str:
         return "done, page out of date"
     if not run.partial_folder.exists():
         return "missing"
-    return run.progress() or "begun"
+    return progress_in_words(run.partial_folder) or "begun"
 
 
 def _results(options: argparse.Namespace) -> int:

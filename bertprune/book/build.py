@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,12 +29,13 @@ from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.words import percent
 from bertprune.evidence import results
 from bertprune.experiments import execution, studies
-from bertprune.experiments.runs import NOTEBOOK_FILE, RECORD_FILE, Run, device_of
+from bertprune.experiments.runs import NOTEBOOK_FILE, Run
 from bertprune.experiments.studies import Study
 from bertprune.experiments.sweep import local_workers
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
 from bertprune.protocol.notebook_parameters import Finetune, PrunePretrain
+from bertprune.protocol.record import RECORD_FILE, DamagedRecord, Record
 from bertprune.protocol.views import CHAPTERS, Chapter
 
 _PARTS = {
@@ -105,7 +106,7 @@ def refusal(run: Run, sweep: str) -> Refusal | None:
     try:
         record = run.record()
         notebook = run.folder / NOTEBOOK_FILE
-        if hashlib.sha256(notebook.read_bytes()).hexdigest() != record["notebook_sha256"]:
+        if hashlib.sha256(notebook.read_bytes()).hexdigest() != record.notebook_sha256:
             return Refusal(run.id, "its notebook was altered after it was executed", again)
         if flaw := flaw_of(notebook):
             return Refusal(run.id, flaw, again)
@@ -139,15 +140,15 @@ def _why_missing(run: Run) -> str:
         if (flaw := flaw_of(partial)) and "failed" in flaw:
             return flaw
     for file in sorted(run.folder.parent.glob(f"*/{RECORD_FILE}")):
-        with suppress(ValueError, KeyError):
-            if changed := _what_changed(run, json.loads(file.read_text())):
+        with suppress(OSError, DamagedRecord):
+            if changed := _what_changed(run, Record.read(file.parent)):
                 return f"{changed} changed since it was executed as {_shown_path(file.parent)}"
     return "it was begun, but not finished" if partial.parent.exists() else "it was never executed"
 
 
-def _what_changed(run: Run, record: Mapping[str, Any]) -> str:
+def _what_changed(run: Run, record: Record) -> str:
     """What makes another run of the same parameters a different one; empty if they differ."""
-    then, now = record["parameters"], notebook_parameters.as_values(run.parameters)
+    then, now = record.parameters, notebook_parameters.as_values(run.parameters)
     if any(then[name] != now[name] for name in then.keys() & now.keys()):
         return ""
     names = {
@@ -156,7 +157,7 @@ def _what_changed(run: Run, record: Mapping[str, Any]) -> str:
         "upstream": "what it starts from has",
         "compared_with": "what it is compared with has",
     }
-    made_with, makes = record["identity"], run.identity
+    made_with, makes = record.identity, run.identity
     return next((said for key, said in names.items() if made_with.get(key) != makes[key]), "")
 
 
@@ -325,8 +326,8 @@ def _facts(run: Run, titles: Mapping[Run, str], places: Mapping[Run, str]) -> st
     starts = f"Starts from [{titles[start]}](../{places[start]}.ipynb). " if start else ""
     starts += f"Compared with [{titles[other]}](../{places[other]}.ipynb). " if other else ""
     return (
-        f"{starts}{_duration(record['wall_time_s'])} of work on {record['device']}, "
-        f"{_memory(record['peak_memory_bytes'])} at its peak, finished {record['finished'][:10]}; "
+        f"{starts}{_duration(record.wall_time_s)} of work on {record.device}, "
+        f"{_memory(record.peak_memory_bytes)} at its peak, finished {record.finished[:10]}; "
         "see [all records](../records.md)."
     )
 
@@ -336,15 +337,15 @@ def _records_page(
 ) -> str:
     """The page that lists every run with its record."""
     records = {run: run.record() for run in plan}
-    work = Counter[str]()
+    work: defaultdict[str, float] = defaultdict(float)
     for run, record in records.items():
-        work[_PARTS[run.notebook]] += record["wall_time_s"]
+        work[_PARTS[run.notebook]] += record.wall_time_s
     lines = [
         "# Records",
         "",
         f"Study `{study.name}`: {study.title}. {study.description}",
         "",
-        f"{len(plan)} notebooks, {_duration(work.total())} of work: "
+        f"{len(plan)} notebooks, {_duration(sum(work.values()))} of work: "
         + ", ".join(f"{part.lower()} {_duration(time)}" for part, time in work.items())
         + ". All rows that tables and figures are made of: {download}`rows.csv <rows.csv>`.",
         "",
@@ -357,9 +358,9 @@ def _records_page(
         "| --- | ---: | ---: | ---: | --- | --- |",
     ]
     lines += [
-        f"| [{titles[run]}]({places[run]}.ipynb) | {_duration(record['wall_time_s'])} "
-        f"| {_memory(record['peak_memory_bytes'])} | {record['tries']} "
-        f"| {device_of(record)} | `{record['identity']['code'][:8]}` |"
+        f"| [{titles[run]}]({places[run]}.ipynb) | {_duration(record.wall_time_s)} "
+        f"| {_memory(record.peak_memory_bytes)} | {record.tries} "
+        f"| {record.machine} | `{record.identity['code'][:8]}` |"
         for run, record in records.items()
     ]
     lines += [
@@ -371,13 +372,13 @@ def _records_page(
         "## Versions",
         "",
     ]
-    versions = Counter(json.dumps(record["versions"]) for record in records.values())
+    versions = Counter(json.dumps(record.versions) for record in records.values())
     for which, count in versions.items():
         named = ", ".join(f"{name} {version}" for name, version in json.loads(which).items())
         lines += [f"{count} runs: {named}.", ""]
     lines += ["## Whole records", ""]
     for run, record in records.items():
-        shown = json.dumps(record, indent=1)
+        shown = json.dumps(record.as_values(), indent=1)
         lines += [f":::{{dropdown}} {titles[run]}", f"```json\n{shown}\n```", ":::", ""]
     return "\n".join(lines)
 

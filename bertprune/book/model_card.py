@@ -18,17 +18,12 @@ from bertprune.base.files import new_folder
 from bertprune.base.words import percent
 from bertprune.data.tokenizer import load_tokenizer
 from bertprune.evidence import results
-from bertprune.experiments.runs import (
-    RECORD_FILE,
-    ROWS_FILE,
-    DamagedRecord,
-    device_of,
-    read_record,
-)
+from bertprune.experiments.runs import ROWS_FILE
 from bertprune.model import checkpoints
 from bertprune.model.checkpoints import CARD_FILE, CURVE_FILE
 from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.arms import words_of_arm
+from bertprune.protocol.record import RECORD_FILE, DamagedRecord, Record
 from bertprune.protocol.views import parameters_of_run
 from bertprune.pruning.masks import Masks, pruned_count, pruned_entries, sparsity_of
 from bertprune.pruning.matrices import prunable_matrices
@@ -204,13 +199,13 @@ def asked_for(masks: Masks) -> tuple[float, str]:
 
 def _of_run(run: Path) -> list[str]:
     """What the record and the rows of a run say."""
-    record, found = read_record(run), rows.read(run / ROWS_FILE)
-    lines = ["", "## How it was made", "", f"By the run `{record['id']}`", ""]
-    lines[-2] += f", finished {record['finished'][:10]}: {_cost(record)}."
+    record, found = Record.read(run), rows.read(run / ROWS_FILE)
+    lines = ["", "## How it was made", "", f"By the run `{record.id}`", ""]
+    lines[-2] += f", finished {record.finished[:10]}: {_cost(record)}."
     lines += _table(_parameters(record))
     for upstream in _lineage(record):
-        lines += ["", f"It starts from `{upstream['id']}`: {_cost(upstream)}."]
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+        lines += ["", f"It starts from `{upstream.id}`: {_cost(upstream)}."]
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     lines += ["", f"Versions: {versions}."]
     if measured := _measured(found):
         lines += ["", "## What it can do", "", *_table(measured)]
@@ -224,21 +219,19 @@ def _of_run(run: Path) -> list[str]:
     return lines
 
 
-def _cost(record: Mapping[str, Any]) -> str:
-    memory = record["peak_memory_bytes"]
-    # Former runs did not note it.
-    precision = f", in {record['precision']}" if "precision" in record else ""
+def _cost(record: Record) -> str:
+    precision = f", in {record.precision}" if record.precision else ""
     return (
-        f"{record['wall_time_s'] / 60:.1f} minutes on {device_of(record)}, "
-        f"{memory / 1e9:.2f} GB{precision}"
+        f"{record.wall_time_s / 60:.1f} minutes on {record.machine}, "
+        f"{record.peak_memory_bytes / 1e9:.2f} GB{precision}"
     )
 
 
-def _parameters(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    helps = notebook_parameters.help_of(parameters_of_run(record["notebook"]))
+def _parameters(record: Record) -> list[Mapping[str, Any]]:
+    helps = notebook_parameters.help_of(parameters_of_run(record.notebook))
     return [
         {"parameter": f"`{name}`", "value": f"`{_shown(value)}`", "meaning": helps.get(name, "")}
-        for name, value in record["parameters"].items()
+        for name, value in record.parameters.items()
     ]
 
 
@@ -263,12 +256,12 @@ def _measured(found: rows.Rows) -> list[Mapping[str, Any]]:
     ]
 
 
-def _tasks(record: Mapping[str, Any], found: rows.Rows) -> list[Mapping[str, Any]]:
+def _tasks(record: Record, found: rows.Rows) -> list[Mapping[str, Any]]:
     """Scores of the run itself where it is of a task, and of those that start from it."""
     gathered = [found]
     for other in _records():
-        if record["id"] == other.get("identity", {}).get("upstream"):
-            gathered.append(rows.read(paths.runs_folder() / other["id"] / ROWS_FILE))
+        if record.id == other.identity["upstream"]:
+            gathered.append(rows.read(paths.runs_folder() / other.id / ROWS_FILE))
     try:
         scores = results.scores(rows.join(gathered))
     except UserError:
@@ -285,22 +278,22 @@ def _tasks(record: Mapping[str, Any], found: rows.Rows) -> list[Mapping[str, Any
     ]
 
 
-def _lineage(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _lineage(record: Record) -> list[Record]:
     """Records of what a run starts from, nearest first, as far as they are here."""
     found = []
-    while upstream := record["identity"].get("upstream"):
+    while upstream := record.identity["upstream"]:
         file = paths.runs_folder() / upstream / RECORD_FILE
         if not file.is_file():
             break
-        record = read_record(file.parent)
+        record = Record.read(file.parent)
         found.append(record)
     return found
 
 
-def _records() -> Iterable[dict[str, Any]]:
+def _records() -> Iterable[Record]:
     for file in sorted(paths.runs_folder().glob(f"[!.]*/*/{RECORD_FILE}")):
         with suppress(DamagedRecord):
-            yield read_record(file.parent)
+            yield Record.read(file.parent)
 
 
 def _by_matrix(masks: Masks) -> list[Mapping[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -13,10 +12,11 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.evidence import baselines, results
 from bertprune.experiments import studies
-from bertprune.experiments.runs import Run, device_of
+from bertprune.experiments.runs import Run
 from bertprune.experiments.studies import Study
 from bertprune.protocol import rows
 from bertprune.protocol.arms import BURN_IN, PRUNE_PRETRAIN, RANDOM_PRUNING
+from bertprune.protocol.record import Execution
 from bertprune.protocol.rows import PRETRAINING, Rows
 
 
@@ -46,8 +46,8 @@ def publish(study: Study) -> Path:
     file = paths.published(study.name)
     with full_disk_is_user_error(file):
         file.parent.mkdir(exist_ok=True)
-        records = [before.get(run) or run.record() for run in plan]
-        versions = [run.record()["versions"] for run in plan if run not in before]
+        records: list[Execution] = [before.get(run) or run.record() for run in plan]
+        versions = [run.record().versions for run in plan if run not in before]
         if before:
             versions.append(results.facts_of(study.name)["versions"])
         # Both look at what was published before.
@@ -56,15 +56,15 @@ def publish(study: Study) -> Path:
         rows.write(_worth_publishing(found), file)
         facts = {
             "changes": list(study.changes),
-            "finished": max(record["finished"] for record in records),
+            "finished": max(record.finished for record in records),
             "runs": len(records),
-            "work_s": round(sum(record["wall_time_s"] for record in records), 1),
-            "devices": sorted({device_of(record) for record in records}),
+            "work_s": round(sum(record.wall_time_s for record in records), 1),
+            "devices": sorted({record.machine for record in records}),
             "versions": _joined(versions),
-            "code": sorted({record["identity"]["code"] for record in records}),
+            "code": sorted({record.identity["code"] for record in records}),
             "tasks": baselines.of_study(study).to_dict(orient="index"),
             "executed_again": json.loads(again.to_json(orient="records")),
-            "records": [_worth_recording(record) for record in records],
+            "records": [record.published() for record in records],
         }
         unfinished = file.with_suffix(".part")
         unfinished.write_text(json.dumps(facts, indent=1) + "\n")
@@ -94,14 +94,6 @@ def _joined(versions: Iterable[Mapping[str, str]]) -> dict[str, str]:
         for name, named in of_run.items():
             found.setdefault(name, set()).update(named.split(", "))
     return {name: ", ".join(sorted(each)) for name, each in found.items()}
-
-
-def _worth_recording(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What made a run, and what it took."""
-    names = ("id", "parameters", "identity", "finished", "device", "threads", "wall_time_s")
-    found = {name: record[name] for name in (*names, "peak_memory_bytes", "tries")}
-    # Former runs did not note it.
-    return found | ({"precision": record["precision"]} if "precision" in record else {})
 
 
 def _worth_publishing(found: Rows) -> Rows:

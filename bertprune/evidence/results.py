@@ -13,11 +13,12 @@ from bertprune.base.errors import UserError
 from bertprune.base.fingerprint import code_key
 from bertprune.book.tables import Sentence
 from bertprune.experiments import studies
-from bertprune.experiments.runs import Run, device_of
+from bertprune.experiments.runs import Run
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.arms import ARMS, BURN_IN, EPOCHS_BEFORE_PRUNING, PRUNE_PRETRAIN
 from bertprune.protocol.notebook_parameters import Finetune
+from bertprune.protocol.record import Execution
 from bertprune.protocol.rows import PRETRAINING, Rows
 from bertprune.protocol.views import View
 
@@ -81,7 +82,7 @@ def rows_of(study: Study) -> Rows:
     return gathered[["notebook", *rows.COLUMNS, "run", "own"]]
 
 
-def published_runs(study: Study) -> dict[Run, dict[str, Any]]:
+def published_runs(study: Study) -> dict[Run, Execution]:
     """Runs of a study that is not whole here which were published as they would be now, of the same
     parameters, code and data, each with its record; in the order of the plan.
 
@@ -101,15 +102,17 @@ def published_runs(study: Study) -> dict[Run, dict[str, Any]]:
     return {run: record for run, record in records.items() if run not in lacking}
 
 
-def _published_as_now(study: Study) -> dict[Run, dict[str, Any]]:
+def _published_as_now(study: Study) -> dict[Run, Execution]:
     """The published records of runs of the study that would be the same now, done here or not."""
     if not _comes_with_book(study):
         return {}
-    records = {record["id"]: record for record in facts_of(study.name).get("records", [])}
+    records = {
+        record.id: record for record in map(Execution.of, facts_of(study.name).get("records", []))
+    }
     return {
         run: records[run.id]
         for run in study.plan()
-        if run.id in records and run.is_made_with(records[run.id]["parameters"])
+        if run.id in records and run.is_made_with(records[run.id].parameters)
     }
 
 
@@ -139,7 +142,7 @@ def provenance(study: Study) -> Sentence:
         )
     plan, before = study.plan(), published_runs(study)
     done = [run for run in plan if run.is_done() and run not in before]
-    imported = sum("imported" in run.record() for run in done)
+    imported = sum(bool(run.record().imported) for run in done)
     where = f"{imported} of them imported, the others " if imported else ""
     own = len(study.own_runs())
     added = f", and {own} that the reader has added" if own else ""
@@ -431,7 +434,7 @@ def executed_again(study: Study) -> pd.DataFrame:
     """What runs of the study gave when they were `published`, and what they gave when they were
     executed `again`, with the same parameters, code, data and seed, to six digits: by run, arm,
     sparsity, task, learning_rate, seed and metric, dev accuracy (a share) after fine-tuning and dev
-    loss (nats) after pre-training; `published_on` and `again_on` name the devices (`device_of`).
+    loss (nats) after pre-training; `published_on` and `again_on` name the machines.
 
     Those executed again here, and those that were when the study was published. Without lines where
     there are neither.
@@ -448,19 +451,14 @@ def executed_again(study: Study) -> pd.DataFrame:
     before, _ = _published_parts(study)
     both = [noted]
     for run, record in records.items():
-        if run.is_done() and not _is_same_execution(run.record(), record):
-            devices = {"published_on": device_of(record), "again_on": device_of(run.record())}
+        if run.is_done() and not record.is_training_of(run.record()):
+            devices = {"published_on": record.machine, "again_on": run.record().machine}
             once, again = (_ends(found) for found in (before[before.run == run.id], run.rows()))
             pairs = once.merge(again, on=place[1:], suffixes=("_once", "_again"))
             values = {"value_once": "published", "value_again": "again"}
             both.append(pairs.rename(columns=values).assign(run=run.id, **devices)[columns])
     found = pd.concat([pairs for pairs in both if len(pairs)] or [noted], ignore_index=True)
     return found.drop_duplicates([*place, "again_on"], keep="last", ignore_index=True)
-
-
-def _is_same_execution(record: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two records are of one training, of which the page may have been made anew since."""
-    return all(record[name] == other[name] for name in ("wall_time_s", "peak_memory_bytes"))
 
 
 def _ends(found: Rows) -> pd.DataFrame:

@@ -7,68 +7,38 @@ are copied, and a run comes in whole, under the name that its identity gives it,
 from __future__ import annotations
 
 import gzip
-import hashlib
-import json
 import os
 import re
 import shutil
 import tarfile
 import tempfile
-import time
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.files import read_json, replacing, write_json
 from bertprune.base.fingerprint import code_key
 from bertprune.base.progress import bar
 from bertprune.book.build import flaw_of
 from bertprune.experiments import runs
-from bertprune.experiments.runs import (
-    FACTS_FILE,
-    MODEL_FOLDER,
-    NOTEBOOK_FILE,
-    RECORD_FILE,
-    ROWS_FILE,
-    Run,
-)
+from bertprune.experiments.runs import FACTS_FILE, MODEL_FOLDER, NOTEBOOK_FILE, ROWS_FILE, Run
 from bertprune.experiments.studies import Study
+from bertprune.experiments.timekeeping import TRIES_FILE
 from bertprune.protocol import notebook_parameters, rows
+from bertprune.protocol.record import RECORD_FILE, Record, digest_of
 from bertprune.protocol.views import parameters_of_run
 
 # What a finished run needs; checkpoints, logs and half-finished parts stay where they are.
-_FILES = (
-    RECORD_FILE,
-    ROWS_FILE,
-    NOTEBOOK_FILE,
-    FACTS_FILE,
-    runs.PARAMETERS_FILE,
-    runs.TRIES_FILE,
-)
 _NEEDED = (RECORD_FILE, ROWS_FILE, NOTEBOOK_FILE, FACTS_FILE)
-_RECORDED = {
-    "id": str,
-    "notebook": str,
-    "parameters": dict,
-    "identity": dict,
-    "page": str,
-    "notebook_sha256": str,
-    "finished": str,
-    "versions": dict,
-    "device": str,
-    "threads": int,
-    "wall_time_s": float,
-    "peak_memory_bytes": int,
-    "tries": int,
-}
-_IDENTITY = ("notebook", "parameters", "data", "code", "upstream")
+_FILES = (*_NEEDED, runs.PARAMETERS_FILE, TRIES_FILE)
 _NAME = re.compile(r"[^./\\][^/\\]*-[0-9a-f]{10}")
 
 # What reading a run may raise; JSON that is nested deeply, the RecursionError.
@@ -81,6 +51,8 @@ _UNREADABLE = (
     RecursionError,
     SafetensorError,
 )
+
+T = TypeVar("T")
 
 IMPORTED, ALREADY_HERE, REFUSED = "imported", "already here", "refused"
 
@@ -114,16 +86,11 @@ def export(study: Study, file: Path, *, with_models: bool = True) -> int:
         raise UserError(
             f"no run of study {study.name} is done: execute them with `{study.command('sweep')}`"
         )
-    unfinished = file.with_name(f"{file.name}.part")
-    try:
-        with full_disk_is_user_error(file), tarfile.open(unfinished, "w:gz") as archive:
-            for run in bar_over("packing", done):
-                for source in _files(run.folder, with_models=with_models):
-                    name = f"runs/{run.id}/{source.relative_to(run.folder)}"
-                    archive.add(source, name, recursive=False, filter=_anonymous)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(file) as unfinished, tarfile.open(unfinished, "w:gz") as archive:
+        for run in _bar_over("packing", done):
+            for source in _files(run.folder, with_models=with_models):
+                name = f"runs/{run.id}/{source.relative_to(run.folder)}"
+                archive.add(source, name, recursive=False, filter=_anonymous)
     return len(done)
 
 
@@ -160,14 +127,14 @@ def import_runs(source: Path, *, dry_run: bool = False) -> list[Found]:
         ]
         return [
             _taken_over(folder, _origin(source), dry_run)
-            for folder in bar_over("importing", candidates)
+            for folder in _bar_over("importing", candidates)
         ]
 
 
-def bar_over(what: str, folders: list[Any]) -> Iterator[Any]:
-    with bar(what, len(folders), "run") as shown:
-        for folder in folders:
-            yield folder
+def _bar_over(what: str, items: Sequence[T]) -> Iterator[T]:
+    with bar(what, len(items), "run") as shown:
+        for item in items:
+            yield item
             shown.update()
 
 
@@ -220,11 +187,9 @@ def _unpack(archive: tarfile.TarFile, source: Path, folder: Path) -> None:
             f"{source} needs {size / 1e9:.1f} GB when unpacked, but {folder.parent} has "
             f"{free / 1e9:.1f} GB left: free some space"
         )
-    if hasattr(tarfile, "data_filter"):
-        archive.extractall(folder, members, filter="data")
-    else:
-        # Python before 3.11.4; the members have been looked at above.
-        archive.extractall(folder, members)
+    # Python before 3.11.4 has none; the members have been looked at above.
+    archive.extraction_filter = getattr(tarfile, "data_filter", None)
+    archive.extractall(folder, members)
 
 
 def _origin(source: Path) -> str:
@@ -245,36 +210,27 @@ def _runs_in(folder: Path) -> Path | None:
 def _taken_over(folder: Path, origin: str, dry_run: bool) -> Found:
     """Take over the run in `folder`, or say why not."""
     name = f"{folder.parent.name}/{folder.name}"
+    here = paths.runs_folder() / name
     try:
         record = _verified(folder, name)
+    except (_Flaw, UserError) as error:
+        return Found(name, REFUSED, str(error))
     except _UNREADABLE as error:
-        plain = isinstance(error, _Flaw | UserError)
-        said = str(error) if plain else f"it cannot be read ({error!r})"
-        return Found(name, REFUSED, said)
-    here = paths.runs_folder() / name
+        return Found(name, REFUSED, f"it cannot be read ({error!r})")
+    has_model = (folder / MODEL_FOLDER).exists()
     if (here / RECORD_FILE).exists():
         difference = _difference(here, folder)
-        models = [place / MODEL_FOLDER for place in (here, folder)]
-        if difference or models[0].exists() or not models[1].exists():
+        if difference or not has_model or (here / MODEL_FOLDER).exists():
             return Found(name, ALREADY_HERE, difference)
         if not dry_run:
-            with _work_folder() as work:
-                _copy_files(folder, work)
-                # Made by another execution, it may differ from the one that our record has.
-                hashes = runs.file_hashes(work) | runs.file_hashes(here)
-                ours = runs.read_record(here) | {"files_sha256": hashes}
-                (work / RECORD_FILE).write_text(json.dumps(ours, indent=1) + "\n")
-                os.replace(work / RECORD_FILE, here / RECORD_FILE)
-                os.replace(work / MODEL_FOLDER, models[0])
+            _copy_model(folder, here)
         return Found(name, IMPORTED, "its model, without which it was here already")
     if here.exists():
         return Found(name, REFUSED, "a folder of that name is here, but no run: delete it first")
     notes = []
-    parameters = parameters_of_run(record["notebook"])
-    why_not = _why_not_of_today(record, parameters)
-    if why_not:
+    if why_not := _why_not_of_today(record):
         notes.append(f"not counted as done, since {why_not}")
-    if not (folder / MODEL_FOLDER).exists() and _leaves_model(record):
+    if not has_model and _leaves_model(record):
         notes.append("without its model: it is executed again if another run needs that")
     if not dry_run:
         _copy(folder, here, record, origin)
@@ -285,49 +241,46 @@ class _Flaw(ValueError):
     """Why a run is not taken over, in words for its user."""
 
 
-def _verified(folder: Path, name: str) -> dict[str, Any]:
+def _verified(folder: Path, name: str) -> Record:
     """The record of the run in `folder`. Raises _Flaw, or what reading raises, unless the run is
     whole and what its name says."""
     if any(file.is_symlink() for file in (folder, *folder.rglob("*"))):
         raise _Flaw("it has a link in it")
     if missing := [file for file in _NEEDED if not (folder / file).is_file()]:
         raise _Flaw(f"it is not whole: it has no {', '.join(missing)}")
-    record = json.loads((folder / RECORD_FILE).read_text())
-    for key, kind in _RECORDED.items():
-        if not isinstance(record.get(key), (kind, int) if kind is float else kind):
-            raise _Flaw(
-                f"its record has {key} {record.get(key)!r}, not one of kind {kind.__name__}"
-            )
-    identity = record["identity"]
-    if missing := [key for key in _IDENTITY if key not in identity]:
-        raise _Flaw(f"the identity in its record has no {', '.join(missing)}")
-    given = f"{identity['notebook']}/", f"-{runs.digest_of(identity)}"
-    if record["id"] != name or not name.startswith(given[0]) or not name.endswith(given[1]):
+    try:
+        record = Record.of(read_json(folder / RECORD_FILE))
+    except ValueError as error:
+        raise _Flaw(f"its record cannot be read: {error}") from error
+    of, digest = record.identity["notebook"], digest_of(record.identity)
+    if record.id != name or not name.startswith(f"{of}/") or not name.endswith(f"-{digest}"):
         raise _Flaw(
-            f"its name is not that of its record, which says {record['id']} and has the identity "
-            f"{given[1][1:]}"
+            f"its name is not that of its record, which says {record.id} and has the identity "
+            f"{digest}"
         )
-    if not _NAME.fullmatch(folder.name) or record["notebook"] != identity["notebook"]:
+    if not _NAME.fullmatch(folder.name) or record.notebook != of:
         raise _Flaw("its name is none of a run")
     notebook = folder / NOTEBOOK_FILE
-    if hashlib.sha256(notebook.read_bytes()).hexdigest() != record["notebook_sha256"]:
+    if runs.sha256_of(notebook) != record.notebook_sha256:
         raise _Flaw("its notebook was altered after it was executed")
     if flaw := flaw_of(notebook):
         raise _Flaw(flaw)
     # Former runs did not note them.
-    if "files_sha256" in record:
-        _check_hashes(folder, record["files_sha256"])
+    if record.files_sha256:
+        _check_hashes(folder, record.files_sha256)
     if rows.read(folder / ROWS_FILE).empty:
         raise _Flaw("it has no rows")
-    if not isinstance(json.loads((folder / FACTS_FILE).read_text()), dict):
-        raise _Flaw(f"its {FACTS_FILE} has no facts")
+    try:
+        read_json(folder / FACTS_FILE)
+    except ValueError as error:
+        raise _Flaw(f"its {FACTS_FILE} has no facts: {error}") from error
     for file in (folder / MODEL_FOLDER).rglob("*.safetensors"):
         with safe_open(file, framework="np"):
             pass
-    return dict(record)
+    return record
 
 
-def _check_hashes(folder: Path, recorded: dict[str, str]) -> None:
+def _check_hashes(folder: Path, recorded: Mapping[str, str]) -> None:
     """Raise _Flaw unless the rows and the model, if it came with one, are as they were left."""
     found = runs.file_hashes(folder)
     if not (folder / MODEL_FOLDER).exists():
@@ -352,49 +305,57 @@ def _difference(here: Path, there: Path) -> str:
     )
 
 
-def _leaves_model(record: dict[str, Any]) -> bool:
+def _leaves_model(record: Record) -> bool:
     try:
-        contract = parameters_of_run(record["notebook"])
-        return notebook_parameters.parse(contract, record["parameters"]).leaves_model()
+        contract = parameters_of_run(record.notebook)
+        return notebook_parameters.parse(contract, record.parameters).leaves_model()
     except UserError:
         return False
 
 
-def _why_not_of_today(record: dict[str, Any], contract: type[notebook_parameters.BurnIn]) -> str:
+def _why_not_of_today(record: Record) -> str:
     """Why the present code would not give this run; empty if it would."""
     try:
-        parameters = notebook_parameters.parse(contract, record["parameters"])
+        contract = parameters_of_run(record.notebook)
+        parameters = notebook_parameters.parse(contract, record.parameters)
     except UserError as error:
         return f"its parameters are not those of today ({error})"
-    identity = record["identity"]
-    if identity["code"] != code_key(parameters.work.split(":")[0]):
+    if record.identity["code"] != code_key(parameters.work.split(":")[0]):
         return "it was made by other code"
     try:
         run = Run.of(parameters)
-        if run.id == record["id"]:
+        if run.id == record.id:
             return ""
     except UserError as error:
         # With the same data at another place it is the same run: its study will know.
         return f"whether its data are ours cannot be seen ({error}), unless a study has them"
     for key, what in (("data", "text or tasks"), ("upstream", "what it starts from")):
-        if identity[key] != run.identity[key]:
+        if record.identity[key] != run.identity[key]:
             return f"{what} {'are' if key == 'data' else 'is'} another one here"
     return f"today it would be {run.id}"
 
 
-def _copy(folder: Path, here: Path, record: dict[str, Any], origin: str) -> None:
+def _copy(folder: Path, here: Path, record: Record, origin: str) -> None:
     """Put the run in `folder` in its place by one rename, with where it came from and when."""
-    imported = {"from": origin, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    imported = {"from": origin, "at": runs.utc_now()}
     with _work_folder() as work:
         copy = work / "run"
         _copy_files(folder, copy)
+        record.replace(imported=imported).write(copy)
         # The facts too, as a page that is made anew gets its record from them.
-        facts = json.loads((folder / FACTS_FILE).read_text())
-        for name, content in ((RECORD_FILE, record), (FACTS_FILE, facts)):
-            said = json.dumps({**content, "imported": imported}, indent=1)
-            (copy / name).write_text(f"{said}\n")
+        write_json(read_json(copy / FACTS_FILE) | {"imported": imported}, copy / FACTS_FILE)
         here.parent.mkdir(parents=True, exist_ok=True)
         os.replace(copy, here)
+
+
+def _copy_model(folder: Path, here: Path) -> None:
+    """Add the model of the run in `folder` to the same run `here`, which has none."""
+    with _work_folder() as work:
+        _copy_files(folder, work)
+        # Made by another execution, it may differ from the one that our record has.
+        hashes = runs.file_hashes(work) | runs.file_hashes(here)
+        Record.read(here).replace(files_sha256=hashes).write(here)
+        os.replace(work / MODEL_FOLDER, here / MODEL_FOLDER)
 
 
 def _copy_files(folder: Path, copy: Path) -> None:
@@ -412,8 +373,8 @@ def _files(folder: Path, *, with_models: bool) -> list[Path]:
 
 def summary(found: list[Found], *, dry_run: bool = False) -> str:
     """What was found, in words: a line a run, and a count."""
-    counts = pd.Series([one.what for one in found]).value_counts()
-    parts = [f"{counts.get(what, 0)} {what}" for what in (IMPORTED, ALREADY_HERE, REFUSED)]
+    counts = Counter(one.what for one in found)
+    parts = [f"{counts[what]} {what}" for what in (IMPORTED, ALREADY_HERE, REFUSED)]
     said = ", ".join(parts) + (" (nothing was written: a dry run)" if dry_run else "")
     if idle := sum(not one.counts for one in found):
         said += f"; {idle} not counted as done"

@@ -7,69 +7,51 @@ done the folder gets its name `runs/<id>` by one rename, so that what is there i
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import html
 import importlib
-import json
-import math
 import os
-import platform
-import resource
 import shutil
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bertprune import __version__
 from bertprune.base import paths
-from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.errors import UserError
+from bertprune.base.files import read_json, write_json
 from bertprune.base.fingerprint import code_key, page_key
-from bertprune.base.machine import device_name
+from bertprune.experiments import timekeeping
+from bertprune.experiments.lock import locked
 from bertprune.lab.language import find_source
 from bertprune.lab.text import vocabulary
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import arm_of, seed_of
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune, PrunePretrain
+from bertprune.protocol.record import RECORD_FILE, Record, digest_of
 from bertprune.protocol.rows import Rows
 from bertprune.protocol.rows import read as read_rows
 from bertprune.protocol.rows import write as write_rows
 from bertprune.protocol.views import parameters_of_run
 
-_VERSIONED = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "pandas")
-
 # Parameters that say where something lies; what counts is its content.
 _PLACES = {"text", "model", "tokenizer", "task_data"}
 
-# Environment variables: the run that a kernel was started for, and the one that is locked by a
-# process above this one.
+# The environment variable that names the run which a kernel was started for.
 EXPECTED_RUN = "BERTPRUNE_RUN"
-LOCKED_RUN = "BERTPRUNE_LOCKED_RUN"
-_SECONDS_TO_END = 5.0
 
-RECORD_FILE = "record.json"
 NOTEBOOK_FILE = "notebook.ipynb"
 ROWS_FILE = "rows.csv"
 FACTS_FILE = "facts.json"
 LOG_FILE = "log.txt"
-PROGRESS_FILE = "progress.json"
-TRIES_FILE = "tries"
 PARAMETERS_FILE = "parameters.json"
-TOGETHER_FILE = "together.json"
 MODEL_FOLDER = "model"
 
 # What later runs read of a model's folder, nothing of which is ever executed.
 _MODEL_FILES = {".safetensors", ".json", ".txt"}
-
-
-class DamagedRecord(UserError, ValueError):
-    """A record that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +142,7 @@ class Run:
         """Whether the result is there and was made with these parameters."""
         if not (self.folder / RECORD_FILE).exists():
             return False
-        return self.is_made_with(self.record()["parameters"])
+        return self.is_made_with(self.record().parameters)
 
     def is_made_with(self, parameters: Mapping[str, Any]) -> bool:
         """Whether a record of this run, whose `parameters` these are, was made as it would be now:
@@ -169,7 +151,7 @@ class Run:
 
     def is_current(self) -> bool:
         """Whether the run is done, and its page is what the present notebook would show."""
-        return self.is_done() and self.record().get("page") == page_key(self.notebook)
+        return self.is_done() and self.record().page == page_key(self.notebook)
 
     def has_model(self) -> bool:
         """Whether the model is there that a run of this kind leaves, if it leaves any.
@@ -187,9 +169,9 @@ class Run:
         """The runs whose models this one takes."""
         return [run for run in (self.upstream, self.compared_with) if run]
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Record:
         """The record of a run that is done. Raises DamagedRecord if it cannot be read."""
-        return read_record(self.folder)
+        return Record.read(self.folder)
 
     def rows(self) -> Rows:
         """The tidy rows of a run that is done, with its notebook and id."""
@@ -260,8 +242,8 @@ class Run:
         if (folder / ROWS_FILE).exists():
             return read_rows(folder / ROWS_FILE)
         self.check_needs()
-        tries, before_s = _begin_try(folder) if is_main else (0, 0.0)
-        progress.report_to(folder / PROGRESS_FILE)
+        tries, before_s = timekeeping.begin_try(folder) if is_main else (0, 0.0)
+        progress.report_to(folder / timekeeping.PROGRESS_FILE)
         started = time.monotonic()
         upstream = self.upstream.model_folder if self.upstream else None
         other = self.compared_with
@@ -270,10 +252,8 @@ class Run:
             self.parameters, upstream, folder, **compared
         )
         if is_main:
-            together = self._noted()
-            facts = _facts(together["wall_time_s"] + before_s + time.monotonic() - started)
-            facts |= {"tries": tries, "trained_at_once": together["models"]}
-            _write_json(facts, folder / FACTS_FILE)
+            facts = timekeeping.facts(folder, tries, before_s + time.monotonic() - started)
+            write_json(facts, folder / FACTS_FILE)
             (folder / loop.CHECKPOINT_FILE).unlink(missing_ok=True)
             write_rows(found, folder / ROWS_FILE)
         progress.report_to(None)
@@ -286,56 +266,13 @@ class Run:
         """
         file = self.partial_folder / PARAMETERS_FILE
         parameters = notebook_parameters.as_values(self.parameters)
-        if not _agree(_read_if_whole(file), parameters):
+        if not _agree(timekeeping.read_if_whole(file), parameters):
             shutil.rmtree(self.partial_folder)
-        with full_disk_is_user_error(self.partial_folder):
-            self.partial_folder.mkdir(parents=True, exist_ok=True)
-        _write_json(parameters, file)
+        write_json(parameters, file)
 
-    def note_training(self, wall_time_s: float, models: int) -> None:
-        """Note that a training of this run was done at once with others, `models` in all, and its
-        share of the time."""
-        noted = self._noted()
-        noted["wall_time_s"] += wall_time_s
-        noted["models"] = max(noted["models"], models)
-        _write_json(noted, self.partial_folder / TOGETHER_FILE)
-
-    def _noted(self) -> dict[str, Any]:
-        noted = _read_if_whole(self.partial_folder / TOGETHER_FILE)
-        return {"wall_time_s": 0.0, "models": 1} | noted
-
-    @contextmanager
-    def only_here(self) -> Iterator[None]:
-        """Hold the run's lock, which the system frees when this process ends in whatever way.
-
-        Raises UserError if another process holds it. Processes that this one starts, the
-        run's kernel, may enter too.
-        """
-        if os.environ.get(LOCKED_RUN) == self.id:
-            yield
-            return
-        file = self.partial_folder.parent / f"{self.partial_folder.name}.lock"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        patience = time.monotonic() + _SECONDS_TO_END
-        with file.open("w") as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    # The worker of a sweep that was killed takes a moment to notice.
-                    if time.monotonic() > patience:
-                        raise UserError(
-                            f"{self.id} is being executed by another process: wait for it, or "
-                            "stop it first"
-                        ) from None
-                    time.sleep(0.2)
-            above = os.environ.get(LOCKED_RUN, "")
-            os.environ[LOCKED_RUN] = self.id
-            try:
-                yield
-            finally:
-                os.environ[LOCKED_RUN] = above
+    def only_here(self) -> AbstractContextManager[None]:
+        """Hold the run's lock (see `lock.locked`)."""
+        return locked(self.id, self.partial_folder.with_name(f"{self.partial_folder.name}.lock"))
 
     def model_files(self) -> Path:
         """The model folder of this run, done or still in work."""
@@ -344,21 +281,22 @@ class Run:
 
     def finish(self, executed: Path, wall_time_s: float) -> None:
         """Make the partial folder, with its `executed` notebook, the run's result."""
-        facts = _read_json(self.partial_folder / FACTS_FILE)
-        record = {
-            "id": self.id,
-            "notebook": self.notebook,
-            "parameters": notebook_parameters.as_values(self.parameters),
-            "identity": self.identity,
-            "page": page_key(self.notebook),
-            "notebook_sha256": _sha256(executed),
-            "files_sha256": file_hashes(self.partial_folder),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "notebook_wall_time_s": round(wall_time_s, 2),
-            **facts,
-        }
-        _write_json(record, self.partial_folder / RECORD_FILE)
-        (self.partial_folder / PROGRESS_FILE).unlink(missing_ok=True)
+        record = Record.of(
+            {
+                "id": self.id,
+                "notebook": self.notebook,
+                "parameters": notebook_parameters.as_values(self.parameters),
+                "identity": self.identity,
+                "page": page_key(self.notebook),
+                "notebook_sha256": sha256_of(executed),
+                "files_sha256": file_hashes(self.partial_folder),
+                "finished": utc_now(),
+                "notebook_wall_time_s": round(wall_time_s, 2),
+                **read_json(self.partial_folder / FACTS_FILE),
+            }
+        )
+        record.write(self.partial_folder)
+        (self.partial_folder / timekeeping.PROGRESS_FILE).unlink(missing_ok=True)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         if self.folder.exists():
             shutil.rmtree(self.folder)
@@ -374,18 +312,6 @@ class Run:
             self.partial_folder.parent.mkdir(parents=True, exist_ok=True)
             os.replace(self.folder, self.partial_folder)
             (self.partial_folder / RECORD_FILE).unlink()
-
-    def progress(self) -> str:
-        """How far a run in work is, in words; empty where nothing is known."""
-        state = _read_if_whole(self.partial_folder / PROGRESS_FILE)
-        if not state:
-            return ""
-        unit = state["unit"].strip().removesuffix("s")
-        words = f"{state['what']}, {state['done']} of {state['total']} {unit}s"
-        if state["rate_per_s"] and state["total"] and time.time() - state["time"] < 60:
-            left_s = (state["total"] - state["done"]) / state["rate_per_s"]
-            words += f", {left_s / 60:.0f} min left"
-        return words
 
     def _repr_html_(self) -> str:
         """The table of parameters that a notebook shows."""
@@ -445,38 +371,13 @@ def done() -> list[Run]:
     found = []
     for file in sorted(paths.runs_folder().glob(f"*/*/{RECORD_FILE}")):
         # A record that cannot be read, or of parameters that are no longer, is of no run of today.
-        with suppress(OSError, ValueError, KeyError, UserError):
-            record = read_record(file.parent)
-            contract = parameters_of_run(record["notebook"])
-            run = Run.of(notebook_parameters.parse(contract, record["parameters"]))
+        with suppress(OSError, UserError):
+            record = Record.read(file.parent)
+            contract = parameters_of_run(record.notebook)
+            run = Run.of(notebook_parameters.parse(contract, record.parameters))
             if run.folder == file.parent and run.is_done():
                 found.append(run)
     return found
-
-
-def digest_of(identity: Mapping[str, Any]) -> str:
-    """The hash that ends the name of a run with `identity`."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """The record of the run in `folder`. Raises DamagedRecord if it cannot be read."""
-    file = folder / RECORD_FILE
-    try:
-        record = _read_json(file)
-        if not isinstance(record.get("parameters"), dict):
-            raise ValueError("it has no parameters")
-    except ValueError as error:
-        raise DamagedRecord(
-            f"the record {file} is damaged ({error}): delete the folder {folder}, and its run is "
-            "executed anew"
-        ) from error
-    return record
-
-
-def device_of(record: Mapping[str, Any]) -> str:
-    """What a run was executed on, by its record: the device, and how many threads it had."""
-    return f"{record['device']} × {record['threads']}"
 
 
 def files_of_model(folder: Path) -> list[Path]:
@@ -488,34 +389,18 @@ def files_of_model(folder: Path) -> list[Path]:
 def file_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of the rows and the model of the run in `folder`, by the place of each file in it."""
     files = [folder / ROWS_FILE, *files_of_model(folder)]
-    return {file.relative_to(folder).as_posix(): _sha256(file) for file in files if file.is_file()}
+    whole = [file for file in files if file.is_file()]
+    return {file.relative_to(folder).as_posix(): sha256_of(file) for file in whole}
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _facts(wall_time_s: float) -> dict[str, Any]:
-    """Where and with what the work was done."""
-    import torch
-    from accelerate.state import AcceleratorState
-
-    versions = {"python": platform.python_version(), "bertprune": __version__}
-    versions |= {name: metadata.version(name) for name in _VERSIONED}
-    gpu = torch.cuda.is_available()
-    # Linux counts in kB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {
-        "versions": versions,
-        "device": device_name(),
-        "threads": torch.get_num_threads(),
-        # What "auto" came to.
-        "precision": "bf16" if AcceleratorState().mixed_precision == "bf16" else "float32",
-        "wall_time_s": round(wall_time_s, 2),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
-        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if gpu else 0,
-    }
+def utc_now() -> str:
+    """The time, as records have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _agree(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -524,34 +409,3 @@ def _agree(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     Where the data lie does not matter, since their content is in the identity.
     """
     return all(then[name] == now[name] for name in then.keys() & now.keys() - _PLACES)
-
-
-def _begin_try(folder: Path) -> tuple[int, float]:
-    """How often the work in `folder` was begun, this time included, and how many seconds the tries
-    before took: each until it last said how far it was."""
-    file = folder / TRIES_FILE
-    noted = {"tries": 0, "wall_time_s": 0.0, "begun": math.inf} | _read_if_whole(file)
-    ended = _read_if_whole(folder / PROGRESS_FILE).get("time", -math.inf)
-    tries, before_s = noted["tries"] + 1, noted["wall_time_s"] + max(0.0, ended - noted["begun"])
-    _write_json({"tries": tries, "wall_time_s": before_s, "begun": time.time()}, file)
-    return tries, before_s
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    found = json.loads(file.read_text())
-    return found if isinstance(found, dict) else {}
-
-
-def _read_if_whole(file: Path) -> dict[str, Any]:
-    """What `file` says; nothing if it is not there, or was cut off."""
-    with suppress(OSError, ValueError):
-        return _read_json(file)
-    return {}
-
-
-def _write_json(content: Mapping[str, Any], file: Path) -> None:
-    """Replaced atomically: where the disk is full, or the process killed, the old one stays."""
-    unfinished = file.with_name(f"{file.name}.part")
-    with full_disk_is_user_error(file):
-        unfinished.write_text(json.dumps(content, indent=1) + "\n")
-        unfinished.replace(file)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from bertprune.experiments import timekeeping
 from bertprune.experiments.runs import Run, lineage
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of
@@ -108,5 +109,5 @@ def _train_stack(what: str, stack: Sequence[Member], accelerator: Accelerator) -
         # Whatever came of it, it took its time.
         share_s = (time.monotonic() - started) / len(stack)
         for run, _ in stack:
-            run.note_training(share_s, models)
+            timekeeping.note_training_together(run.partial_folder, share_s, models)
     shutil.rmtree(folder, ignore_errors=True)

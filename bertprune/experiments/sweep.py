@@ -25,6 +25,7 @@ from bertprune.base import paths, progress
 from bertprune.base.errors import UserError
 from bertprune.experiments import execution, stacking
 from bertprune.experiments.runs import Run, lineage, to_execute
+from bertprune.experiments.timekeeping import progress_in_words
 from bertprune.protocol.notebook_parameters import BurnIn
 
 _SECONDS_BETWEEN_LOOKS = 2.0
@@ -148,7 +149,7 @@ def _groups(
 
 def _in_work(runs: Iterable[Run]) -> str:
     """What the workers do, for the end of the sweep's bar."""
-    return "; ".join(words for run in runs if (words := run.progress()))
+    return "; ".join(words for run in runs if (words := progress_in_words(run.partial_folder)))
 
 
 def thread_counts(runs: Sequence[Run], workers: int, cores: int | None = None) -> dict[Run, int]:

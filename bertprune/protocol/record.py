@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any, Self, get_origin, get_type_hints
 
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json, write_json
@@ -25,42 +25,27 @@ class DamagedRecord(UserError, ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """What a finished run says of itself."""
+class Execution:
+    """What made a run, and what it took: what is published of its record."""
 
     id: str
-    notebook: str
     parameters: dict[str, Any]
     identity: dict[str, Any]
     """What determines the result: notebook, parameters, data, code, and the runs it needs."""
-    page: str
-    """Hash of what the page shows beside the result."""
-    notebook_sha256: str
     finished: str
     """UTC, as 2026-11-30T12:00:00Z."""
-    versions: dict[str, str]
-    """Of Python, this package and the libraries."""
     device: str
     threads: int
     wall_time_s: float
     """Of the work, over all tries; of several models trained at once, this one's share."""
     peak_memory_bytes: int
     tries: int
-    files_sha256: dict[str, str] = field(default_factory=dict)
-    """Of rows and model, by their place in the run's folder; former runs did not note them."""
     precision: str = ""
     """What "auto" came to; former runs did not note it."""
-    notebook_wall_time_s: float = 0.0
-    """Of the notebook's last execution."""
-    peak_gpu_memory_bytes: int = 0
-    trained_at_once: int = 1
-    """How many models were trained as one."""
-    imported: dict[str, str] = field(default_factory=dict)
-    """From where, and when; empty for a run of this machine."""
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Record:
-        """The record that `content` is. Raises ValueError naming a field that lacks or is wrong."""
+    def of(cls, content: Mapping[str, Any]) -> Self:
+        """What `content` says. Raises ValueError naming a field that lacks or is wrong."""
         kinds = get_type_hints(cls)
         fields = {one.name: one for one in dataclasses.fields(cls)}
         for name, one in fields.items():
@@ -76,6 +61,44 @@ class Record:
             raise ValueError(f"its identity has no {', '.join(missing)}")
         return cls(**{name: value for name, value in content.items() if name in fields})
 
+    @property
+    def machine(self) -> str:
+        """The device, and how many threads the run had."""
+        return f"{self.device} × {self.threads}"
+
+    def is_training_of(self, other: Execution) -> bool:
+        """Whether both are of one training, of which the page may have been made anew since."""
+        return (self.wall_time_s, self.peak_memory_bytes) == (
+            other.wall_time_s,
+            other.peak_memory_bytes,
+        )
+
+    def published(self) -> dict[str, Any]:
+        """Its fields, for JSON; without a precision that was not noted."""
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(Execution)}
+        return {name: value for name, value in values.items() if value != ""}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Execution):
+    """What a finished run says of itself."""
+
+    notebook: str
+    page: str
+    """Hash of what the page shows beside the result."""
+    notebook_sha256: str
+    versions: dict[str, str]
+    """Of Python, this package and the libraries."""
+    files_sha256: dict[str, str] = field(default_factory=dict)
+    """Of rows and model, by their place in the run's folder; former runs did not note them."""
+    notebook_wall_time_s: float = 0.0
+    """Of the notebook's last execution."""
+    peak_gpu_memory_bytes: int = 0
+    trained_at_once: int = 1
+    """How many models were trained as one."""
+    imported: dict[str, str] = field(default_factory=dict)
+    """From where, and when; empty for a run of this machine."""
+
     @classmethod
     def read(cls, folder: Path) -> Record:
         """The record of the run in `folder`. Raises DamagedRecord if it cannot be read."""
@@ -90,15 +113,13 @@ class Record:
 
     def write(self, folder: Path) -> None:
         """Into the `folder` of the run, replaced atomically."""
-        write_json(dataclasses.asdict(self), folder / RECORD_FILE)
+        write_json(self.as_values(), folder / RECORD_FILE)
+
+    def as_values(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
 
     def replace(self, **changes: Any) -> Record:
         return dataclasses.replace(self, **changes)
-
-    @property
-    def machine(self) -> str:
-        """The device, and how many threads the run had."""
-        return f"{self.device} × {self.threads}"
 
 
 def digest_of(identity: Mapping[str, Any]) -> str:

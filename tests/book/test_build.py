@@ -13,12 +13,16 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
+from bertprune.base.files import write_json
 from bertprune.book import build
 from bertprune.book.mathml import mathml
 from bertprune.experiments import runs, studies
 from bertprune.experiments.runs import Run
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters
+from bertprune.protocol.record import RECORD_FILE
+
+from ..finished import FACTS
 
 PROJECT = Path(__file__).parents[2]
 STUDY = Study(
@@ -37,7 +41,7 @@ def finish(run: Run) -> None:
     run.partial_folder.mkdir(parents=True)
     file = run.partial_folder / runs.NOTEBOOK_FILE
     nbformat.write(notebook, file)
-    (run.partial_folder / runs.FACTS_FILE).write_text("{}")
+    write_json(FACTS, run.partial_folder / runs.FACTS_FILE)
     run.finish(file, 1.0)
 
 
@@ -64,7 +68,7 @@ def change_notebook(run: Run, change: Callable[[nbformat.NotebookNode], None]) -
 
 
 def change_record(run: Run, **values: object) -> None:
-    file = run.folder / runs.RECORD_FILE
+    file = run.folder / RECORD_FILE
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
@@ -129,7 +133,7 @@ def _without_notebook(run: Run) -> None:
 
 
 def _with_a_broken_record(run: Run) -> None:
-    (run.folder / runs.RECORD_FILE).write_text("{")
+    (run.folder / RECORD_FILE).write_text("{")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +183,7 @@ def test_a_notebook_that_failed_is_named_with_its_error(plan: list[Run]) -> None
     """Papermill leaves it in the folder of runs in work."""
     _failed(plan[1])
     plan[1].folder.rename(plan[1].partial_folder)
-    (plan[1].partial_folder / runs.RECORD_FILE).unlink()
+    (plan[1].partial_folder / RECORD_FILE).unlink()
     with pytest.raises(UserError, match="failed: ValueError: no"):
         build.build(STUDY)
 

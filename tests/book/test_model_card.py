@@ -1,6 +1,5 @@
 """Shipping: the folder loads as what it was made from, and its card says what the record says."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import bertprune
 from bertprune.base.errors import UserError
 from bertprune.book.model_card import asked_for, ship
 from bertprune.data.tokenizer import load_tokenizer, tokenizer_key
-from bertprune.experiments.runs import RECORD_FILE, Run
+from bertprune.experiments.runs import Run
 from bertprune.model.checkpoints import (
     fresh_model,
     load_classifier,
@@ -20,6 +19,7 @@ from bertprune.model.checkpoints import (
     save_pretrained,
 )
 from bertprune.protocol import rows
+from bertprune.protocol.record import RECORD_FILE
 from bertprune.pruning.masks import Criterion, random_masks
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
@@ -84,7 +84,7 @@ def test_a_dense_run_is_shipped_as_an_ordinary_folder(tmp_path: Path) -> None:
 def test_the_card_says_in_which_precision_it_was_trained(tmp_path: Path) -> None:
     run = finished(BURN_IN)
     file = run.folder / RECORD_FILE
-    file.write_text(json.dumps(run.record() | {"precision": "bf16"}))
+    run.record().replace(precision="bf16").write(run.folder)
     # A record of another run that cannot be read is in nobody's way.
     (run.folder.parent / "damaged").mkdir()
     (run.folder.parent / "damaged" / RECORD_FILE).write_text("{")

@@ -20,6 +20,7 @@ from bertprune.experiments import runs, studies, sweep
 from bertprune.experiments.runs import Run
 from bertprune.protocol import rows
 from bertprune.protocol.arms import EPOCHS_BEFORE_PRUNING
+from bertprune.protocol.record import Record
 from bertprune.protocol.rows import Rows
 
 from .test_results import made_up
@@ -108,11 +109,15 @@ def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.Monk
         "device": "CPU",
         "threads": 1,
         "versions": {"torch": "2"},
-        "identity": {"code": "abc"},
+        "notebook": "finetune",
+        "identity": dict.fromkeys(("notebook", "parameters", "data", "code", "upstream"), "abc"),
+        "page": "",
+        "notebook_sha256": "",
     }
-    newer = record | {"versions": {"torch": "3", "numpy": "2"}, "precision": "bf16"}
+    older = Record.of(record)
+    newer = older.replace(versions={"torch": "3", "numpy": "2"}, precision="bf16")
     last = study.plan()[-1]
-    monkeypatch.setattr(Run, "record", lambda run: record if run == last else newer)
+    monkeypatch.setattr(Run, "record", lambda run: older if run == last else newer)
     publish.publish(study)
     facts = results.published_facts(["ci"])
     assert list(facts["runs"]) == [count] and list(facts["changed by --set"]) == ["seed=[0]"]
@@ -313,7 +318,7 @@ def test_what_is_executed_again_is_laid_beside_what_was_published(
     table = tables.again_table(results.executed_again(published))
     changed = table.trainings != table["the same"]
     assert [*changed.index[changed]] == [("pruned at random", "loss (nats)")]
-    device = runs.device_of(published.plan()[0].record())
+    device = published.plan()[0].record().machine
     assert set(table["first on"]) == set(table["then on"]) == {device}
     apart = again[(again.arm == "random_pruning") & (again.metric == "loss")].again - 1.5
     assert table.loc[changed, "largest"].tolist() == [f"{apart.abs().max():.2g}"]

@@ -26,14 +26,13 @@ from bertprune.experiments.archive import (
 from bertprune.experiments.runs import (
     FACTS_FILE,
     NOTEBOOK_FILE,
-    RECORD_FILE,
     ROWS_FILE,
     Run,
-    digest_of,
     file_hashes,
     to_execute,
 )
 from bertprune.protocol import rows
+from bertprune.protocol.record import RECORD_FILE, Record, digest_of
 
 from ..finished import BURN_IN, PRUNED, TUNED, finished
 
@@ -90,9 +89,9 @@ def test_what_is_imported_counts(there: Path) -> None:
     for run in plan:
         source = there / "runs" / run.id
         assert rows.read(source / ROWS_FILE).equals(rows.read(run.folder / ROWS_FILE))
-        record, theirs = run.record(), json.loads((source / RECORD_FILE).read_text())
-        imported = record.pop("imported")
-        assert record == theirs and imported["from"] == "there"
+        imported = run.record().imported
+        assert run.record() == Record.read(source).replace(imported=imported)
+        assert imported["from"] == "there"
         # A page that is made anew takes its record from the facts.
         assert json.loads((run.folder / FACTS_FILE).read_text())["imported"] == imported
         assert not (run.folder / "log.txt").exists()
@@ -117,7 +116,7 @@ def test_an_archive_and_back(there: Path, at: Move, tmp_path: Path) -> None:
     assert not any(name.endswith("log.txt") for name in names)
     at("here")
     assert told(import_runs(file)) == [(IMPORTED, "")] * len(PARTS)
-    assert Run.of(PRUNED).record()["imported"]["from"] == "moved.tar.gz"
+    assert Run.of(PRUNED).record().imported["from"] == "moved.tar.gz"
     assert Run.of(PRUNED).has_model()
 
 
@@ -152,8 +151,8 @@ def test_without_models_only_what_is_needed_is_made_again(
     note_hashes(config.parents[1])
     assert [one.what for one in import_runs(there)].count(IMPORTED) == len(PARTS)
     assert all(run.has_model() for run in plan)
-    assert pruned.record()["files_sha256"] == file_hashes(pruned.folder)
-    assert "model/model.safetensors" in pruned.record()["files_sha256"]
+    assert pruned.record().files_sha256 == file_hashes(pruned.folder)
+    assert "model/model.safetensors" in pruned.record().files_sha256
 
 
 def test_what_is_executed_again_replaces_what_came(
@@ -172,7 +171,7 @@ def test_what_is_executed_again_replaces_what_came(
     for _ in range(2):
         assert cli.main(["run", "burn_in", "-p", "text", "[lab:0:300]"]) == 0
     assert executed == [Run.of(BURN_IN).id]
-    assert "imported" not in Run.of(BURN_IN).record()
+    assert not Run.of(BURN_IN).record().imported
 
 
 def test_other_rows_stay_what_they_are(there: Path) -> None:
@@ -182,7 +181,7 @@ def test_other_rows_stay_what_they_are(there: Path) -> None:
     # The loss and, of it, the loss of masked words.
     assert found[ours.id].note == "2 of 3 values differ, by up to 0.25: ours stay"
     assert found[ours.id].what == ALREADY_HERE
-    assert ours.rows().value.tolist()[0] == 2.25 and "imported" not in ours.record()
+    assert ours.rows().value.tolist()[0] == 2.25 and not ours.record().imported
 
 
 def change_record(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -291,7 +290,7 @@ def deep_facts(folder: Path) -> None:
     [
         (altered_notebook, "its notebook was altered"),
         (other_identity, "its name is not that of its record"),
-        (no_code, "the identity in its record has no code"),
+        (no_code, "its record cannot be read: its identity has no code"),
         (other_name, "its name is not that of its record"),
         (no_rows, r"it has no rows.csv"),
         (no_record, "cannot be read"),

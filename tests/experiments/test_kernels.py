@@ -1,5 +1,6 @@
 """Forked kernels: what each has of its own, how they fail, and that none is left behind."""
 
+import json
 import os
 import re
 import signal
@@ -15,8 +16,9 @@ from nbformat.v4 import new_code_cell, new_notebook
 from bertprune.base.errors import UserError
 from bertprune.experiments import execution, kernels
 from bertprune.experiments.runs import Run
-from bertprune.protocol import notebook_parameters
 from bertprune.protocol.notebook_parameters import BurnIn
+
+from ..finished import FACTS
 
 pytestmark = pytest.mark.skipif(not kernels.can_fork(), reason="kernels are not forked here")
 
@@ -38,14 +40,15 @@ def _write(project: Path, *cells: str) -> None:
 
 
 def _run() -> Run:
-    return Run.of(notebook_parameters.parse(BurnIn, {"text": ["text.txt"]}))
+    return Run.of(BurnIn(text=("text.txt",)))
 
 
 def _execute(project: Path, *cells: str, threads: int = 1) -> str:
     """Execute `cells`; gives what the kernel said."""
     # A result is not what the tests are about.
-    facts = "import os, pathlib\npathlib.Path('{}').write_text('{{}}')"
-    _write(project, facts.format(_run().partial_folder / "facts.json"), *cells)
+    (project / "facts.json").write_text(json.dumps(FACTS))
+    facts = f"import os, shutil; shutil.copy('facts.json', '{_run().partial_folder}')"
+    _write(project, facts, *cells)
     execution.execute(_run(), threads=threads, forked=True)
     return (_run().folder / "log.txt").read_text()
 
@@ -129,10 +132,10 @@ def test_nothing_is_left_of_a_killed_worker(project: Path) -> None:
         "pathlib.Path('pids').write_text(f'{os.getpid()} {os.getppid()}'); time.sleep(600)",
     )
     code = (
-        "from bertprune import contracts, execution\n"
+        "from bertprune.experiments import execution\n"
         "from bertprune.experiments.runs import Run\n"
-        "run = Run.of(contracts.parse(contracts.BurnIn, {'text': ['text.txt']}))\n"
-        "execution.execute(run, forked=True)\n"
+        "from bertprune.protocol.notebook_parameters import BurnIn\n"
+        "execution.execute(Run.of(BurnIn(text=('text.txt',))), forked=True)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as worker:
         while not (project / "pids").exists():

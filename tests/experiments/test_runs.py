@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState
 
-from bertprune.base import fingerprint
 from bertprune.base.errors import UserError
-from bertprune.experiments import runs
-from bertprune.experiments.runs import DamagedRecord, Run
+from bertprune.experiments import runs, timekeeping
+from bertprune.experiments.runs import Run
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.notebook_parameters import (
     BurnIn,
@@ -17,6 +16,9 @@ from bertprune.protocol.notebook_parameters import (
     PruneAfterFinetune,
     PrunePretrain,
 )
+from bertprune.protocol.record import RECORD_FILE, DamagedRecord
+
+from ..finished import FACTS, write_record
 
 
 @pytest.fixture(autouse=True)
@@ -69,33 +71,20 @@ def test_pruning_after_fine_tuning_is_told_by_how_it_prunes() -> None:
     assert Run.of(PruneAfterFinetune(ramp_steps=7)).id != Run.of(PruneAfterFinetune()).id
 
 
-def _finished(parameters: BurnIn) -> Run:
-    run = Run.of(parameters)
-    run.folder.mkdir(parents=True)
-    record = {
-        "parameters": notebook_parameters.as_values(run.parameters),
-        "page": fingerprint.page_key("finetune"),
-    }
-    (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
-    return run
-
-
 def test_done_is_a_record_with_these_parameters() -> None:
     run = Run.of(Finetune())
     assert not run.is_done()
-    run = _finished(Finetune())
+    record = write_record(run)
     assert run.is_done() and run.is_current()
-    record = run.record()
-    record["parameters"]["epochs"] = 9
-    (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+    record.replace(parameters=record.parameters | {"epochs": 9}).write(run.folder)
     assert not run.is_done()
 
 
 def test_a_parameter_added_later_orphans_nothing() -> None:
-    run = _finished(Finetune())
-    record = run.record()
-    del record["parameters"]["warmup_steps"]
-    (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+    run = Run.of(Finetune())
+    known = notebook_parameters.as_values(run.parameters)
+    del known["warmup_steps"]
+    write_record(run, parameters=known)
     assert run.is_done()
 
 
@@ -104,7 +93,7 @@ def test_what_was_begun_under_another_default_is_begun_anew() -> None:
     rows = run.work()
     facts = run.partial_folder / runs.FACTS_FILE
     assert json.loads(facts.read_text())["tries"] == 1
-    tries = run.partial_folder / runs.TRIES_FILE
+    tries = run.partial_folder / timekeeping.TRIES_FILE
     assert json.loads(tries.read_text())["tries"] == 1
     assert run.work().equals(rows)
     assert json.loads(tries.read_text())["tries"] == 1
@@ -119,7 +108,7 @@ def test_what_was_begun_under_another_default_is_begun_anew() -> None:
     ):
         (run.partial_folder / runs.ROWS_FILE).unlink()
         tries.write_text(noted if isinstance(noted, str) else json.dumps(noted))
-        (run.partial_folder / runs.PROGRESS_FILE).write_text(json.dumps({"time": 2800.0}))
+        (run.partial_folder / timekeeping.PROGRESS_FILE).write_text(json.dumps({"time": 2800.0}))
         assert run.work().equals(rows)
         found = json.loads(facts.read_text())
         assert found["tries"] == tried and before_s <= found["wall_time_s"] < before_s + 100
@@ -141,33 +130,34 @@ def test_parameters_that_were_cut_off_stop_nothing(left: str) -> None:
 def test_on_a_full_disk_what_was_written_stays() -> None:
     run = Run.of(BurnIn(text=("lab:0:300",)))
     run.start_or_go_on()
-    run.note_training(2.0, 3)
-    files = [run.partial_folder / name for name in (runs.PARAMETERS_FILE, runs.TOGETHER_FILE)]
+    timekeeping.note_training_together(run.partial_folder, 2.0, 3)
+    files = [
+        run.partial_folder / name for name in (runs.PARAMETERS_FILE, timekeeping.TOGETHER_FILE)
+    ]
     before = [file.read_text() for file in files]
     for file in files:
         file.with_name(f"{file.name}.part").symlink_to("/dev/full")
     with pytest.raises(UserError, match=r"no space left .*/parameters\.json"):
         run.start_or_go_on()
     with pytest.raises(UserError, match=r"no space left .*/together\.json"):
-        run.note_training(2.0, 3)
+        timekeeping.note_training_together(run.partial_folder, 2.0, 3)
     assert [file.read_text() for file in files] == before
 
 
-def test_shares_of_time_add_up_and_survive_damage() -> None:
-    run = Run.of(BurnIn())
-    run.start_or_go_on()
+def test_shares_of_time_add_up_and_survive_damage(tmp_path: Path) -> None:
     for share_s, models in ((2.0, 3), (1.5, 2)):
-        run.note_training(share_s, models)
-    assert run._noted() == {"wall_time_s": 3.5, "models": 3}
-    (run.partial_folder / runs.TOGETHER_FILE).write_text("")
-    run.note_training(1.0, 2)
-    assert run._noted() == {"wall_time_s": 1.0, "models": 2}
+        timekeeping.note_training_together(tmp_path, share_s, models)
+    assert timekeeping.trained_together(tmp_path) == {"wall_time_s": 3.5, "models": 3}
+    (tmp_path / timekeeping.TOGETHER_FILE).write_text("")
+    timekeeping.note_training_together(tmp_path, 1.0, 2)
+    assert timekeeping.trained_together(tmp_path) == {"wall_time_s": 1.0, "models": 2}
 
 
 @pytest.mark.parametrize("left", ["", "{", "[]", "{}", "\0\0"])
 def test_a_damaged_record_is_named_with_what_to_do(left: str) -> None:
-    run = _finished(Finetune())
-    file = run.folder / runs.RECORD_FILE
+    run = Run.of(Finetune())
+    write_record(run)
+    file = run.folder / RECORD_FILE
     file.write_text(left)
     with pytest.raises(DamagedRecord) as said:
         run.is_done()
@@ -178,11 +168,11 @@ def test_a_damaged_record_is_named_with_what_to_do(left: str) -> None:
 
 @pytest.mark.parametrize(("used", "said"), [("no", "float32"), ("bf16", "bf16")])
 def test_the_record_says_which_precision_was_used(
-    monkeypatch: pytest.MonkeyPatch, used: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, used: str, said: str
 ) -> None:
     AcceleratorState()
     monkeypatch.setitem(AcceleratorState._shared_state, "_mixed_precision", used)
-    assert runs._facts(1.0)["precision"] == said
+    assert timekeeping.facts(tmp_path, 1, 1.0)["precision"] == said
 
 
 def test_the_record_has_hashes_of_what_it_left() -> None:
@@ -194,7 +184,7 @@ def test_the_record_has_hashes_of_what_it_left() -> None:
         "model/deeper/config.json": "",
         "model/weights.bin": "no file that anything reads",
         "log.txt": "of this machine",
-        "facts.json": "{}",
+        "facts.json": json.dumps(FACTS),
         "notebook.ipynb": "",
     }
     for name, content in left.items():
@@ -202,7 +192,7 @@ def test_the_record_has_hashes_of_what_it_left() -> None:
     run.finish(run.partial_folder / "notebook.ipynb", 1.0)
     # FIPS 180-2, B.1, and the hash of nothing.
     nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    assert run.record()["files_sha256"] == {
+    assert run.record().files_sha256 == {
         "rows.csv": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
         "model/model.safetensors": nothing,
         "model/deeper/config.json": nothing,
@@ -210,9 +200,8 @@ def test_the_record_has_hashes_of_what_it_left() -> None:
 
 
 def test_a_page_out_of_date_keeps_what_was_trained() -> None:
-    run = _finished(Finetune())
-    record = run.record() | {"page": "older"}
-    (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+    run = Run.of(Finetune())
+    write_record(run, page="older")
     (run.folder / runs.ROWS_FILE).write_text("kept")
     assert run.is_done() and not run.is_current()
     run.reopen()

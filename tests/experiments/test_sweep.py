@@ -1,6 +1,5 @@
 """The sweep: order, failures, what is done already; any executor will do."""
 
-import json
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -9,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from bertprune.base import fingerprint
 from bertprune.base.errors import UserError
-from bertprune.experiments import execution, runs, stacking, studies, sweep
+from bertprune.experiments import execution, stacking, studies, sweep
 from bertprune.experiments.runs import Run, lineage
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
+
+from ..finished import write_record
 
 
 class Inline(Executor):
@@ -39,14 +39,9 @@ def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def execute(run: Run, *, threads: int, forked: bool) -> str:
         assert all(upstream.is_done() for upstream in lineage(run))
         order.append(run.id)
-        run.folder.mkdir(parents=True, exist_ok=True)
+        write_record(run)
         if run.parameters.leaves_model():
             run.model_folder.mkdir(exist_ok=True)
-        record = {
-            "parameters": notebook_parameters.as_values(run.parameters),
-            "page": fingerprint.page_key(run.notebook),
-        }
-        (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
         return run.id
 
     monkeypatch.setattr(execution, "execute", execute)

@@ -12,7 +12,7 @@ import pytest
 from bertprune import cli
 from bertprune.base import paths
 from bertprune.base.errors import UserError
-from bertprune.experiments import runs, studies
+from bertprune.experiments import studies
 from bertprune.experiments.runs import Run
 from bertprune.experiments.studies import Study
 from bertprune.model import checkpoints
@@ -22,6 +22,8 @@ from bertprune.pruning.schedule import Schedule
 from bertprune.speed.cost import estimate, measure, units, work
 from bertprune.speed.cost.units import Line, Measured
 from bertprune.speed.cost.work import ModelSize
+
+from ..finished import write_record
 
 STUDY = """
 title: By hand
@@ -147,12 +149,7 @@ def test_what_is_done_is_left_out(root: Path) -> None:
 
 
 def _finish(run: Run, wall_time_s: float) -> None:
-    run.folder.mkdir(parents=True)
-    record = {
-        "parameters": notebook_parameters.as_values(run.parameters),
-        "wall_time_s": wall_time_s,
-    }
-    (run.folder / runs.RECORD_FILE).write_text(json.dumps(record))
+    write_record(run, wall_time_s=wall_time_s)
 
 
 @pytest.mark.parametrize(("ramp", "frequency"), [(0, 1), (40, 10), (45, 10), (3, 7)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import shutil
 import subprocess
@@ -36,6 +35,7 @@ from bertprune.data.documents import documents
 from bertprune.data.pretraining_examples import sentence_pairs
 from bertprune.data.tokenizer import load_tokenizer
 from bertprune.model.checkpoints import Shape, fresh_model
+from bertprune.protocol.record import RECORD_FILE, Record
 from bertprune.pruning.masks import local_magnitude_masks, pruned_count, pruned_entries
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.speed.bench.bars import OURS, TORCH_PRUNE
@@ -207,8 +207,8 @@ def study(setting: Setting, name: str = STUDY) -> Iterator[Row]:
                 command, cwd=root, env=environment, check=True, capture_output=True
             )
         )
-        records = [json.loads(file.read_text()) for file in root.glob("runs/*/*/record.json")]
-    work = sum(record["wall_time_s"] for record in records)
+        records = [Record.read(file.parent) for file in root.glob(f"runs/*/*/{RECORD_FILE}")]
+    work = sum(record.wall_time_s for record in records)
     yield setting.row(OURS, f"study {name}, wall time", "s", [wall])
     yield setting.row(OURS, f"study {name}, work of its runs", "s", [work])
     yield setting.row(OURS, f"study {name}, wall time a notebook", "s", [wall / len(records)])

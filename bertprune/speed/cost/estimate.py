@@ -203,7 +203,7 @@ def against_records(found: Estimate) -> pd.DataFrame:
     groups: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for one, estimated_s in found.crowded_work_s().items():
         if one.is_done:
-            pair = estimated_s, float(one.run.record()["wall_time_s"])
+            pair = estimated_s, one.run.record().wall_time_s
             groups.setdefault((one.run.notebook, arm_of(one.run.parameters)), []).append(pair)
     lines = [
         [*group, len(pairs), *(sum(values) / 60 for values in zip(*pairs, strict=True))]

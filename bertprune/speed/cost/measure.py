@@ -32,10 +32,11 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.fingerprint import code_key
 from bertprune.base.machine import device_name, gpu_name
-from bertprune.experiments.runs import RECORD_FILE, Run
+from bertprune.experiments.runs import Run
 from bertprune.experiments.sweep import local_workers, thread_counts
 from bertprune.lab.language import SOURCE, language_of
 from bertprune.protocol.notebook_parameters import CONTRACTS, Finetune
+from bertprune.protocol.record import RECORD_FILE, Record
 from bertprune.speed.cost import work
 from bertprune.speed.cost.estimate import default_workers
 from bertprune.speed.cost.units import Line, Measured, Table, scaled, through
@@ -503,18 +504,15 @@ def _runs(request: Request) -> dict[str, Line]:
         if done.returncode:
             raise UserError(f"the runs of no steps that are measured fail: {done.stderr[-2000:]}")
         files = (root / "runs").glob(f"*/*/{RECORD_FILE}")
-        records = sorted((json.loads(file.read_text()) for file in files), key=_finished)
+        records = [Record.read(file.parent) for file in files]
+        records.sort(key=lambda record: record.finished)
     found = defaultdict(list)
     for record in records:
-        found[record["notebook"]].append(record["wall_time_s"])
+        found[record.notebook].append(record.wall_time_s)
     # The first one starts the process that the others come from.
-    beside = [one["notebook_wall_time_s"] - one["wall_time_s"] for one in records[1:]]
+    beside = [one.notebook_wall_time_s - one.wall_time_s for one in records[1:]]
     lines = {work.fixed(notebook): Line(fmean(times)) for notebook, times in found.items()}
     return lines | {work.NOTEBOOK: Line(median(beside))}
-
-
-def _finished(record: Mapping[str, Any]) -> str:
-    return str(record["finished"])
 
 
 def _write_project(request: Request, root: Path) -> None:

@@ -126,7 +126,7 @@ def test_full_disk_beforehand(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
-@pytest.mark.parametrize("file", ["checkpoint.part", "rows.part"])
+@pytest.mark.parametrize("file", ["checkpoint.part", "rows.csv.part"])
 def test_full_disk_while_saving(
     project: Path,
     capsys: pytest.CaptureFixture[str],
@@ -141,7 +141,7 @@ def test_full_disk_while_saving(
     assert "no space left on the disk while writing" in said and "finished runs" in said
     assert not (run.partial_folder / "rows.csv").exists()
     # With room again, the same command ends well.
-    (run.partial_folder / file).unlink()
+    (run.partial_folder / file).unlink(missing_ok=True)
     assert cli.main(TRAIN) == 0
 
 
@@ -252,6 +252,21 @@ def test_damaged_record(refused: Refused, command: tuple[str, ...]) -> None:
     said = refused(*command)
     assert f"the record {folder / 'record.json'} is damaged" in said
     assert f"delete the folder {folder}" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("swep", "No such command 'swep'. Did you mean 'sweep'?"),
+        ("sweep ci --worker 1", "No such option '--worker'. Did you mean '--workers'?"),
+        ("sweep ci --workers 0", "'--workers': 0 is not in the range x>=1"),
+        ("sweep ci --at-once two", "'--at-once': 'two' is not a valid integer"),
+        ("run", "Missing argument 'NOTEBOOK'"),
+        ("", "Missing command"),
+    ],
+)
+def test_a_command_that_is_not_one(refused: Refused, command: str, said: str) -> None:
+    assert said in refused(*command.split())
 
 
 def test_unknown_notebook(refused: Refused) -> None:

@@ -201,6 +201,11 @@ class Run:
             for name in p.task:
                 check_task(name, p.task_data)
 
+    @property
+    def inputs(self) -> tuple[object, ...]:
+        """What of the parameters is looked up outside: equal ones need no second `check_inputs`."""
+        return tuple(getattr(self.parameters, name, None) for name in (*sorted(_PLACES), "task"))
+
     def check_needs(self) -> None:
         """Raise UserError naming a run that this one starts from whose model is not there."""
         for run in self.needs:

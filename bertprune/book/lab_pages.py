@@ -8,7 +8,8 @@ import pandas as pd
 
 from bertprune.book.figures import Picture, average_and_loss, made_by
 from bertprune.book.tables import Prose
-from bertprune.data.tasks import TASKS, load_task
+from bertprune.data.glue import TASKS
+from bertprune.data.tasks import load_task
 from bertprune.evidence.baselines import bag_of_words, majority
 from bertprune.evidence.results import pretraining_losses, scores
 from bertprune.experiments import studies

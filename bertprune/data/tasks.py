@@ -1,11 +1,11 @@
-"""Classification tasks in the GLUE layout: declarations, tables, batches and metrics."""
+"""Classification tasks in the HUB_DATA layout: declarations, tables, batches and metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from bertprune.base.fingerprint import code_key
 from bertprune.base.paths import resolve
 from bertprune.data.batches import NO_LABEL, stacked
 from bertprune.data.documents import HUB_NAME
+from bertprune.data.glue import HUB_DATA, TASKS, Metric, Task
 from bertprune.data.hub import check_hub, load_rows
 from bertprune.lab import language as lab
 from bertprune.lab import task_data as lab_tasks
@@ -30,53 +31,12 @@ if TYPE_CHECKING:
     # It takes seconds to import, which only to say what there is would be too long.
     from transformers import PreTrainedTokenizerFast
 
-GLUE = "nyu-mll/glue"
 DECLARATION = "task.yaml"
 LABEL = "label"
 BATCHES_SORTED_TOGETHER = 50
-Metric = Literal["accuracy", "f1", "matthews"]
 METRICS: tuple[Metric, ...] = ("accuracy", "f1", "matthews")
 # Where a row has a task, these stand for none of them in particular.
 RESERVED = ("pretraining", "average")
-
-
-@dataclass(frozen=True)
-class Task:
-    """What has to be known of a task beside its tables."""
-
-    name: str
-    columns: tuple[str, ...]  # one or two columns of text
-    labels: tuple[str, ...]  # in the order of their numbers
-    metrics: tuple[Metric, ...] = ("accuracy",)
-    train_split: str = "train"
-    dev_split: str = "validation"
-
-
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
-        Task(
-            "mnli",
-            ("premise", "hypothesis"),
-            ("entailment", "neutral", "contradiction"),
-            dev_split="validation_matched",
-        ),
-        Task(
-            "qqp",
-            ("question1", "question2"),
-            ("not_duplicate", "duplicate"),
-            metrics=("accuracy", "f1"),
-        ),
-        Task("qnli", ("question", "sentence"), ("entailment", "not_entailment")),
-        Task("sst2", ("sentence",), ("negative", "positive")),
-        Task(
-            "cola",
-            ("sentence",),
-            ("unacceptable", "acceptable"),
-            metrics=("accuracy", "matthews"),
-        ),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -88,7 +48,7 @@ class TaskData:
     dev: pd.DataFrame
 
 
-def find_task(name: str, source: str = GLUE) -> Task:
+def find_task(name: str, source: str = HUB_DATA) -> Task:
     """The declaration of `name`: the reader's own in the folder `source`, else one of TASKS."""
     folder = resolve(source)
     # A folder that happens to be called so has nothing to do with the language.
@@ -96,6 +56,8 @@ def find_task(name: str, source: str = GLUE) -> Task:
     if name in declared:
         return _read_declaration(declared[name])
     if name in TASKS:
+        if lab.find_source(source):
+            check_known(f"{source} has no task", [name], lab_tasks.TRAIN_EXAMPLES)
         return TASKS[name]
     raise UserError(
         f"unknown task {name!r}: {did_you_mean(name, {*TASKS, *declared})} (a task of your own is "
@@ -107,7 +69,7 @@ def _declarations(folder: Path) -> dict[str, Path]:
     return {file.parent.name: file for file in folder.glob(f"*/{DECLARATION}")}
 
 
-def check_task(name: str, source: str = GLUE) -> None:
+def check_task(name: str, source: str = HUB_DATA) -> None:
     """Raise UserError, before any work, if the task is unknown or its tables cannot be used.
 
     Local tables are read through, which takes a second at most; the Hub is only asked whether it
@@ -123,7 +85,7 @@ def check_task(name: str, source: str = GLUE) -> None:
         check_hub(repository, kind="dataset", revision=revision, instead=_folder_wanted(source))
 
 
-def load_task(name: str, source: str = GLUE) -> TaskData:
+def load_task(name: str, source: str = HUB_DATA) -> TaskData:
     """Both splits of a task from a folder, the Hub data set `owner/name`, or of a lab language.
 
     Raises UserError naming file, row and value for a missing text or a label out of range.
@@ -141,7 +103,7 @@ def load_task(name: str, source: str = GLUE) -> TaskData:
     return TaskData(task, train, dev)
 
 
-def task_key(name: str, source: str = GLUE) -> str:
+def task_key(name: str, source: str = HUB_DATA) -> str:
     """Hex hash of a task's declaration and tables: local ones by content, the Hub's by name."""
     task = find_task(name, source)
     digest = xxhash.xxh3_128(repr(task).encode())
@@ -212,7 +174,7 @@ def _hub_name(source: str) -> tuple[str, str | None]:
     named = HUB_NAME.fullmatch(source)
     if source.startswith((".", "~")) or not named or named["config"]:
         raise UserError(
-            f"task data {source!r}: give {_folder_wanted(source)}, or the Hub data set {GLUE!r}"
+            f"task data {source!r}: give {_folder_wanted(source)}, or the Hub data set {HUB_DATA!r}"
         )
     return named["repository"], named["revision"]
 

@@ -20,6 +20,7 @@ from scipy import stats
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.words import percent
+from bertprune.data.glue import PAPER_TASKS, RELEASED
 from bertprune.evidence import paper, results
 from bertprune.evidence.claims.ledger import numbers
 from bertprune.evidence.results import AVERAGE
@@ -40,16 +41,7 @@ NEAR_POINTS = 1.0
 BERT_BASE = ModelSize(layers=12, hidden_size=768, vocabulary_size=30_522)
 """The paper's model (section 3): BERT-Base uncased, with the vocabulary of its release."""
 
-TRAIN_EXAMPLES = {
-    "mnli": 392_702,
-    "qqp": 363_846,
-    "qnli": 104_743,
-    "sst2": 67_349,
-    "cola": 8_551,
-}
-"""Training examples of GLUE (Wang et al. 2019) as released, by our names, in the paper's order."""
-
-_TASKS = (*paper.TASKS.values(), AVERAGE)
+_TASKS = (*PAPER_TASKS, AVERAGE)
 _ALL_CELLS = "all cells"
 _NOTHING = "–"
 _NOT_COUNTED = "not counted here"
@@ -78,8 +70,9 @@ def differences(study: Study, found: Rows) -> pd.DataFrame:
     }
     lines["seeds"] = ("not said, one number each", _seeds(found))
     examples = _train_examples(given, published.get("tasks", {}))
-    for task, count in TRAIN_EXAMPLES.items():
-        lines[f"{task}: training examples"] = (f"{count:,}", examples.get(task, _NOTHING))
+    for task, released in RELEASED.items():
+        theirs = f"{released.train_examples:,}"
+        lines[f"{task}: training examples"] = (theirs, examples.get(task, _NOTHING))
     return pd.DataFrame.from_dict(lines, orient="index", columns=["the paper", "here"])
 
 
@@ -146,7 +139,7 @@ def _parameters(study: Study) -> list[Finetune]:
 
 def _train_examples(given: list[Finetune], published: Mapping[str, Any]) -> dict[str, str]:
     """How many training examples the tasks have, as `published` (see `publishing`) or counted."""
-    sources = {task: p.task_data for p in given for task in p.task if task in TRAIN_EXAMPLES}
+    sources = {task: p.task_data for p in given for task in p.task if task in RELEASED}
     return {
         task: f"{int(published[task]['train examples']):,}"
         if task in published

@@ -16,9 +16,9 @@ from transformers import BertForSequenceClassification
 from bertprune.analysis import mask_difference
 from bertprune.analysis.entries import Entry, entry
 from bertprune.analysis.sort_order import Movement
+from bertprune.data.glue import Task
 from bertprune.data.tasks import (
     ClassificationBatch,
-    Task,
     TaskExamples,
     compute_metrics,
     load_task,

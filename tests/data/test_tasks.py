@@ -15,10 +15,9 @@ from transformers import PreTrainedTokenizerFast
 
 from bertprune.base.errors import UserError
 from bertprune.data import tasks as tasks_module
+from bertprune.data.glue import TASKS, Task
 from bertprune.data.tasks import (
     RESERVED,
-    TASKS,
-    Task,
     TaskExamples,
     check_task,
     compute_metrics,
@@ -372,3 +371,11 @@ def test_metrics_at_their_ends() -> None:
     assert compute_metrics(TASKS["qqp"], zeros, zeros) == {"accuracy": 1.0, "f1": 0.0}
     with pytest.raises(ValueError, match="4 labels and 2 predictions"):
         compute_metrics(TASKS["qqp"], zeros, mixed[:2])
+
+
+def test_the_lab_has_only_its_own_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rte = Task("rte", ("sentence1", "sentence2"), ("entailment", "not_entailment"))
+    monkeypatch.setitem(TASKS, "rte", rte)
+    assert find_task("rte") == rte
+    with pytest.raises(UserError, match="lab:3 has no task 'rte'"):
+        check_task("rte", "lab:3")

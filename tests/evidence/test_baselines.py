@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from bertprune.data.tasks import Task, TaskData
+from bertprune.data.glue import Task
+from bertprune.data.tasks import TaskData
 from bertprune.evidence.baselines import bag_of_words, majority, of_study
 from bertprune.experiments import studies
 

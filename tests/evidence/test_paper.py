@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence import paper, regimes, results
 from bertprune.protocol import rows
 from bertprune.protocol.rows import PRETRAINING
@@ -25,7 +26,7 @@ def test_rows_have_our_columns_and_no_key_twice() -> None:
     assert found.dtypes.to_dict() == rows.join([]).dtypes.to_dict()
     assert not found.drop(columns="value").duplicated().any()
     assert not found.value.isna().any()
-    assert set(found.task) == {*paper.TASKS.values(), PRETRAINING}
+    assert set(found.task) == {*PAPER_TASKS, PRETRAINING}
 
 
 def test_rows_are_read_once_and_given_out_as_copies() -> None:

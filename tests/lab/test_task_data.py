@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 import pandas as pd
 import pytest
 
-from bertprune.data.tasks import TASKS
+from bertprune.data.glue import TASKS
 from bertprune.lab.language import ATTRIBUTES, KINDS, MEASURES, Language, language
 from bertprune.lab.task_data import DEV_EXAMPLES, NEEDS, TRAIN_EXAMPLES, task
 from bertprune.lab.text import vocabulary
@@ -241,7 +241,7 @@ def test_words_that_do_not_decide_go_with_all_labels_alike(name: str) -> None:
 
 
 def test_tasks_are_the_same_in_every_process(elsewhere: Elsewhere) -> None:
-    there = elsewhere("tasks", f"[[f.to_csv() for f in tasks.task(n, 3)] for n in {SIZES}]")
+    there = elsewhere("task_data", f"[[f.to_csv() for f in task_data.task(n, 3)] for n in {SIZES}]")
     assert json.loads(there) == [[frame.to_csv() for frame in task(name, 3)] for name in SIZES]
 
 

@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 
 from bertprune.base.errors import UserError
 from bertprune.base.words import percent
+from bertprune.data.glue import PAPER_TASKS
 from bertprune.protocol.arms import ARMS, COMPARED, FROM_SCRATCH, Look, words_of_arm
 from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
 
@@ -82,13 +83,10 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     }
 
 
-_PAPERS_TASKS = ("mnli", "qqp", "qnli", "sst2", "cola")
-
-
 def task_looks(tasks: Iterable[str]) -> dict[str, Look]:
     """Looks of `tasks`, the paper's first in its order: a task looks the same in every figure."""
     given = set(tasks)
-    known = looks([*_PAPERS_TASKS, *sorted(given.difference(_PAPERS_TASKS))])
+    known = looks([*PAPER_TASKS, *sorted(given.difference(PAPER_TASKS))])
     return {task: look for task, look in known.items() if task in given}
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bertprune.book.tables import Prose, Sentence
+from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence import paper, results
 from bertprune.evidence.claims.rules import (
     CLAIMS,
@@ -245,18 +246,18 @@ def _of_table1(found: Rows) -> pd.DataFrame:
     """Accuracy with its drop from the dense model, training loss and pre-training loss by arm,
     sparsity, task and seed."""
     best = results.best_accuracies(found)
-    best = best[best.position.isna() & best.task.isin(paper.TASKS.values())]
+    best = best[best.position.isna() & best.task.isin(PAPER_TASKS)]
     point = ["arm", "sparsity", "seed"]
     over_tasks = best.groupby(point, as_index=False).agg(
         accuracy=("accuracy", "mean"), tasks=("task", "nunique")
     )
-    whole = over_tasks[over_tasks.tasks == len(paper.TASKS)].drop(columns="tasks")
+    whole = over_tasks[over_tasks.tasks == len(PAPER_TASKS)].drop(columns="tasks")
     scores = pd.concat([best[[*point, "task", "accuracy"]], whole.assign(task=AVERAGE)])
     dense = scores[(scores.arm == PRUNE_PRETRAIN) & (scores.sparsity == 0)]
     scores = scores.merge(dense[["task", "seed", "accuracy"]], on=["task", "seed"], how="left")
     scores["drop"] = scores.accuracy_y - scores.accuracy_x
     training = results.training_losses(found)
-    training = training[training.task.isin(paper.TASKS.values())]
+    training = training[training.task.isin(PAPER_TASKS)]
     pretraining = results.pretraining_losses(found[found.metric == "loss"]).assign(task=PRETRAINING)
     parts = {
         "accuracy": scores.rename(columns={"accuracy_x": "value"}),

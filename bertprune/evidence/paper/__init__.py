@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from bertprune.data.glue import RELEASED
 from bertprune.protocol.arms import (
     INFORMATION_DELETION,
     PRUNE_AFTER_FINETUNE,
@@ -20,9 +21,6 @@ from bertprune.protocol.arms import (
     RANDOM_PRUNING,
 )
 from bertprune.protocol.rows import COLUMNS, PRETRAINING, Rows, join
-
-TASKS = {"MNLI": "mnli", "QQP": "qqp", "QNLI": "qnli", "SST-2": "sst2", "CoLA": "cola"}
-"""The paper's names of the tasks, in its order, and ours."""
 
 LONGER_RUN = 1
 """The seed of the rows of figure 4: a second fine-tuning of the same model, of 12 epochs. The paper
@@ -184,5 +182,7 @@ def _file(name: str) -> pd.DataFrame:
     """A CSV of this folder, its tasks renamed to ours."""
     found = pd.read_csv(Path(__file__).parent / name)
     if "task" in found:
-        found["task"] = found.task.map(TASKS)
+        found["task"] = found.task.map(
+            {released.title: name for name, released in RELEASED.items()}
+        )
     return found

@@ -20,8 +20,9 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from bertprune.data.corpus import Corpus
+from bertprune.data.glue import TASKS
 from bertprune.data.pretraining_examples import PretrainingBatch, PretrainingExamples
-from bertprune.data.tasks import LABEL, TASKS, TaskExamples, load_task
+from bertprune.data.tasks import LABEL, TaskExamples, load_task
 from bertprune.data.tokenizer import SPECIAL_TOKENS, wordpiece
 from bertprune.model.checkpoints import Shape
 

@@ -32,6 +32,7 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.fingerprint import code_key
 from bertprune.base.machine import device_name, gpu_name
+from bertprune.data.glue import TASKS
 from bertprune.experiments.runs import Run
 from bertprune.experiments.sweep import local_workers, thread_counts
 from bertprune.lab.language import SOURCE, language_of
@@ -330,7 +331,7 @@ def _of_tasks(
 ) -> dict[str, Line]:
     import pandas as pd
 
-    from bertprune.data.tasks import TASKS, TaskExamples
+    from bertprune.data.tasks import TaskExamples
     from bertprune.model import checkpoints
     from bertprune.pruning.masks import Criterion
     from bertprune.pruning.pruner import Pruner

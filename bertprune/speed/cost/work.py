@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
+from bertprune.data.glue import RELEASED, mean_length_tokens
 from bertprune.experiments.runs import Run
 from bertprune.lab import language as lab
 from bertprune.lab.language import find_source, language_of
@@ -125,23 +126,6 @@ _HUB_MODELS = {
     "prajjwal1/bert-mini": (4, 256, 30_522),
     "prajjwal1/bert-small": (4, 512, 30_522),
     "prajjwal1/bert-medium": (8, 512, 30_522),
-}
-
-# GLUE: examples to train on and of the dev set, as released (MNLI: the matched one).
-_GLUE_EXAMPLES = {
-    "cola": (8_551, 1_043),
-    "sst2": (67_349, 872),
-    "qnli": (104_743, 5_463),
-    "qqp": (363_846, 40_430),
-    "mnli": (392_702, 9_815),
-}
-
-# Mean lengths in tokens, special ones included, by the size of a lower-cased WordPiece of English
-# Wikipedia and books. Measured on all training examples of CoLA and SST-2, and on subsets of QNLI
-# (4,799), QQP (43,770) and MNLI (12,808).
-_GLUE_LENGTHS = {
-    8_000: {"cola": 12.8, "sst2": 15.7, "qnli": 58.7, "qqp": 35.1, "mnli": 44.2},
-    30_000: {"cola": 11.4, "sst2": 13.3, "qnli": 49.5, "qqp": 31.0, "mnli": 38.3},
 }
 
 # Bytes of text of data sets on the Hub, about, from their cards.
@@ -256,14 +240,20 @@ def _known_size(name: str, parameters: Finetune) -> TaskSize:
         return _size_of_data(
             name, parameters.task_data, tokenizer, vocabulary_size, parameters.max_length_tokens
         )
-    if name not in _GLUE_EXAMPLES:
+    if name not in RELEASED:
         raise UserError(
             f"the size of task {name!r} is not known, and `cost` asks no network: give its data "
-            f"with --set task_data=FOLDER (known: {', '.join(_GLUE_EXAMPLES)})"
+            f"with --set task_data=FOLDER (known: {', '.join(RELEASED)})"
         )
-    train, dev = _GLUE_EXAMPLES[name]
-    length = min(_glue_length(name, vocabulary_size), parameters.max_length_tokens)
-    return TaskSize(train, dev, length, examples_assumed=True, tokens_assumed=True)
+    released = RELEASED[name]
+    length = min(mean_length_tokens(name, vocabulary_size), parameters.max_length_tokens)
+    return TaskSize(
+        released.train_examples,
+        released.dev_examples,
+        length,
+        examples_assumed=True,
+        tokens_assumed=True,
+    )
 
 
 @cache
@@ -279,18 +269,13 @@ def _size_of_data(
 
         found = TaskExamples(some, data.task, load_tokenizer(tokenizer), max_length_tokens)
         length = float(found.lengths.mean())
-    elif name in _GLUE_EXAMPLES and not find_source(source):
-        length = _glue_length(name, vocabulary_size)
+    elif name in RELEASED and not find_source(source):
+        length = mean_length_tokens(name, vocabulary_size)
     else:
         words = sum(len(text.split()) for name in data.task.columns for text in some[name])
         length = _TOKENS_A_WORD * words / len(some) + 1 + len(data.task.columns)
     length = min(length, max_length_tokens)
     return TaskSize(len(data.train), len(data.dev), length, tokens_assumed=not tokenizer)
-
-
-def _glue_length(name: str, vocabulary_size: int) -> float:
-    size = 8_000 if vocabulary_size <= _SMALL_VOCABULARY else 30_000
-    return _GLUE_LENGTHS[size][name]
 
 
 def text_bytes(parameters: BurnIn) -> float | None:

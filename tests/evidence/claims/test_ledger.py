@@ -12,6 +12,7 @@ from scipy import stats
 from transformers import BertConfig, BertForPreTraining
 
 from bertprune.book.tables import Prose
+from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence import paper, results
 from bertprune.evidence.claims import ledger, rules
 from bertprune.evidence.claims.ledger import Entry
@@ -20,7 +21,7 @@ from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN
 from bertprune.protocol.rows import PRETRAINING, Rows
 
-TASKS = list(paper.TASKS.values())
+TASKS = list(PAPER_TASKS)
 BY_TABLES = ["C1", "C2", "C3", "C4", "C5", "C7", "C9", "C11", "C13", "C14"]
 BY_FIGURES = ["C6", "C8", "C10", "C12"]
 
@@ -600,7 +601,7 @@ def test_claims_on_some_tasks_alone() -> None:
     shown = ledger.on_tasks(several(3, found=of_cola), ["mnli", "qqp"])
     assert isinstance(shown, Prose)
     assert list(shown.table.loc["C1"])[:2] == ["✗ does not hold", "✓ holds"]
-    for tasks, why in (([], "On no task"), (list(paper.TASKS.values()), "On all tasks")):
+    for tasks, why in (([], "On no task"), (list(PAPER_TASKS), "On all tasks")):
         assert str(ledger.on_tasks(found, tasks)).startswith(why)
 
 

@@ -69,29 +69,15 @@ def sweep(
     outcome.skipped += [run.id for run in runs if run not in waiting]
     working: dict[Future[Any], list[Run]] = {}
     trained: set[Run] = set()
-    total = len(runs)
-    with progress.bar("runs", total, "run", len(outcome.skipped)) as shown:
+    with progress.bar("runs", len(runs), "run", len(outcome.skipped)) as shown:
         while waiting or working:
-            ready = []
-            for run in list(waiting):
-                needs = {needed.id for needed in lineage(run)}
-                busy = chain(waiting, *working.values())
-                if needs & outcome.failed.keys():
-                    waiting.remove(run)
-                    outcome.failed[run.id] = "not executed: what it starts from failed"
-                    shown.update()
-                elif not any(other.id in needs for other in busy) and all(
-                    needed.is_done() for needed in lineage(run)
-                ):
-                    ready.append(run)
+            for run in _hopeless(waiting, outcome.failed):
+                waiting.remove(run)
+                outcome.failed[run.id] = "not executed: what it starts from failed"
+                shown.update()
+            ready = _ready(waiting, chain(*working.values()))
             for group in _groups(ready, waiting, trained, at_once):
-                future: Future[Any]
-                if len(group) > 1:
-                    parameters = [run.parameters for run in group]
-                    future = executor.submit(stacking.train, parameters, at_once)
-                else:
-                    future = executor.submit(_execute, group[0].parameters, threads[group[0]])
-                working[future] = group
+                working[_submit(executor, group, threads, at_once)] = group
                 waiting = [run for run in waiting if run not in group]
             if waiting and not working:
                 needed = lineage(waiting[0])[-1]
@@ -105,30 +91,57 @@ def sweep(
                 shown.set_postfix_str(_in_work(chain(*working.values())))
             for future in finished:
                 group = working.pop(future)
-                said = ""
-                try:
-                    future.result()
-                except BrokenExecutor as error:
-                    raise UserError(
-                        "a worker process was killed, perhaps for lack of memory: give the same "
-                        "command again, with fewer --workers or --at-once, to go on"
-                    ) from error
-                except Exception as error:
-                    # Whatever it is, it is this run's, and the others go on.
-                    said = str(error) if isinstance(error, UserError) else repr(error)
-                    shown.write(f"error: {said}", file=sys.stderr)
+                if error := _error_of(future):
+                    shown.write(f"error: {error}", file=sys.stderr)
                 if len(group) > 1:
                     # Their notebooks are next; those of a stack that failed train alone.
                     trained.update(group)
                     waiting = group + waiting
                     continue
-                (run,) = group
-                if said:
-                    outcome.failed[run.id] = said
+                if error:
+                    outcome.failed[group[0].id] = error
                 else:
-                    outcome.done.append(run.id)
+                    outcome.done.append(group[0].id)
                 shown.update()
     return outcome
+
+
+def _hopeless(waiting: Iterable[Run], failed: Collection[str]) -> list[Run]:
+    """Runs that need one that has failed."""
+    return [run for run in waiting if any(needed.id in failed for needed in lineage(run))]
+
+
+def _ready(waiting: Sequence[Run], working: Iterable[Run]) -> list[Run]:
+    """Runs whose needs are all done, and not to be executed anew."""
+    unfinished = {run.id for run in chain(waiting, working)}
+    return [
+        run
+        for run in waiting
+        if all(needed.id not in unfinished and needed.is_done() for needed in lineage(run))
+    ]
+
+
+def _submit(
+    executor: Executor, group: Sequence[Run], threads: Mapping[Run, int], at_once: int
+) -> Future[Any]:
+    if len(group) > 1:
+        return executor.submit(stacking.train, [run.parameters for run in group], at_once)
+    return executor.submit(_execute, group[0].parameters, threads[group[0]])
+
+
+def _error_of(future: Future[Any]) -> str:
+    """What went wrong, in words; empty if nothing did. Raises UserError if a worker was killed."""
+    try:
+        future.result()
+    except BrokenExecutor as error:
+        raise UserError(
+            "a worker process was killed, perhaps for lack of memory: give the same command "
+            "again, with fewer --workers or --at-once, to go on"
+        ) from error
+    except Exception as error:
+        # Whatever it is, it is this run's, and the others go on.
+        return str(error) if isinstance(error, UserError) else repr(error)
+    return ""
 
 
 def _groups(

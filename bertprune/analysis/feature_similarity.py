@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bertprune.analysis.entries import Entry, entry
 from bertprune.data.pretraining_examples import PretrainingBatch
+from bertprune.protocol.rows import Entry, Metric, Split, entry
 
 Inputs = dict[str, Tensor]
 
@@ -44,7 +44,7 @@ def similarity(
     if not tokens:
         raise ValueError("there are no tokens to compare features of")
     return [
-        entry("features", "cosine_similarity", total / tokens, part=f"layer {layer}")
+        entry(Split.FEATURES, Metric.COSINE_SIMILARITY, total / tokens, part=f"layer {layer}")
         for layer, total in enumerate(sums.tolist())
     ]
 

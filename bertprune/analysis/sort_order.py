@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bertprune.analysis.entries import Entry, check_same_matrices, entry, matrix_of
+from bertprune.protocol.rows import Entry, Metric, Split, entry
+from bertprune.pruning.matrices import check_same_matrices, matrix_of
 
 POSITIONS = 20
 """Into how many bins the starting positions are put."""
@@ -105,6 +106,6 @@ def _mean_and_std(sums: Tensor, part: str, position: float = float("nan")) -> li
     # Rounding may leave a variance of zero a little below it.
     std = max(0.0, squares / count - mean**2) ** 0.5
     return [
-        entry("weights", "movement_mean", mean, part=part, position=position),
-        entry("weights", "movement_std", std, part=part, position=position),
+        entry(Split.WEIGHTS, Metric.MOVEMENT_MEAN, mean, part=part, position=position),
+        entry(Split.WEIGHTS, Metric.MOVEMENT_STD, std, part=part, position=position),
     ]

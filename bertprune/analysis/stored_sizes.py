@@ -8,7 +8,7 @@ import math
 from safetensors.torch import save
 from torch import nn
 
-from bertprune.analysis.entries import Entry, entry
+from bertprune.protocol.rows import Entry, Metric, Split, entry
 from bertprune.pruning.masks import Masks, pruned_entries
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.storage import dense_tensors, sparse_bytes
@@ -39,7 +39,9 @@ def sizes(model: nn.Module, masks: Masks) -> list[Entry]:
         "CSR float32": csr_bytes(model, masks),
         "bound float32": bound_bytes(model, masks),
     }
-    return [entry("weights", "storage_bytes", size, part=part) for part, size in found.items()]
+    return [
+        entry(Split.WEIGHTS, Metric.STORAGE_BYTES, size, part=part) for part, size in found.items()
+    ]
 
 
 def _gzip_bytes(file: bytes) -> int:

@@ -1,4 +1,5 @@
-"""How the weights are distributed, and what they weigh (the paper, table 3 and section 2)."""
+"""How the weights are distributed, and what they weigh (the paper, table 3, section 2, and the map
+of figure 8)."""
 
 from __future__ import annotations
 
@@ -8,13 +9,17 @@ import torch
 from torch import Tensor
 from transformers import BertForPreTraining
 
-from bertprune.analysis.entries import Entry, entry, kind_of, matrix_of
+from bertprune.protocol.rows import Entry, Metric, Split, entry
+from bertprune.pruning.matrices import kind_of, matrix_of
 
 BINS = 61
 """Bins of a histogram; odd, so that the middle one has the mean at its centre."""
 
 WIDTH_STD = 4.0
 """A histogram reaches from this many standard deviations below the mean to as many above it."""
+
+BLOCKS = 64
+"""At most so many blocks of tokens, and of dimensions, has a map of magnitudes."""
 
 _BYTES_A_WEIGHT = 4
 
@@ -47,7 +52,7 @@ def statistics(matrices: Mapping[str, Tensor]) -> list[Entry]:
         if variance > 0:
             numbers["weight_kurtosis"] = squares.square().mean() / variance.square() - 3
         found += [
-            entry("weights", metric, float(value), part=matrix_of(name))
+            entry(Split.WEIGHTS, metric, float(value), part=matrix_of(name))
             for metric, value in numbers.items()
         ]
     return found
@@ -64,6 +69,30 @@ def histograms(matrices: Mapping[str, Tensor]) -> list[Entry]:
     for name, weight in matrices.items():
         kinds.setdefault(kind_of(matrix_of(name)), []).append(weight)
     return [found for kind, weights in kinds.items() for found in _histogram(kind, weights)]
+
+
+def magnitudes(weight: Tensor) -> list[Entry]:
+    """magnitude: the mean |weight| of each block of the word embeddings (tokens, dimensions).
+
+    Blocks have the same size but for the last. `part` names the dimensions of a block,
+    "dimensions 0–11", or "dimensions 3" where it has one only; `position` is its first token's id.
+    """
+    tokens, dimensions = weight.shape
+    block_tokens, block_dimensions = -(-tokens // BLOCKS), -(-dimensions // BLOCKS)
+    # A mean of means is one over all, since in a block each dimension has as many tokens.
+    by_dimension = torch.stack(
+        [rows.abs().mean(0) for rows in weight.detach().split(block_tokens)]
+    ).cpu()
+    found = []
+    for first in range(0, dimensions, block_dimensions):
+        last = min(first + block_dimensions, dimensions) - 1
+        part = f"dimensions {first}–{last}" if last > first else f"dimensions {first}"
+        means = by_dimension[:, first : last + 1].mean(1).tolist()
+        found += [
+            entry(Split.EMBEDDINGS, Metric.MAGNITUDE, mean, part=part, position=first_token)
+            for first_token, mean in zip(range(0, tokens, block_tokens), means, strict=True)
+        ]
+    return found
 
 
 def memory(model: BertForPreTraining) -> list[Entry]:
@@ -86,7 +115,9 @@ def memory(model: BertForPreTraining) -> list[Entry]:
     for name, parameter in model.named_parameters():
         part = next(part for piece, part in _MEMORY_PARTS.items() if piece in name)
         sizes[part] += parameter.numel() * _BYTES_A_WEIGHT
-    return [entry("weights", "memory_bytes", size, part=part) for part, size in sizes.items()]
+    return [
+        entry(Split.WEIGHTS, Metric.MEMORY_BYTES, size, part=part) for part, size in sizes.items()
+    ]
 
 
 def _histogram(kind: str, weights: list[Tensor]) -> list[Entry]:
@@ -101,11 +132,10 @@ def _histogram(kind: str, weights: list[Tensor]) -> list[Entry]:
     for weight in weights:
         bins = ((_values(weight) - low) / width).floor().clamp(0, BINS - 1)
         counts += bins.long().bincount(minlength=BINS)
+    shares = [count / size for count in counts.tolist()]
     return [
-        entry(
-            "weights", "histogram", count / size, part=kind, position=low + (number + 0.5) * width
-        )
-        for number, count in enumerate(counts.tolist())
+        entry(Split.WEIGHTS, "histogram", share, part=kind, position=low + (number + 0.5) * width)
+        for number, share in enumerate(shares)
     ]
 
 

@@ -35,6 +35,7 @@ from bertprune.experiments.sweep import local_workers
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
 from bertprune.protocol.notebook_parameters import Finetune, PrunePretrain
+from bertprune.protocol.pruning_methods import METHODS
 from bertprune.protocol.record import RECORD_FILE, DamagedRecord, Record
 from bertprune.protocol.views import CHAPTERS, Chapter
 
@@ -272,7 +273,7 @@ def _title(run: Run, with_seed: bool) -> str:
     p = run.parameters
     title = "Burn-in" if p.model or p.burn_in_steps else "Burn-in of no steps: random weights"
     if isinstance(p, PrunePretrain):
-        how, sparsity = " at random" if p.method == "random" else "", percent(p.sparsity)
+        how, sparsity = METHODS[p.method].in_titles, percent(p.sparsity)
         title = {
             "prune_pretrain": f"Prune{how} during pre-training to {sparsity}",
             "finetune": f"Fine-tune after pruning{how} to {sparsity}",

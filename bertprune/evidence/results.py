@@ -10,7 +10,6 @@ import pandas as pd
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
-from bertprune.base.fingerprint import code_key
 from bertprune.book.tables import Sentence
 from bertprune.experiments import studies
 from bertprune.experiments.runs import Run
@@ -21,6 +20,7 @@ from bertprune.protocol.notebook_parameters import Finetune
 from bertprune.protocol.record import Execution
 from bertprune.protocol.rows import PRETRAINING, Rows
 from bertprune.protocol.views import View
+from bertprune.training import dispatch
 
 AVERAGE = "average"
 """The task of scores that are means over all tasks of the study."""
@@ -185,7 +185,7 @@ def published_facts(names: Iterable[str]) -> pd.DataFrame:
     """When, where and from what the published rows of studies were made, a line each; `code` says
     whether each run would be what this edition's code gives."""
     lines = {}
-    present = {code_key(kind.work.split(":")[0]) for kind in notebook_parameters.CONTRACTS.values()}
+    present = {dispatch.code_of(kind) for kind in notebook_parameters.CONTRACTS.values()}
     for name in names:
         facts = facts_of(name)
         lines[name] = {

@@ -25,7 +25,6 @@ from safetensors import SafetensorError, safe_open
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.files import read_json, replacing, write_json
-from bertprune.base.fingerprint import code_key
 from bertprune.base.progress import bar
 from bertprune.book.build import flaw_of
 from bertprune.experiments import runs
@@ -35,6 +34,7 @@ from bertprune.experiments.timekeeping import TRIES_FILE
 from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.record import RECORD_FILE, Record, digest_of
 from bertprune.protocol.views import parameters_of_run
+from bertprune.training import dispatch
 
 # What a finished run needs; checkpoints, logs and half-finished parts stay where they are.
 _NEEDED = (RECORD_FILE, ROWS_FILE, NOTEBOOK_FILE, FACTS_FILE)
@@ -320,7 +320,7 @@ def _why_not_of_today(record: Record) -> str:
         parameters = notebook_parameters.parse(contract, record.parameters)
     except UserError as error:
         return f"its parameters are not those of today ({error})"
-    if record.identity["code"] != code_key(parameters.work.split(":")[0]):
+    if record.identity["code"] != dispatch.code_of(contract):
         return "it was made by other code"
     try:
         run = Run.of(parameters)

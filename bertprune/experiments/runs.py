@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import html
-import importlib
 import os
 import shutil
 import time
@@ -31,11 +30,13 @@ from bertprune.lab.text import vocabulary
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import arm_of, seed_of
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune, PrunePretrain
+from bertprune.protocol.pruning_methods import MAGNITUDE
 from bertprune.protocol.record import RECORD_FILE, Record, digest_of
 from bertprune.protocol.rows import Rows
 from bertprune.protocol.rows import read as read_rows
 from bertprune.protocol.rows import write as write_rows
 from bertprune.protocol.views import parameters_of_run
+from bertprune.training import dispatch
 
 # Parameters that say where something lies; what counts is its content.
 _PLACES = {"text", "model", "tokenizer", "task_data"}
@@ -108,7 +109,7 @@ class Run:
             "arm": arm_of(p),
             "seed": seed_of(p),
             "data": data,
-            "code": code_key(p.work.split(":")[0]),
+            "code": dispatch.code_of(type(p)),
             "upstream": self.upstream.id if self.upstream else None,
             "compared_with": self.compared_with.id if self.compared_with else None,
         }
@@ -125,7 +126,7 @@ class Run:
         if not isinstance(p, PrunePretrain):
             return f"{Path(p.model).name or 'fresh'}-seed{p.burn_in_seed}"
         parts = [*p.task] if isinstance(p, Finetune) else []
-        parts += ["random"] if p.method == "random" else []
+        parts += [] if p.method == MAGNITUDE else [p.method]
         return "-".join([*parts, f"{p.sparsity:.2f}", f"seed{p.seed}"])
 
     @property
@@ -228,22 +229,22 @@ class Run:
         """
         if self.is_done() and self.has_model():
             return read_rows(self.folder / ROWS_FILE)
-        from bertprune.training import loop
+        from bertprune.training import processes
 
         # Of several processes that work together, the first one holds the lock.
-        with self.only_here() if loop.is_main_process() else nullcontext():
+        with self.only_here() if processes.is_main_process() else nullcontext():
             return self._work()
 
     def _work(self) -> Rows:
         from bertprune.base import progress
-        from bertprune.training import loop
+        from bertprune.training import processes
+        from bertprune.training.checkpoint import CHECKPOINT_FILE
 
-        module, function = self.parameters.work.split(":")
         folder = self.partial_folder
-        is_main = loop.is_main_process()
+        is_main = processes.is_main_process()
         if is_main:
             self.start_or_go_on()
-        loop.wait_for_everyone()
+        processes.wait_for_everyone()
         if (folder / ROWS_FILE).exists():
             return read_rows(folder / ROWS_FILE)
         self.check_needs()
@@ -251,15 +252,12 @@ class Run:
         progress.report_to(folder / timekeeping.PROGRESS_FILE)
         started = time.monotonic()
         upstream = self.upstream.model_folder if self.upstream else None
-        other = self.compared_with
-        compared = {"compared_with": other.model_folder} if other else {}
-        found: Rows = getattr(importlib.import_module(module), function)(
-            self.parameters, upstream, folder, **compared
-        )
+        other = self.compared_with.model_folder if self.compared_with else None
+        found = dispatch.work(self.parameters, upstream, folder, other)
         if is_main:
             facts = timekeeping.facts(folder, tries, before_s + time.monotonic() - started)
             write_json(facts, folder / FACTS_FILE)
-            (folder / loop.CHECKPOINT_FILE).unlink(missing_ok=True)
+            (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
             write_rows(found, folder / ROWS_FILE)
         progress.report_to(None)
         return found

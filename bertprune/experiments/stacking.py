@@ -7,13 +7,13 @@ to look at what was trained.
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertprune.experiments import timekeeping
@@ -21,18 +21,19 @@ from bertprune.experiments.runs import Run, lineage
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of
 from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
+from bertprune.training import dispatch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from bertprune.training.loop import Job
+    from bertprune.training.variants import Ahead, Variant
 
 _MAY_DIFFER = {
     *("seed", "sparsity", "method", "scope"),
     *("ramp_steps", "pruning_frequency_steps"),
 }
 
-Member = tuple[Run, "Callable[[], Job]"]
+Member = tuple[Run, "Ahead"]
 
 
 def kind(run: Run) -> tuple[object, ...] | None:
@@ -51,10 +52,11 @@ def train(all_parameters: Sequence[BurnIn], most: int) -> None:
 
     The runs that they need must be done. Stopped, it goes on where it was if it is given the same.
     """
-    from bertprune.training import loop
+    # Torch takes seconds to import, here and below.
+    from bertprune.training import processes
 
     runs = [Run(parameters) for parameters in all_parameters]
-    accelerator = loop.accelerator(runs[0].parameters.precision)
+    accelerator = processes.accelerator(runs[0].parameters.precision)
     with ExitStack() as locks:
         for run in runs:
             locks.enter_context(run.only_here())
@@ -62,8 +64,8 @@ def train(all_parameters: Sequence[BurnIn], most: int) -> None:
             run.check_needs()
         ahead: defaultdict[str, list[Member]] = defaultdict(list)
         for run in runs:
-            for what, make in _jobs(run, accelerator):
-                ahead[what].append((run, make))
+            for training in _ahead(run, accelerator):
+                ahead[training.what].append((run, training))
         for what, members in ahead.items():
             for first in range(0, len(members), most):
                 stack = members[first : first + most]
@@ -71,11 +73,10 @@ def train(all_parameters: Sequence[BurnIn], most: int) -> None:
                     _train_stack(f"{runs[0].notebook}, {what}", stack, accelerator)
 
 
-def _jobs(run: Run, accelerator: Accelerator) -> list[tuple[str, Callable[[], Job]]]:
-    module = importlib.import_module(run.parameters.work.split(":")[0])
+def _ahead(run: Run, accelerator: Accelerator) -> Iterator[Ahead]:
     upstream = run.upstream.model_folder if run.upstream else None
     compared = run.compared_with.model_folder if run.compared_with else None
-    return list(module.jobs(run.parameters, upstream, run.partial_folder, compared, accelerator))
+    return dispatch.ahead(run.parameters, upstream, run.partial_folder, compared, accelerator)
 
 
 def _train_stack(what: str, stack: Sequence[Member], accelerator: Accelerator) -> None:
@@ -86,25 +87,25 @@ def _train_stack(what: str, stack: Sequence[Member], accelerator: Accelerator) -
     """
     import torch
 
-    from bertprune.training import loop
+    from bertprune.training.stacks import train_in_stacks
 
     started = time.monotonic()
     first = stack[0][0].partial_folder
     folder = first.with_name(f"together-{first.name}")
-    jobs: list[Job] = []
+    variants: dict[Path, Variant] = {}
     models = 1
     try:
-        jobs += [make() for _, make in stack]
-        if jobs[0].variant.optimization.steps == 0:
+        variants |= {training.folder: training.make() for _, training in stack}
+        if next(iter(variants.values())).optimization.steps == 0:
             return
-        models = loop.do_together(jobs, accelerator, folder=folder, what=what)
+        models = train_in_stacks(variants, accelerator, folder=folder, what=what)
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         # The variables of what failed are the models.
         traceback.clear_frames(error.__traceback__)
         raise
     finally:
-        jobs.clear()
+        variants.clear()
         torch.cuda.empty_cache()
         # Whatever came of it, it took its time.
         share_s = (time.monotonic() - started) / len(stack)

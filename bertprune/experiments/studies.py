@@ -38,7 +38,7 @@ from bertprune.experiments import runs
 from bertprune.experiments.runs import Run, lineage
 from bertprune.lab.language import Language, language, language_of
 from bertprune.protocol import notebook_parameters
-from bertprune.protocol.arms import ARMS, RANDOM_PRUNING
+from bertprune.protocol.arms import ARMS
 from bertprune.protocol.notebook_parameters import (
     BurnIn,
 )
@@ -165,8 +165,9 @@ class Study:
         """Parameters of `contract`'s notebook in this study: what is `given`, at the first point
         of the grid where it says nothing else."""
         arms = [name for name, arm in ARMS.items() if arm.parameters is contract]
-        if given.get("method") == "random" and RANDOM_PRUNING in arms:
-            arms = [RANDOM_PRUNING]
+        # A method other than the paper's makes an arm of its own.
+        method = given.get("method")
+        arms = [name for name in arms if ARMS[name].fixed.get("method") == method] or arms
         point = next(self._points(""), {}) | {key: given[key] for key in GRID if key in given}
         return {**_known(contract, self._values(arms[0] if arms else "", point)), **given}
 

@@ -13,6 +13,7 @@ from bertprune.protocol.notebook_parameters import (
     PruneAfterFinetune,
     PrunePretrain,
 )
+from bertprune.protocol.pruning_methods import RANDOM
 
 BURN_IN = "burn_in"
 """What rows of the dense pre-training before any arm have in the place of one."""
@@ -92,7 +93,7 @@ ARMS = {
             "the masks.",
             Look("#d55e00", "^"),
             Finetune,
-            {"method": "random"},
+            {"method": RANDOM},
             pretrained_by=RANDOM_PRUNING,
         ),
         Arm(
@@ -148,7 +149,8 @@ def arm_of(parameters: BurnIn) -> str:
         return PRUNE_AFTER_FINETUNE
     if not (p.model or p.burn_in_steps or p.pretrain_steps or p.sparsity):
         return FROM_SCRATCH
-    return RANDOM_PRUNING if p.method == "random" else PRUNE_PRETRAIN
+    of_method = [arm.name for arm in ARMS.values() if arm.fixed.get("method") == p.method]
+    return of_method[0] if of_method else PRUNE_PRETRAIN
 
 
 def seed_of(parameters: BurnIn) -> int:

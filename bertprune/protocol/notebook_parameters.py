@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin, get_type_
 
 from bertprune.base.errors import UserError, did_you_mean
 from bertprune.lab.language import find_source, language_of
+from bertprune.protocol.pruning_methods import MAGNITUDE, METHODS
 
 
 def parameter(
@@ -47,7 +48,6 @@ class BurnIn(Contract):
     """A dense BERT, pre-trained on the text: a fresh one, or further training of a given one."""
 
     notebook: ClassVar[str] = "burn_in"
-    work: ClassVar[str] = "bertprune.training.pretraining:burn_in"
 
     model: str = parameter(
         "", "Hugging Face BERT to start from, folder or Hub name; empty: a fresh one of this shape"
@@ -160,13 +160,14 @@ class PrunePretrain(BurnIn):
     """The burnt-in BERT, pruned while pre-training goes on."""
 
     notebook: ClassVar[str] = "prune_pretrain"
-    work: ClassVar[str] = "bertprune.training.pretraining:prune_pretrain"
 
     sparsity: float = parameter(
         0.5, "share of the prunable weights that is zero", low=0.0, high=1.0
     )
     method: str = parameter(
-        "magnitude", "which weights go: the smallest, or any", choices=("magnitude", "random")
+        MAGNITUDE,
+        f"which weights go: {', or '.join(method.words for method in METHODS.values())}",
+        choices=tuple(METHODS),
     )
     scope: str = parameter(
         "matrix",
@@ -203,8 +204,10 @@ class PrunePretrain(BurnIn):
                 f"ramp_steps {self.ramp_steps} must be less than pretrain_steps "
                 f"{self.pretrain_steps}: the final sparsity would never be reached"
             )
-        if self.method == "random" and self.scope == "global":
-            raise UserError("method 'random' prunes matrix by matrix: set scope to 'matrix'")
+        if self.scope == "global" and not METHODS[self.method].may_be_global:
+            raise UserError(
+                f"method {self.method!r} prunes matrix by matrix: set scope to 'matrix'"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +215,6 @@ class Finetune(PrunePretrain):
     """The pruned BERT fine-tuned on tasks, its masks held."""
 
     notebook: ClassVar[str] = "finetune"
-    work: ClassVar[str] = "bertprune.training.finetuning:finetune"
 
     task: tuple[str, ...] = parameter(("sst2",), "one task or several")
     task_data: str = parameter(
@@ -251,7 +253,6 @@ class InformationDeletion(Finetune):
     """The pruned BERT fine-tuned with its masks taken off: pruned weights start at 0, but move."""
 
     notebook: ClassVar[str] = "information_deletion"
-    work: ClassVar[str] = "bertprune.training.finetuning:information_deletion"
 
     def leaves_model(self) -> bool:
         return False
@@ -262,7 +263,6 @@ class PruneAfterFinetune(Finetune):
     """The dense BERT that `finetune` has fine-tuned, pruned in one shot, then fine-tuned on."""
 
     notebook: ClassVar[str] = "prune_after_finetune"
-    work: ClassVar[str] = "bertprune.training.finetuning:prune_after_finetune"
 
     recovery_epochs: int = parameter(5, "passes over the training set after pruning", low=0)
 

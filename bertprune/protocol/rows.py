@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 import pandas as pd
 
@@ -68,6 +68,34 @@ class Metric(StrEnum):
 
 WHOLE = ""
 """The part of values that are of the whole model or matrix."""
+
+
+class Entry(TypedDict):
+    """A measured value; whoever asked for it adds the step, and the epoch where there is one."""
+
+    split: str
+    metric: str
+    part: str
+    position: float
+    value: float
+
+
+History: TypeAlias = list[dict[str, Any]]
+"""What a training leaves: entries with step and epoch, plain values all, as checkpoints have it."""
+
+
+def entry(
+    split: str, metric: str, value: float, *, part: str = WHOLE, position: float = math.nan
+) -> Entry:
+    """A value of `part` of the model, at `position` inside it (NaN: none)."""
+    return Entry(
+        split=str(split),
+        metric=str(metric),
+        part=part,
+        position=float(position),
+        value=float(value),
+    )
+
 
 COLUMNS = {
     "arm": "str",

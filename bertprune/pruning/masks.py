@@ -3,16 +3,20 @@
 A mask is bool, of the shape of its weight: True is kept, False is pruned.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from bertprune.protocol.notebook_parameters import PrunePretrain
+from bertprune.protocol.pruning_methods import MAGNITUDE, RANDOM
+
 Weights = Mapping[str, Tensor]
 Masks = dict[str, Tensor]
-
 
 # How many values estimate a quantile, and how far off it may be, in places among them: eight
 # standard deviations at most.
@@ -32,23 +36,35 @@ class RealisedSparsityError(Exception):
 class Criterion:
     """Which weights go first.
 
-    `method`: "magnitude" (smallest first) or "random" (an order drawn from `seed`).
+    `method`: one of METHODS, whose scores rank them; one that draws does so from `seed`.
     `scope`: "matrix" (each matrix to the same sparsity) or "global" (one threshold for all).
     """
 
-    method: str = "magnitude"
+    method: str = MAGNITUDE
     scope: str = "matrix"
     seed: int = 0
 
+    @classmethod
+    def of(cls, parameters: PrunePretrain) -> Criterion:
+        return cls(parameters.method, parameters.scope, parameters.seed)
+
     def masks(self, weights: Weights, sparsity: float) -> Masks:
         """Masks of exactly `sparsity`; raises RealisedSparsityError if they are not, and
-        NonFiniteWeightError for weights that have no order."""
-        if self.method == "random":
-            masks = random_masks(weights, sparsity, self.seed)
-        elif self.scope == "global":
-            masks = global_magnitude_masks(weights, sparsity)
+        NonFiniteWeightError for weights that have no order.
+
+        Ties fall to the earlier matrix, then to the earlier position.
+        """
+        score = _SCORES[self.method]
+        scores = (score(w, place, self.seed) for place, w in enumerate(weights.values()))
+        if self.scope == "global":
+            everything = keep_largest(torch.cat([one.flatten() for one in scores]), sparsity)
+            kept = everything.split([weight.numel() for weight in weights.values()])
         else:
-            masks = local_magnitude_masks(weights, sparsity)
+            kept = tuple(keep_largest(one, sparsity) for one in scores)
+        masks = {
+            name: one.view(weight.shape)
+            for (name, weight), one in zip(weights.items(), kept, strict=True)
+        }
         self.check(masks, sparsity)
         return masks
 
@@ -77,66 +93,51 @@ def pruned_count(sparsity: float, size: int) -> int:
     return round(sparsity * size)
 
 
-def magnitude_mask(weight: Tensor, sparsity: float) -> Tensor:
-    """Keep-mask (bool, shape of `weight`) that prunes exactly the round(sparsity * n) smallest.
+def _magnitudes(weight: Tensor, place: int, seed: int) -> Tensor:
+    return weight.detach().abs()
 
-    Ties fall to the earlier position, so the count never depends on the data.
-    Raises ValueError if sparsity is outside [0, 1], NonFiniteWeightError if a weight is not finite.
+
+def _random_ranks(weight: Tensor, place: int, seed: int) -> Tensor:
+    """A random order of the weights of a matrix.
+
+    It depends on `seed` and the matrix's place among the others alone, so the masks of growing
+    sparsities are nested, on every device.
     """
-    return _keep_largest(
-        weight.detach().abs().flatten(), pruned_count(sparsity, weight.numel())
-    ).view(weight.shape)
+    generator = torch.Generator().manual_seed(seed * 100_003 + place)
+    order = torch.randperm(weight.numel(), generator=generator)
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order))
+    return ranks.view(weight.shape).to(weight.device)
 
 
-def local_magnitude_masks(weights: Weights, sparsity: float) -> Masks:
-    """Matrix-local masks: each matrix to the same sparsity, with a threshold of its own."""
-    return {name: magnitude_mask(weight, sparsity) for name, weight in weights.items()}
+_SCORES: Mapping[str, Callable[[Tensor, int, int], Tensor]] = {
+    MAGNITUDE: _magnitudes,
+    RANDOM: _random_ranks,
+}
+"""How each method scores the weights of a matrix, by its place among the matrices and the seed: of
+the shape of `weight`, the lowest go first."""
 
 
-def global_magnitude_masks(weights: Weights, sparsity: float) -> Masks:
-    """Masks of one threshold for all matrices: exactly round(sparsity * all weights) are pruned.
+def keep_largest(scores: Tensor, sparsity: float) -> Tensor:
+    """Keep-mask (bool, shape of `scores`) that prunes exactly the round(sparsity * n) smallest.
 
-    Ties fall to the earlier matrix, then to the earlier position.
+    Ties fall to the earlier position, so the count never depends on the data. It is a selection,
+    no sort. Raises ValueError if sparsity is outside [0, 1], NonFiniteWeightError if a score is not
+    finite.
     """
-    magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights.values()])
-    keep = _keep_largest(magnitudes, pruned_count(sparsity, magnitudes.numel()))
-    parts = keep.split([weight.numel() for weight in weights.values()])
-    return {
-        name: part.view(weight.shape)
-        for (name, weight), part in zip(weights.items(), parts, strict=True)
-    }
-
-
-def random_masks(weights: Weights, sparsity: float, seed: int) -> Masks:
-    """Matrix-local masks that prune exactly round(sparsity * n) weights chosen at random.
-
-    Each matrix has a fixed random order that depends on `seed` and its place among the matrices
-    alone, so the masks of growing sparsities are nested, on every device.
-    """
-    masks = {}
-    for place, (name, weight) in enumerate(weights.items()):
-        count = pruned_count(sparsity, weight.numel())
-        generator = torch.Generator().manual_seed(seed * 100_003 + place)
-        keep = torch.ones(weight.numel(), dtype=torch.bool)
-        keep[torch.randperm(weight.numel(), generator=generator)[:count]] = False
-        masks[name] = keep.view(weight.shape).to(weight.device)
-    return masks
-
-
-def _keep_largest(magnitudes: Tensor, count: int) -> Tensor:
-    """Keep all but the `count` smallest `magnitudes` (1-D, non-negative): a selection, no sort."""
-    if not math.isfinite(magnitudes.max().item()):
+    values, count = scores.flatten(), pruned_count(sparsity, scores.numel())
+    if not math.isfinite(values.max().item()):
         raise NonFiniteWeightError("cannot rank magnitudes: a weight is not finite")
     if count == 0:
-        return torch.ones_like(magnitudes, dtype=torch.bool)
-    threshold = _smallest(magnitudes, count)
-    keep = magnitudes > threshold
+        return torch.ones_like(scores, dtype=torch.bool)
+    threshold = _smallest(values, count)
+    keep = values > threshold
     pruned = pruned_entries(keep)
     if pruned > count:
         # All below the threshold go, and of those equal to it the earliest, up to the exact count.
-        equal = (magnitudes == threshold).nonzero().flatten()
+        equal = (values == threshold).nonzero().flatten()
         keep[equal[len(equal) - (pruned - count) :]] = True
-    return keep
+    return keep.view(scores.shape)
 
 
 def _smallest(values: Tensor, count: int) -> Tensor:

@@ -1,19 +1,26 @@
-"""Which matrices: the paper's prunable matrices of a BERT."""
+"""Which matrices: the paper's prunable matrices of a BERT, and what they are called."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 
-_IN_A_LAYER = (
-    "attention.self.query",
-    "attention.self.key",
-    "attention.self.value",
-    "attention.output.dense",
-    "intermediate.dense",
-    "output.dense",
-)
+_KINDS_IN_A_LAYER = {
+    "attention.self.query": "query",
+    "attention.self.key": "key",
+    "attention.self.value": "value",
+    "attention.output.dense": "attention_output",
+    "intermediate.dense": "intermediate",
+    "output.dense": "output",
+}
+_KINDS = {
+    "embeddings.word_embeddings": "word_embeddings",
+    **_KINDS_IN_A_LAYER,
+    "pooler.dense": "pooler",
+}
 
 
 def prunable_matrices(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -31,6 +38,31 @@ def prunable_matrices(model: nn.Module) -> dict[str, nn.Parameter]:
     parameters = dict(encoder.named_parameters())
     names = [WORD_EMBEDDINGS]
     for layer in range(encoder.config.num_hidden_layers):
-        names += [f"encoder.layer.{layer}.{matrix}.weight" for matrix in _IN_A_LAYER]
+        names += [f"encoder.layer.{layer}.{matrix}.weight" for matrix in _KINDS_IN_A_LAYER]
     names.append("pooler.dense.weight")
     return {name: parameters[name] for name in names}
+
+
+def matrix_of(parameter: str) -> str:
+    """The matrix that a parameter's name is of: the name without ".weight"."""
+    return parameter.removesuffix(".weight")
+
+
+def kind_of(matrix: str) -> str:
+    """Which of a BERT's eight kinds of prunable matrices `matrix` is, in whatever layer.
+
+    Raises KeyError for the name of anything else.
+    """
+    return _KINDS[re.sub(r"^encoder\.layer\.\d+\.", "", matrix)]
+
+
+def check_same_matrices(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless both have the same matrices, of the same shapes."""
+    if wrong := sorted(first.keys() ^ second.keys()):
+        raise ValueError(f"only one of the two models has {', '.join(wrong[:3])}")
+    for name, tensor in first.items():
+        if tensor.shape != second[name].shape:
+            raise ValueError(
+                f"{name} has the shape {tuple(tensor.shape)} in one model and "
+                f"{tuple(second[name].shape)} in the other"
+            )

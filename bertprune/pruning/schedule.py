@@ -1,6 +1,10 @@
 """When to remove: the gradual schedule."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+
+from bertprune.protocol.notebook_parameters import PrunePretrain
 
 
 def cubic_sparsity(
@@ -32,6 +36,15 @@ class Schedule:
     begin_step: int = 0
     end_step: int = 0
     frequency_steps: int = 1
+
+    @classmethod
+    def of(cls, parameters: PrunePretrain) -> Schedule:
+        """That of pre-training; the dense model has no ramp."""
+        return cls(
+            final=parameters.sparsity,
+            end_step=parameters.ramp_steps if parameters.sparsity else 0,
+            frequency_steps=parameters.pruning_frequency_steps,
+        )
 
     def sparsity(self, step: int) -> float:
         """Sparsity that holds from `step` on, a share in [0, 1]."""

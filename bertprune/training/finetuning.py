@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,8 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
-from bertprune.analysis import mask_difference
-from bertprune.analysis.entries import Entry, entry
+from bertprune.analysis import pruned_parts
 from bertprune.analysis.sort_order import Movement
 from bertprune.data.glue import Task
 from bertprune.data.tasks import (
@@ -33,18 +32,21 @@ from bertprune.protocol.notebook_parameters import (
     InformationDeletion,
     PruneAfterFinetune,
 )
+from bertprune.protocol.rows import Entry, Split, entry
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.training import loop
+from bertprune.training import processes
+from bertprune.training.checkpoint import CHECKPOINT_FILE
+from bertprune.training.loop import train
+from bertprune.training.stacks import train_in_stacks
+from bertprune.training.variants import Ahead, Loss, Optimization, Variant
 
 _EVALUATION_BATCH_SIZE = 256
 
-MakePruner = Callable[[BertForSequenceClassification], Pruner | None]
 
-
-class ClassificationLoss(loop.Loss):
+class ClassificationLoss(Loss):
     """Mean cross-entropy of a batch, over the global batch where `processes` share it."""
 
     only_looks_words_up = True
@@ -98,188 +100,185 @@ def evaluate(
     return compute_metrics(task, examples.labels, predictions) | {"loss": loss / len(examples)}
 
 
-def finetune(parameters: Finetune, upstream: Path, folder: Path) -> rows.Rows:
-    """Fine-tune the model in `upstream` on each task at each learning rate, its masks held.
-
-    The dense model's fine-tuned ones are kept in `folder`/model: pruning after fine-tuning starts
-    from them. How far their weights move is in the rows.
-    """
-    return _each(_work(parameters, upstream, folder), folder)
-
-
-def information_deletion(
-    parameters: InformationDeletion, upstream: Path, folder: Path
+def work(
+    parameters: Finetune, upstream: Path, folder: Path, compared_with: Path | None = None
 ) -> rows.Rows:
-    """Fine-tune the pruned model in `upstream` with its masks taken off (the paper, section 4).
+    """Fine-tune on each task at each learning rate; those that are finished are not repeated.
 
-    The pruned weights start at zero and may move: what pruning deleted is gone, while the
-    complexity of the model is not restricted.
+    Plain fine-tuning starts from the model in `upstream` and holds its masks. Information deletion
+    (the paper, section 4) takes them off: the pruned weights start at zero and may move, so what
+    pruning deleted is gone, while the complexity of the model is not restricted. Pruning after
+    fine-tuning prunes the fine-tuned dense models in `upstream` in one shot and fine-tunes on, with
+    epochs counted from there; its rows have how much the masks differ from those of the model in
+    `compared_with`.
+
+    The dense model's fine-tuned ones are kept in `folder`/model, for pruning after fine-tuning, and
+    how far their weights move is in the rows. On a GPU, which one small model leaves nearly idle,
+    the learning rates train together.
     """
-    return _each(_work(parameters, upstream, folder), folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    accelerator = processes.accelerator(parameters.precision)
+    parts = []
+    for task in parameters.task:
+        trainings = [
+            _Training(parameters, upstream, folder, compared_with, task, rate)
+            for rate in parameters.learning_rates
+        ]
+        left = [training for training in trainings if not training.rows_file.exists()]
+        for together in _together(left, accelerator):
+            variants = {training.own_folder: training.variant(accelerator) for training in together}
+            what = f"{parameters.notebook} {task}"
+            train_in_stacks(variants, accelerator, folder=folder, what=what)
+            for training in together:
+                found = training.finish(variants.pop(training.own_folder), accelerator)
+                if processes.is_main_process():
+                    rows.write(found, training.rows_file)
+                    (training.own_folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+                processes.wait_for_everyone()
+        parts += [rows.read(training.rows_file) for training in trainings]
+    return rows.join(parts)
 
 
-def prune_after_finetune(
-    parameters: PruneAfterFinetune,
-    upstream: Path,
-    folder: Path,
-    compared_with: Path | None = None,
-) -> rows.Rows:
-    """Prune the fine-tuned dense models in `upstream` in one shot, then fine-tune on.
-
-    Epochs are counted from the start of recovery. The rows have how much the masks differ from
-    those of the model in `compared_with`.
-    """
-    return _each(_work(parameters, upstream, folder, compared_with), folder)
-
-
-def jobs(
+def ahead(
     parameters: Finetune,
     upstream: Path,
     folder: Path,
     compared_with: Path | None,
     accelerator: Accelerator,
-) -> Iterator[tuple[str, Callable[[], loop.Job]]]:
-    """How to make the trainings that a run has ahead of it, each with the task that it is of."""
-    work = _work(parameters, upstream, folder, compared_with)
+) -> Iterator[Ahead]:
+    """The trainings that a run has ahead of it."""
     for task in parameters.task:
         for rate in parameters.learning_rates:
-            if not _rows_file(folder, task, rate).exists():
-                yield task, partial(_job, work, task, rate, folder, accelerator)
+            training = _Training(parameters, upstream, folder, compared_with, task, rate)
+            if not training.rows_file.exists():
+                yield Ahead(task, training.own_folder, partial(training.variant, accelerator))
+
+
+def _together(left: list[_Training], accelerator: Accelerator) -> list[list[_Training]]:
+    """Which of the trainings of a task are done together."""
+    if left and accelerator.device.type == "cuda" and accelerator.num_processes == 1:
+        return [left]
+    return [[training] for training in left]
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What fine-tuning of a notebook does with each of its tasks and learning rates.
-
-    `start` gives the folder of the model to begin with, and `keep` is where to leave what becomes
-    of it, both by a name of task and learning rate. `with_movement`: how far the weights have moved
-    after each epoch. `compared_with`: the folder of a model, how much whose masks differ.
-    """
+class _Training:
+    """Fine-tuning on one task at one learning rate, of those of a run in `folder`."""
 
     parameters: Finetune
-    start: Callable[[str], Path]
-    epochs: int
-    make_pruner: MakePruner
-    keep: Path | None = None
-    with_movement: bool = False
-    compared_with: Path | None = None
+    upstream: Path
+    folder: Path
+    compared_with: Path | None
+    task: str
+    learning_rate: float
 
+    @property
+    def _name(self) -> str:
+        return f"{self.task}-{self.learning_rate:g}"
 
-def _work(
-    parameters: Finetune, upstream: Path, folder: Path, compared_with: Path | None = None
-) -> _Work:
-    criterion = Criterion(parameters.method, parameters.scope, parameters.seed)
-    if isinstance(parameters, InformationDeletion):
-        return _Work(parameters, lambda _: upstream, parameters.epochs, lambda model: None)
-    if isinstance(parameters, PruneAfterFinetune):
+    @property
+    def own_folder(self) -> Path:
+        """Where its checkpoint is kept until it is done."""
+        return self.folder / self._name
 
-        def one_shot(model: BertForSequenceClassification) -> Pruner:
+    @property
+    def rows_file(self) -> Path:
+        return self.folder / f"{self._name}.csv"
+
+    @property
+    def _start(self) -> str:
+        """The folder of the model to begin with."""
+        is_tuned = isinstance(self.parameters, PruneAfterFinetune)
+        return str(self.upstream / self._name if is_tuned else self.upstream)
+
+    @property
+    def _epochs(self) -> int:
+        p = self.parameters
+        return p.recovery_epochs if isinstance(p, PruneAfterFinetune) else p.epochs
+
+    def _pruner(self, model: BertForSequenceClassification) -> Pruner | None:
+        parameters, criterion = self.parameters, Criterion.of(self.parameters)
+        if isinstance(parameters, InformationDeletion):
+            return None
+        if isinstance(parameters, PruneAfterFinetune):
             return Pruner.following(model, Schedule(parameters.sparsity), criterion)
-
-        return _Work(
-            parameters,
-            lambda name: upstream / name,
-            parameters.recovery_epochs,
-            one_shot,
-            compared_with=compared_with,
-        )
-
-    def held(model: BertForSequenceClassification) -> Pruner:
-        pruner = Pruner.holding(model, checkpoints.load_masks(upstream, model), criterion)
+        masks = checkpoints.load_masks(self.upstream, model)
+        pruner = Pruner.holding(model, masks, criterion)
         pruner.check(parameters.sparsity)
         return pruner
 
-    return _Work(
-        parameters,
-        lambda _: upstream,
-        parameters.epochs,
-        held,
-        keep=folder / "model" if parameters.sparsity == 0 else None,
-        with_movement=arm_of(parameters) == PRUNE_PRETRAIN and parameters.sparsity == 0,
-    )
+    @property
+    def _is_dense_finetuning(self) -> bool:
+        """Whether this is the model that others are compared with and prune."""
+        return type(self.parameters) is Finetune and self.parameters.sparsity == 0
 
+    def variant(self, accelerator: Accelerator) -> Variant:
+        """Dev metrics after each epoch, the loss over the whole training set after the last."""
+        parameters, epochs = self.parameters, self._epochs
+        tokenizer = load_tokenizer(self._start)
+        splits = _splits(
+            self.task,
+            parameters.task_data,
+            task_key(self.task, parameters.task_data),
+            KeyedTokenizer(tokenizer_key(tokenizer), tokenizer),
+            parameters.max_length_tokens,
+        )
+        batches = _Batches(splits, parameters.seed, parameters.batch_size)
+        labels = len(splits.task.labels)
+        model = checkpoints.load_classifier(self._start, labels=labels, seed=parameters.seed)
+        model.to(accelerator.device)
+        is_followed = self._is_dense_finetuning and arm_of(parameters) == PRUNE_PRETRAIN
+        movement = Movement(_moving(model)) if is_followed else None
 
-def _each(work: _Work, folder: Path) -> rows.Rows:
-    """Rows of all tasks and learning rates; those that are finished are not repeated.
+        def measured(step: int) -> rows.History:
+            epoch = step // batches.an_epoch
+            found = _evaluated(model, splits, accelerator, with_train=epoch == epochs)
+            if movement is not None:
+                found += movement.entries(_moving(model), by_position=epoch == epochs)
+            return [{"step": step, "epoch": epoch, **one} for one in found]
 
-    On a GPU, which one small model leaves nearly idle, the learning rates train together.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    parameters = work.parameters
-    accelerator = loop.accelerator(parameters.precision)
-    parts = []
-    for task in parameters.task:
-        files = {rate: _rows_file(folder, task, rate) for rate in parameters.learning_rates}
-        left = [rate for rate, file in files.items() if not file.exists()]
-        for rates in _together(left, accelerator):
-            ahead = [_job(work, task, rate, folder, accelerator) for rate in rates]
-            what = f"{parameters.notebook} {task}"
-            loop.do_together(ahead, accelerator, folder=folder, what=what)
-            for rate, job in zip(rates, ahead, strict=True):
-                found = _finetuned(work, task, rate, job, accelerator)
-                if loop.is_main_process():
-                    rows.write(found, files[rate])
-                    job.checkpoint.unlink(missing_ok=True)
-                loop.wait_for_everyone()
-        parts += [rows.read(file) for file in files.values()]
-    return rows.join(parts)
+        return Variant(
+            ClassificationLoss(model, accelerator.num_processes),
+            batches,
+            Optimization(
+                learning_rate=self.learning_rate,
+                steps=epochs * batches.an_epoch,
+                warmup_steps=parameters.warmup_steps,
+            ),
+            parameters.seed,
+            self._pruner(model),
+            measured,
+            frozenset(batches.an_epoch * epoch for epoch in range(1, epochs + 1)),
+        )
 
-
-def _together(rates: list[float], accelerator: Accelerator) -> list[list[float]]:
-    """Which learning rates train together."""
-    if rates and accelerator.device.type == "cuda" and accelerator.num_processes == 1:
-        return [rates]
-    return [[rate] for rate in rates]
-
-
-def _rows_file(folder: Path, task: str, rate: float) -> Path:
-    return folder / f"{task}-{rate:g}.csv"
-
-
-def _job(work: _Work, name: str, rate: float, folder: Path, accelerator: Accelerator) -> loop.Job:
-    """Training on task `name` at a learning rate; dev metrics after each epoch, the loss over the
-    whole training set after the last."""
-    parameters, epochs = work.parameters, work.epochs
-    start = str(work.start(f"{name}-{rate:g}"))
-    tokenizer = load_tokenizer(start)
-    splits = _splits(
-        name,
-        parameters.task_data,
-        task_key(name, parameters.task_data),
-        KeyedTokenizer(tokenizer_key(tokenizer), tokenizer),
-        parameters.max_length_tokens,
-    )
-    batches = _Batches(splits, parameters.seed, parameters.batch_size)
-    labels = len(splits.task.labels)
-    model = checkpoints.load_classifier(start, labels=labels, seed=parameters.seed)
-    model.to(accelerator.device)
-    movement = Movement(_moving(model)) if work.with_movement else None
-
-    def measured(step: int) -> loop.History:
-        epoch = step // batches.an_epoch
-        found = _evaluated(model, splits, accelerator, with_train=epoch == epochs)
-        if movement is not None:
-            found += movement.entries(_moving(model), by_position=epoch == epochs)
-        return [{"step": step, "epoch": epoch, **one} for one in found]
-
-    variant = loop.Variant(
-        ClassificationLoss(model, accelerator.num_processes),
-        batches,
-        loop.Optimization(
-            learning_rate=rate,
-            steps=epochs * batches.an_epoch,
-            warmup_steps=parameters.warmup_steps,
-        ),
-        parameters.seed,
-        work.make_pruner(model),
-        measured,
-    )
-    return loop.Job(
-        variant,
-        folder / f"{name}-{rate:g}",
-        f"{parameters.notebook} {name} at {rate:g}",
-        frozenset(batches.an_epoch * epoch for epoch in range(1, epochs + 1)),
-    )
+    def finish(self, variant: Variant, accelerator: Accelerator) -> rows.Rows:
+        """Train, unless that is done, and give the rows; a model that others start from is kept."""
+        parameters, model, pruner = self.parameters, variant.loss.model, variant.pruner
+        what = f"{parameters.notebook} {self.task} at {self.learning_rate:g}"
+        (history,) = train([variant], accelerator, folder=self.own_folder, what=what)
+        if self._epochs == 0:
+            if pruner is not None:
+                pruner.before_step(0)
+            history = variant.evaluate(0)
+        if pruner is not None:
+            pruner.check(parameters.sparsity)
+            if self.compared_with is not None:
+                others = checkpoints.load_masks(self.compared_with, model)
+                at = {"step": variant.optimization.steps, "epoch": self._epochs}
+                found = pruned_parts.difference(pruner.masks, others)
+                history = history + [{**at, **one} for one in found]
+            if self._is_dense_finetuning and accelerator.is_main_process:
+                kept = self.folder / "model" / self._name
+                tokenizer = load_tokenizer(self._start)
+                checkpoints.save_pretrained(model, tokenizer, pruner.masks, kept)
+        return rows.of_history(
+            history,
+            arm=arm_of(parameters),
+            task=self.task,
+            sparsity=parameters.sparsity,
+            learning_rate=self.learning_rate,
+            seed=parameters.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -304,39 +303,6 @@ def _order(batches: _Batches, epoch: int) -> list[np.ndarray]:
     return batches.splits.train.order(epoch, batches.seed, batches.batch_size)
 
 
-def _finetuned(
-    work: _Work, name: str, rate: float, job: loop.Job, accelerator: Accelerator
-) -> rows.Rows:
-    """The rows of a training, with what is measured at its end; the model goes to `work.keep`."""
-    parameters, variant = work.parameters, job.variant
-    model, pruner, steps = variant.loss.model, variant.pruner, variant.optimization.steps
-    history = loop.do(job, accelerator).history
-    if work.epochs == 0 and variant.evaluate is not None:
-        if pruner is not None:
-            pruner.before_step(0)
-        history = variant.evaluate(0)
-    if pruner is not None:
-        pruner.check(parameters.sparsity)
-        if work.compared_with is not None:
-            found = mask_difference.difference(
-                pruner.masks, checkpoints.load_masks(work.compared_with, model)
-            )
-            history = history + [{"step": steps, "epoch": work.epochs, **one} for one in found]
-        if work.keep is not None and accelerator.is_main_process:
-            tokenizer = load_tokenizer(str(work.start(f"{name}-{rate:g}")))
-            checkpoints.save_pretrained(
-                model, tokenizer, pruner.masks, work.keep / f"{name}-{rate:g}"
-            )
-    return rows.of_history(
-        history,
-        arm=arm_of(parameters),
-        task=name,
-        sparsity=parameters.sparsity,
-        learning_rate=rate,
-        seed=parameters.seed,
-    )
-
-
 def _evaluated(
     model: BertForSequenceClassification,
     splits: TaskSplits,
@@ -344,7 +310,7 @@ def _evaluated(
     with_train: bool,
 ) -> list[Entry]:
     """Metrics over the dev set and, if asked for, over the training set."""
-    examples = {"dev": splits.dev} | ({"train": splits.train} if with_train else {})
+    examples = {Split.DEV: splits.dev} | ({Split.TRAIN: splits.train} if with_train else {})
     return [
         entry(split, metric, value)
         for split, of_split in examples.items()

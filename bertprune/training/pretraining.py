@@ -12,8 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from transformers import BertForPreTraining, PreTrainedTokenizerFast
 
-from bertprune.analysis import embeddings, feature_similarity, pruned_heads, weight_statistics
-from bertprune.analysis.entries import Entry, entry
+from bertprune.analysis import feature_similarity, pruned_parts, weight_statistics
 from bertprune.analysis.stored_sizes import sizes
 from bertprune.base import paths
 from bertprune.data.corpus import prepare_corpus, split_documents
@@ -30,16 +29,18 @@ from bertprune.model import checkpoints, forward
 from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of, seed_of
 from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
-from bertprune.pruning.masks import Criterion, Masks
+from bertprune.protocol.rows import Entry, Split, entry
+from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.training import loop
+from bertprune.training import loop, processes
+from bertprune.training.variants import Ahead, Loss, Optimization, Variant
 
 _DEV_BATCH_SIZE = 64
 
 
-class PretrainingLoss(loop.Loss):
+class PretrainingLoss(Loss):
     """MLM loss + NSP loss of a batch, each a mean, as `BertForPreTraining` has them.
 
     The means are over the global batch: where `processes` share it, their averaged gradients are
@@ -103,84 +104,74 @@ def evaluate(
     }
 
 
-def burn_in(parameters: BurnIn, upstream: Path | None, folder: Path) -> rows.Rows:
-    """Pre-train without pruning; the model goes to `folder`/model, its dev losses into the rows.
-
-    The model is the one named, or a fresh one of the given shape. `upstream` is not used: burn-in
-    is where a study begins.
-    """
-    accelerator = loop.accelerator(parameters.precision)
-    return _pretrain(_work(parameters, upstream, accelerator), folder, accelerator)
-
-
-def prune_pretrain(
-    parameters: PrunePretrain, upstream: Path, folder: Path, compared_with: Path | None = None
+def work(
+    parameters: BurnIn, upstream: Path | None, folder: Path, compared_with: Path | None = None
 ) -> rows.Rows:
-    """Prune while pre-training goes on (the paper, section 3): a cubic ramp, then recovery.
+    """Pre-train, and prune meanwhile (the paper, section 3): a cubic ramp, then recovery.
 
-    `upstream` is the burnt-in model's folder. The pruned model and its masks go to
-    `folder`/model, its dev losses into the rows, and what became of heads, embeddings and features,
-    these against the dense model in `compared_with`. Of the dense model itself the rows have how
-    its weights are distributed.
+    Burn-in does not prune. It starts from the model named, or a fresh one of the given shape;
+    pruning from the burnt-in model in the folder `upstream`. The model and its masks go to
+    `folder`/model, its dev losses into the rows, and after pruning what became of heads, embeddings
+    and features, these against the dense model in `compared_with`. Of the dense model itself the
+    rows have how its weights are distributed.
     """
-    accelerator = loop.accelerator(parameters.precision)
-    work = _work(parameters, upstream, accelerator)
-    return _pretrain(work, folder, accelerator, compared_with)
+    accelerator = processes.accelerator(parameters.precision)
+    plan = _plan(parameters, upstream, accelerator)
+    variant, steps = _variant(plan, accelerator), plan.optimization.steps
+    what = f"{parameters.notebook} at sparsity {plan.sparsity:g}"
+    (history,) = loop.train([variant], accelerator, folder=folder, what=what)
+    if steps == 0:
+        # Nothing trains, so the one mask update of one-shot pruning is all there is to do.
+        plan.pruner.before_step(0)
+        history = variant.evaluate(0)
+    plan.pruner.check(plan.sparsity)
+    found = _looked_at(plan)
+    if compared_with is not None:
+        found += _beside_dense(plan, compared_with, accelerator)
+    if accelerator.is_main_process:
+        masks = plan.pruner.masks
+        checkpoints.save_pretrained(plan.model, plan.tokenizer, masks, folder / "model")
+    return rows.of_pretraining(
+        history + [{"step": steps, **entry} for entry in found],
+        arm=arm_of(parameters),
+        sparsity=plan.sparsity,
+        learning_rate=plan.optimization.learning_rate,
+        seed=seed_of(parameters),
+    )
 
 
-def jobs(
+def ahead(
     parameters: BurnIn,
     upstream: Path | None,
     folder: Path,
     compared_with: Path | None,
     accelerator: Accelerator,
-) -> Iterator[tuple[str, Callable[[], loop.Job]]]:
-    """How to make the training that a run has ahead of it, with what it is of."""
+) -> Iterator[Ahead]:
+    """The training that a run has ahead of it."""
 
-    def make() -> loop.Job:
-        return _job(_work(parameters, upstream, accelerator), folder, accelerator)
+    def make() -> Variant:
+        return _variant(_plan(parameters, upstream, accelerator), accelerator)
 
     if not (folder / "model").exists():
-        yield "pre-training", make
+        yield Ahead("pre-training", folder, make)
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Plan:
     """What a run of pre-training does."""
 
     parameters: BurnIn
     model: BertForPreTraining
     tokenizer: PreTrainedTokenizerFast
-    optimization: loop.Optimization
+    optimization: Optimization
     seed: int
     pruner: Pruner
     sparsity: float = 0.0
 
 
-def _work(parameters: BurnIn, upstream: Path | None, accelerator: Accelerator) -> _Work:
+def _plan(parameters: BurnIn, upstream: Path | None, accelerator: Accelerator) -> _Plan:
     if isinstance(parameters, PrunePretrain):
-        model = checkpoints.load_pretraining_model(str(upstream), seed=parameters.seed)
-        model.to(accelerator.device)
-        schedule = Schedule(
-            final=parameters.sparsity,
-            end_step=parameters.ramp_steps if parameters.sparsity else 0,
-            frequency_steps=parameters.pruning_frequency_steps,
-        )
-        criterion = Criterion(parameters.method, parameters.scope, parameters.seed)
-        return _Work(
-            parameters,
-            model,
-            load_tokenizer(str(upstream)),
-            loop.Optimization(
-                learning_rate=parameters.pretrain_learning_rate,
-                steps=parameters.pretrain_steps,
-                warmup_steps=parameters.pretrain_warmup_steps,
-            ),
-            # The first batches of burn-in are not the first ones here, even with equal seeds.
-            parameters.burn_in_seed + 1 + parameters.seed,
-            Pruner.following(model, schedule, criterion),
-            parameters.sparsity,
-        )
+        return _plan_of_pruning(parameters, str(upstream), accelerator)
     tokenizer = _tokenizer(parameters)
     if parameters.model:
         model = checkpoints.load_pretraining_model(parameters.model, seed=parameters.burn_in_seed)
@@ -199,11 +190,11 @@ def _work(parameters: BurnIn, upstream: Path | None, accelerator: Accelerator) -
             shape, padding_id=tokenizer.pad_token_id, seed=parameters.burn_in_seed
         )
     model.to(accelerator.device)
-    return _Work(
+    return _Plan(
         parameters,
         model,
         tokenizer,
-        loop.Optimization(
+        Optimization(
             learning_rate=parameters.burn_in_learning_rate,
             steps=parameters.burn_in_steps,
             warmup_steps=parameters.burn_in_warmup_steps,
@@ -213,41 +204,58 @@ def _work(parameters: BurnIn, upstream: Path | None, accelerator: Accelerator) -
     )
 
 
-def _job(work: _Work, folder: Path, accelerator: Accelerator) -> loop.Job:
-    parameters, model = work.parameters, work.model
-    dev = _dev(parameters, work.tokenizer)
+def _plan_of_pruning(parameters: PrunePretrain, start: str, accelerator: Accelerator) -> _Plan:
+    model = checkpoints.load_pretraining_model(start, seed=parameters.seed)
+    model.to(accelerator.device)
+    return _Plan(
+        parameters,
+        model,
+        load_tokenizer(start),
+        Optimization(
+            learning_rate=parameters.pretrain_learning_rate,
+            steps=parameters.pretrain_steps,
+            warmup_steps=parameters.pretrain_warmup_steps,
+        ),
+        # The first batches of burn-in are not the first ones here, even with equal seeds.
+        parameters.burn_in_seed + 1 + parameters.seed,
+        Pruner.following(model, Schedule.of(parameters), Criterion.of(parameters)),
+        parameters.sparsity,
+    )
 
-    def evaluated(step: int) -> loop.History:
+
+def _variant(plan: _Plan, accelerator: Accelerator) -> Variant:
+    model, dev = plan.model, _dev(plan.parameters, plan.tokenizer)
+
+    def evaluated(step: int) -> rows.History:
         metrics = evaluate(model, dev, accelerator)
         return [
-            {"step": step, "split": "dev", "metric": name, "value": value}
+            {"step": step, "split": str(Split.DEV), "metric": name, "value": value}
             for name, value in metrics.items()
         ]
 
-    variant = loop.Variant(
+    return Variant(
         PretrainingLoss(model, accelerator.num_processes),
-        _short_pairs_first(work),
-        work.optimization,
-        work.seed,
-        work.pruner,
+        _short_pairs_first(plan),
+        plan.optimization,
+        plan.seed,
+        plan.pruner,
         evaluated,
+        _curve_points(plan.optimization.steps),
     )
-    what = f"{parameters.notebook} at sparsity {work.sparsity:g}"
-    return loop.Job(variant, folder, what, _curve_points(work.optimization.steps))
 
 
-def _short_pairs_first(work: _Work) -> Callable[[int, int, int], PretrainingBatch]:
+def _short_pairs_first(plan: _Plan) -> Callable[[int, int, int], PretrainingBatch]:
     """The training batches of a run: where burn-in begins with short pairs, so many more of them a
     step that tokens are as many.
 
     BERT's own pre-training was on short sequences for the first nine tenths of its steps (Devlin et
     al., 2019, appendix A.2). Attention finds out sooner where to look if there is less to look at.
     """
-    parameters, long = work.parameters, _batches_of(work)
+    parameters, long = plan.parameters, _batches_of(plan)
     steps = parameters.burn_in_short_steps
-    if parameters.notebook != "burn_in" or steps == 0:
+    if isinstance(parameters, PrunePretrain) or steps == 0:
         return long
-    short = _batches_of(work, parameters.max_length_tokens // parameters.burn_in_short_tokens)
+    short = _batches_of(plan, parameters.max_length_tokens // parameters.burn_in_short_tokens)
 
     def batch(step: int, rank: int, world: int) -> PretrainingBatch:
         return short(step, rank, world) if step < steps else long(step - steps, rank, world)
@@ -255,17 +263,17 @@ def _short_pairs_first(work: _Work) -> Callable[[int, int, int], PretrainingBatc
     return batch
 
 
-def _batches_of(work: _Work, shorter: int = 1) -> Callable[[int, int, int], PretrainingBatch]:
+def _batches_of(plan: _Plan, shorter: int = 1) -> Callable[[int, int, int], PretrainingBatch]:
     """Batches of pairs that are `shorter` times as short, and as many times more."""
-    parameters = work.parameters
+    parameters = plan.parameters
     return _batches(
         parameters.text,
         text_key(parameters.text),
-        KeyedTokenizer(tokenizer_key(work.tokenizer), work.tokenizer),
+        KeyedTokenizer(tokenizer_key(plan.tokenizer), plan.tokenizer),
         parameters.dev_share,
         parameters.max_length_tokens // shorter,
         parameters.pretrain_batch_size * shorter,
-        work.seed,
+        plan.seed,
     )
 
 
@@ -310,70 +318,36 @@ def _dev(parameters: BurnIn, tokenizer: PreTrainedTokenizerFast) -> list[Pretrai
     )
 
 
-def _pretrain(
-    work: _Work, folder: Path, accelerator: Accelerator, compared_with: Path | None = None
-) -> rows.Rows:
-    parameters, model, pruner = work.parameters, work.model, work.pruner
-    arm = arm_of(parameters)
-    job = _job(work, folder, accelerator)
-    history = loop.do(job, accelerator).history
-    steps = work.optimization.steps
-    if steps == 0 and job.variant.evaluate is not None:
-        # Nothing trains, so the one mask update of one-shot pruning is all there is to do.
-        pruner.before_step(0)
-        history = job.variant.evaluate(0)
-    pruner.check(work.sparsity)
-    found = _probed(model, work.tokenizer, parameters)
-    if arm == PRUNE_PRETRAIN and work.sparsity == 0:
-        found += _of_weights(model)
-    if arm == PRUNE_PRETRAIN:
-        found += sizes(model, pruner.masks)
-    if compared_with is not None:
-        dense = checkpoints.load_pretraining_model(str(compared_with), seed=0).to(
-            accelerator.device
-        )
-        dev = _dev(parameters, work.tokenizer)
-        found += feature_similarity.similarity(model, dense, dev)
-        found += pruned_heads.pruned_shares(pruner.masks, heads=model.config.num_attention_heads)
-        found += _of_embeddings(pruner.masks, work.tokenizer)
-    history = history + [{"step": steps, **entry} for entry in found]
-    if accelerator.is_main_process:
-        checkpoints.save_pretrained(model, work.tokenizer, pruner.masks, folder / "model")
-    return rows.of_pretraining(
-        history,
-        arm=arm,
-        sparsity=work.sparsity,
-        learning_rate=work.optimization.learning_rate,
-        seed=seed_of(parameters),
-    )
-
-
-def _probed(
-    model: BertForPreTraining, tokenizer: PreTrainedTokenizerFast, parameters: BurnIn
-) -> list[Entry]:
-    """What the model recalls of the language it was trained on, where that is a lab language."""
+def _looked_at(plan: _Plan) -> list[Entry]:
+    """What the model recalls of the language it was trained on, where that is a lab language, and
+    of the paper's models what they take on disk, and how the weights of the dense one are
+    distributed."""
+    parameters, model = plan.parameters, plan.model
     seed = language_of(parameters.text)
-    found = probe(model, tokenizer, language(seed)) if seed is not None else {}
-    return [entry("probe", name, value) for name, value in found.items()]
+    recalled = probe(model, plan.tokenizer, language(seed)) if seed is not None else {}
+    found = [entry(Split.PROBE, name, value) for name, value in recalled.items()]
+    if arm_of(parameters) != PRUNE_PRETRAIN:
+        return found
+    if plan.sparsity == 0:
+        matrices = prunable_matrices(model)
+        found += weight_statistics.statistics(matrices)
+        found += weight_statistics.histograms(matrices)
+        found += weight_statistics.memory(model)
+        found += weight_statistics.magnitudes(matrices[WORD_EMBEDDINGS])
+    return found + sizes(model, plan.pruner.masks)
 
 
-def _of_weights(model: BertForPreTraining) -> list[Entry]:
-    """How the weights of a dense model are distributed, and what they weigh."""
-    matrices = prunable_matrices(model)
+def _beside_dense(plan: _Plan, compared_with: Path, accelerator: Accelerator) -> list[Entry]:
+    """How like its features are those of the dense model in `compared_with`, and which heads and
+    word embeddings are pruned."""
+    dense = checkpoints.load_pretraining_model(str(compared_with), seed=0)
+    dense.to(accelerator.device)
+    masks, heads = plan.pruner.masks, plan.model.config.num_attention_heads
     return [
-        *weight_statistics.statistics(matrices),
-        *weight_statistics.histograms(matrices),
-        *weight_statistics.memory(model),
-        *embeddings.magnitudes(matrices[WORD_EMBEDDINGS]),
-    ]
-
-
-def _of_embeddings(masks: Masks, tokenizer: PreTrainedTokenizerFast) -> list[Entry]:
-    """Which of the word embeddings are pruned."""
-    mask = masks[WORD_EMBEDDINGS]
-    return [
-        *embeddings.pruned_by_dimension(mask),
-        *embeddings.pruned_by_subword_length(mask, tokenizer),
+        *feature_similarity.similarity(plan.model, dense, _dev(plan.parameters, plan.tokenizer)),
+        *pruned_parts.shares_of_heads(masks, heads=heads),
+        *pruned_parts.shares_of_dimensions(masks[WORD_EMBEDDINGS]),
+        *pruned_parts.shares_by_subword_length(masks[WORD_EMBEDDINGS], plan.tokenizer),
     ]
 
 

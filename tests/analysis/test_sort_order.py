@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import BertForPreTraining
 
-from bertprune.analysis.entries import Entry
 from bertprune.analysis.sort_order import POSITIONS, Movement, movement, ranks
-from bertprune.pruning.masks import magnitude_mask
+from bertprune.protocol.rows import Entry
+from bertprune.pruning.masks import keep_largest
 from bertprune.pruning.matrices import prunable_matrices
 
 from .conftest import MakeMatrices
@@ -52,7 +52,7 @@ def test_ranks_are_those_of_a_sort(kind: str) -> None:
 def test_the_lowest_ranks_are_what_pruning_takes(sparsity: float) -> None:
     weight = torch.randn(20, 10, generator=torch.Generator().manual_seed(0)).round(decimals=1)
     pruned = ranks(weight) < round(sparsity * weight.numel())
-    assert torch.equal(pruned.view(weight.shape), ~magnitude_mask(weight, sparsity))
+    assert torch.equal(pruned.view(weight.shape), ~keep_largest(weight.abs(), sparsity))
 
 
 def test_what_does_not_move_has_no_movement(make_matrices: MakeMatrices) -> None:

@@ -9,8 +9,8 @@ import torch
 from transformers import BertConfig, BertForPreTraining
 
 from bertprune.analysis import weight_statistics
-from bertprune.analysis.entries import Entry, kind_of, matrix_of
-from bertprune.pruning.matrices import prunable_matrices
+from bertprune.protocol.rows import Entry
+from bertprune.pruning.matrices import kind_of, matrix_of, prunable_matrices
 
 from .conftest import MakeMatrices
 
@@ -110,3 +110,23 @@ def test_parameters_as_they_train_are_taken(model: BertForPreTraining) -> None:
         e["value"]
         for e in weight_statistics.statistics(copies) + weight_statistics.histograms(copies)
     ] == measured
+
+
+@pytest.mark.parametrize(
+    ("shape", "block_tokens", "block_dimensions"),
+    [((30, 8), 1, 1), ((64, 64), 1, 1), ((65, 130), 2, 3), ((829, 64), 13, 1), ((200, 768), 4, 12)],
+)
+def test_magnitudes_are_means_of_blocks(
+    shape: tuple[int, int], block_tokens: int, block_dimensions: int
+) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    found = {(e["part"], e["position"]): e["value"] for e in weight_statistics.magnitudes(weight)}
+    expected = {}
+    for row in range(0, shape[0], block_tokens):
+        for column in range(0, shape[1], block_dimensions):
+            block = weight.numpy()[row : row + block_tokens, column : column + block_dimensions]
+            last = column + block.shape[1] - 1
+            part = f"dimensions {column}–{last}" if last > column else f"dimensions {column}"
+            expected[part, float(row)] = float(np.abs(block).mean())
+    assert found == pytest.approx(expected)
+    assert len({row for _, row in found}) <= 64 and len({part for part, _ in found}) <= 64

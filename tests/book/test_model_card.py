@@ -20,7 +20,7 @@ from bertprune.model.checkpoints import (
 )
 from bertprune.protocol import rows
 from bertprune.protocol.record import RECORD_FILE
-from bertprune.pruning.masks import Criterion, random_masks
+from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
@@ -116,7 +116,7 @@ def test_masks_at_random_are_found_by_magnitude(tmp_path: Path) -> None:
     model = fresh_model(TINY, seed=0)
     # The embedding of padding, which begins as zeros, would tie with what is pruned.
     torch.nn.init.normal_(prunable_matrices(model)["embeddings.word_embeddings.weight"])
-    masks = random_masks(prunable_matrices(model), 0.25, seed=3)
+    masks = Criterion("random", seed=3).masks(prunable_matrices(model), 0.25)
     Pruner.holding(model, masks, Criterion("random"))
     assert asked_for(masks) == (0.25, "matrix")
     pruner = Pruner.following(model, Schedule(0.25), Criterion())

@@ -20,7 +20,11 @@ from bertprune.protocol.notebook_parameters import (
     InformationDeletion,
     PrunePretrain,
 )
-from bertprune.training import loop
+from bertprune.protocol.rows import History
+from bertprune.training import stacks
+from bertprune.training.checkpoint import CHECKPOINT_FILE, Checkpoint
+from bertprune.training.flat_weights import FlatWeights
+from bertprune.training.variants import Variant
 
 from ..finished import TEXT, finished
 
@@ -70,7 +74,7 @@ def test_rows_and_models_are_those_of_each_alone(
     runs = _project(tmp_path / "together", monkeypatch, cases)
     stacking.train([run.parameters for run in runs], most=8)
     steps: list[int] = []
-    monkeypatch.setattr(loop.FlatWeights, "clip_gradients", lambda *given: steps.append(1))
+    monkeypatch.setattr(FlatWeights, "clip_gradients", lambda *given: steps.append(1))
     for run, wanted in zip(runs, alone, strict=True):
         found = run.work()
         # How well a file can be compressed hangs on the last bit of its numbers.
@@ -78,7 +82,7 @@ def test_rows_and_models_are_those_of_each_alone(
         pd.testing.assert_frame_equal(found[alike], wanted[alike], rtol=2e-4, atol=1e-5)
         facts = json.loads((run.partial_folder / FACTS_FILE).read_text())
         assert facts["trained_at_once"] >= 2
-        assert not list(run.partial_folder.rglob(loop.CHECKPOINT_FILE))
+        assert not list(run.partial_folder.rglob(CHECKPOINT_FILE))
         if notebook == "prune_pretrain":
             folder = Path("runs", ".partial", run.partial_folder.name, "model", "model.safetensors")
             one, other = (load_file(tmp_path / where / folder) for where in ("alone", "together"))
@@ -100,14 +104,14 @@ def test_a_stack_leaves_only_what_it_can_go_on_from(
     models: list[Any] = []
     alive: list[bool] = []
 
-    def trained(variants: Sequence[loop.Variant], **how: Any) -> list[loop.Training]:
+    def trained(variants: Sequence[Variant], *given: Any, folder: Path, what: str) -> list[History]:
         models.extend(weakref.ref(variant.loss.model) for variant in variants)
-        loop.Checkpoint(how["folder"] / loop.CHECKPOINT_FILE, [], None, []).save(8, [])
+        Checkpoint(folder, []).save(8, [])
         if error is not None:
             raise error("after the last step")
-        return [loop.Training() for _ in variants]
+        return [[] for _ in variants]
 
-    monkeypatch.setattr(loop, "train_together", trained)
+    monkeypatch.setattr(stacks, "train", trained)
     monkeypatch.setattr(
         torch.cuda, "empty_cache", lambda: alive.extend(model() is not None for model in models)
     )
@@ -120,7 +124,7 @@ def test_a_stack_leaves_only_what_it_can_go_on_from(
     if not is_kept:
         assert alive == [False, False]
     left = (tmp_path / "runs" / ".partial").glob("together-*")
-    kept = [file for folder in left for file in folder.rglob(loop.CHECKPOINT_FILE)]
+    kept = [file for folder in left for file in folder.rglob(CHECKPOINT_FILE)]
     assert len(kept) == is_kept
     assert is_kept or not list((tmp_path / "runs" / ".partial").glob("together-*"))
 

@@ -1,5 +1,6 @@
 """Tidy rows: written and read to the last bit."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +60,14 @@ def test_damaged_rows(tmp_path: Path, content: str | None, said: str) -> None:
         rows.read(file)
     assert f"the rows {file} are damaged" in str(error.value)
     assert f"delete the folder {tmp_path}" in str(error.value)
+
+
+def test_an_entry_becomes_a_row() -> None:
+    history = [
+        rows.entry("weights", "histogram", 1, part="query", position=2) | {"step": 7},
+        rows.entry("masks", "mask_difference", 0.5) | {"step": 7},
+    ]
+    found = rows.of_pretraining(history, arm="a", sparsity=0.0, learning_rate=1.0, seed=0)
+    assert list(found.part) == ["query", ""]
+    assert list(found.value) == [1.0, 0.5] and list(found.step) == [7, 7]
+    assert found.position[0] == 2.0 and math.isnan(found.position[1])

@@ -13,12 +13,9 @@ from bertprune.pruning.masks import (
     Masks,
     NonFiniteWeightError,
     RealisedSparsityError,
-    global_magnitude_masks,
-    local_magnitude_masks,
-    magnitude_mask,
+    keep_largest,
     pruned_count,
     pruned_entries,
-    random_masks,
     sparsity_of,
 )
 
@@ -43,7 +40,7 @@ def test_counts_are_exact(sparsity: float, shape: tuple[int, ...], kind: str) ->
         weight = weight.round()
     if kind == "zeros":
         weight = torch.zeros(shape)
-    mask = magnitude_mask(weight, sparsity)
+    mask = keep_largest(weight.abs(), sparsity)
     assert mask.shape == weight.shape and mask.dtype == torch.bool
     assert pruned_entries(mask) == round(sparsity * weight.numel())
     if pruned_entries(mask) not in (0, weight.numel()):
@@ -51,29 +48,30 @@ def test_counts_are_exact(sparsity: float, shape: tuple[int, ...], kind: str) ->
 
 
 def test_ties_fall_to_the_earlier_position() -> None:
-    mask = magnitude_mask(torch.tensor([2.0, 1.0, -1.0, 1.0, 3.0]), 0.4)
-    assert mask.tolist() == [True, False, False, True, True]
+    weights = {"": torch.tensor([2.0, 1.0, -1.0, 1.0, 3.0])}
+    assert Criterion().masks(weights, 0.4)[""].tolist() == [True, False, False, True, True]
 
 
-def test_masks_of_growing_sparsity_are_nested() -> None:
+@pytest.mark.parametrize(
+    "criterion", [Criterion(), Criterion(scope="global"), Criterion("random", seed=3)]
+)
+def test_masks_of_growing_sparsity_are_nested(criterion: Criterion) -> None:
     weights = _weights()
-    for one in (
-        lambda s: local_magnitude_masks(weights, s),
-        lambda s: global_magnitude_masks(weights, s),
-        lambda s: random_masks(weights, s, seed=3),
-    ):
-        for low, high in itertools.pairwise(SPARSITIES):
-            for name in weights:
-                assert not (one(high)[name] & ~one(low)[name]).any()
+    for low, high in itertools.pairwise(SPARSITIES):
+        kept, kept_of_more = (criterion.masks(weights, sparsity) for sparsity in (high, low))
+        for name in weights:
+            assert not (kept[name] & ~kept_of_more[name]).any()
 
 
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
 def test_local_masks_are_those_of_torch_prune(sparsity: float) -> None:
-    for weight in _weights().values():
+    weights = _weights()
+    masks = Criterion().masks(weights, sparsity)
+    for name, weight in weights.items():
         layer: Any = nn.Linear(weight.shape[1], weight.shape[0])
         layer.weight.data = weight.clone()
         prune.l1_unstructured(layer, "weight", amount=pruned_count(sparsity, weight.numel()))
-        assert torch.equal(magnitude_mask(weight, sparsity), layer.weight_mask.bool())
+        assert torch.equal(masks[name], layer.weight_mask.bool())
 
 
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
@@ -90,7 +88,7 @@ def test_global_masks_are_those_of_torch_prune(sparsity: float) -> None:
         pruning_method=prune.L1Unstructured,
         amount=pruned_count(sparsity, total),
     )
-    masks = global_magnitude_masks(weights, sparsity)
+    masks = Criterion(scope="global").masks(weights, sparsity)
     for name, layer in layers.items():
         assert torch.equal(masks[name], layer.weight_mask.bool())
     assert sum(map(pruned_entries, masks.values())) == pruned_count(sparsity, total)
@@ -104,30 +102,31 @@ def _differing(first: Masks, second: Masks) -> float:
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 def test_random_masks_count_and_differ_by_seed(sparsity: float) -> None:
     weights = _weights()
-    masks = random_masks(weights, sparsity, seed=0)
+    masks = Criterion("random").masks(weights, sparsity)
     for name, weight in weights.items():
         assert pruned_entries(masks[name]) == pruned_count(sparsity, weight.numel())
-    again = random_masks(weights, sparsity, seed=0)
+    again = Criterion("random").masks(weights, sparsity)
     assert _differing(masks, again) == 0
     if 0.1 <= sparsity <= 0.9:
         # Two independent masks differ in 2 s (1 - s) of the entries on average.
-        difference = _differing(masks, random_masks(weights, sparsity, seed=1))
+        others = Criterion("random", seed=1).masks(weights, sparsity)
+        difference = _differing(masks, others)
         assert difference == pytest.approx(2 * sparsity * (1 - sparsity), abs=0.05)
 
 
 @pytest.mark.parametrize("sparsity", [-0.1, 1.2, float("nan")])
 def test_sparsity_out_of_range(sparsity: float) -> None:
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        magnitude_mask(torch.ones(3), sparsity)
+        keep_largest(torch.ones(3), sparsity)
 
 
 def test_weights_that_are_not_finite() -> None:
     with pytest.raises(NonFiniteWeightError, match="not finite"):
-        magnitude_mask(torch.tensor([1.0, float("nan")]), 0.5)
+        keep_largest(torch.tensor([1.0, float("nan")]), 0.5)
 
 
 def test_check_says_both_numbers() -> None:
-    masks = local_magnitude_masks(_weights(), 0.5)
+    masks = Criterion().masks(_weights(), 0.5)
     Criterion().check(masks, 0.5)
     assert sparsity_of(masks) == pytest.approx(0.5, abs=1e-3)
     with pytest.raises(RealisedSparsityError, match="asked for sparsity 0.6, .* got 72"):
@@ -149,4 +148,4 @@ def test_selection_among_many_values_is_that_of_a_stable_sort(kind: str, sparsit
     order = values.abs().sort(stable=True).indices
     wanted = torch.ones(size, dtype=torch.bool)
     wanted[order[: round(sparsity * size)]] = False
-    assert torch.equal(magnitude_mask(values.view(600, 1000), sparsity).flatten(), wanted)
+    assert torch.equal(keep_largest(values.abs().view(600, 1000), sparsity).flatten(), wanted)

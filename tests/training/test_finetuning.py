@@ -19,12 +19,16 @@ from bertprune.protocol.notebook_parameters import (
     InformationDeletion,
     PruneAfterFinetune,
 )
-from bertprune.protocol.rows import Rows
+from bertprune.protocol.rows import History, Rows
 from bertprune.pruning.masks import Criterion, RealisedSparsityError
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.training import finetuning, loop
+from bertprune.training import finetuning
+from bertprune.training.checkpoint import CHECKPOINT_FILE
+from bertprune.training.finetuning import work
+from bertprune.training.loop import train
+from bertprune.training.variants import Variant
 
 SETTINGS: dict[str, Any] = {
     "sparsity": 0.6,
@@ -57,13 +61,12 @@ def upstream(tmp_path: Path, cache: Path) -> Path:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
     """The models that were trained, in order."""
     found: list[torch.nn.Module] = []
-    train = loop.train_together
 
-    def remember(variants: list[loop.Variant], **how: Any) -> list[loop.Training]:
+    def remember(variants: list[Variant], *given: Any, **how: Any) -> list[History]:
         found.extend(variant.loss.model for variant in variants)
-        return train(variants, **how)
+        return train(variants, *given, **how)
 
-    monkeypatch.setattr(loop, "train_together", remember)
+    monkeypatch.setattr(finetuning, "train", remember)
     return found
 
 
@@ -73,7 +76,7 @@ def _metrics(found: Rows) -> dict[tuple[str, str], list[float]]:
 
 
 def test_masks_are_held(upstream: Path, tmp_path: Path, trained: list[torch.nn.Module]) -> None:
-    found = finetuning.finetune(Finetune(**SETTINGS, task=("cola",)), upstream, tmp_path / "work")
+    found = work(Finetune(**SETTINGS, task=("cola",)), upstream, tmp_path / "work")
     masks = load_masks(upstream, trained[0])
     before = load_file(upstream / "model.safetensors")
     for name, weight in prunable_matrices(trained[0]).items():
@@ -95,20 +98,18 @@ def test_globally_pruned_models_are_fine_tuned(tmp_path: Path, cache: Path) -> N
     pruner.before_step(0)
     save_pretrained(model, tokenizer, pruner.masks, tmp_path / "upstream")
     settings = {**SETTINGS, "epochs": 1}
-    found = finetuning.finetune(
-        Finetune(**settings, scope="global"), tmp_path / "upstream", tmp_path / "work"
-    )
+    found = work(Finetune(**settings, scope="global"), tmp_path / "upstream", tmp_path / "work")
     assert not found.empty
     # Masks that are not what the parameters say are found before the work.
     with pytest.raises(RealisedSparsityError, match="asked for sparsity 0.6"):
-        finetuning.finetune(Finetune(**settings), tmp_path / "upstream", tmp_path / "other")
+        work(Finetune(**settings), tmp_path / "upstream", tmp_path / "other")
 
 
 def test_without_masks_what_was_pruned_comes_back(
     upstream: Path, tmp_path: Path, trained: list[torch.nn.Module]
 ) -> None:
     parameters = InformationDeletion(**SETTINGS)
-    found = finetuning.information_deletion(parameters, upstream, tmp_path / "work")
+    found = work(parameters, upstream, tmp_path / "work")
     masks = load_masks(upstream, trained[0])
     matrices = prunable_matrices(trained[0])
     query = "encoder.layer.0.attention.self.query.weight"
@@ -121,12 +122,10 @@ def test_pruning_afterwards_starts_from_the_fine_tuned_dense_model(
 ) -> None:
     dense = _upstream(tmp_path / "upstream", cache, 0.0)
     settings = {**SETTINGS, "task": ("sst2", "cola"), "learning_rates": (1e-3, 5e-4)}
-    first = finetuning.finetune(
-        Finetune(**settings).replace(sparsity=0.0), dense, tmp_path / "dense"
-    )
+    first = work(Finetune(**settings).replace(sparsity=0.0), dense, tmp_path / "dense")
     kept = sorted(folder.name for folder in (tmp_path / "dense" / "model").iterdir())
     assert kept == ["cola-0.0005", "cola-0.001", "sst2-0.0005", "sst2-0.001"]
-    found = finetuning.prune_after_finetune(
+    found = work(
         PruneAfterFinetune(**settings, recovery_epochs=0), tmp_path / "dense" / "model", tmp_path
     )
     pruned = trained[-1]
@@ -142,7 +141,7 @@ def test_pruning_afterwards_starts_from_the_fine_tuned_dense_model(
     for name, weight in weights.items():
         assert torch.equal(weight != 0, masks[name])
     # Without recovery and without pruning, dev metrics are those fine-tuning ended with.
-    again = finetuning.prune_after_finetune(
+    again = work(
         PruneAfterFinetune(**settings, recovery_epochs=0).replace(sparsity=0.0),
         tmp_path / "dense" / "model",
         tmp_path / "unpruned",
@@ -158,25 +157,23 @@ def test_what_is_finished_is_not_repeated(
     upstream: Path, tmp_path: Path, trained: list[torch.nn.Module]
 ) -> None:
     parameters = Finetune(**SETTINGS, task=("sst2", "cola"))
-    whole = finetuning.finetune(parameters, upstream, tmp_path / "work")
+    whole = work(parameters, upstream, tmp_path / "work")
     (tmp_path / "work" / "cola-0.001.csv").unlink()
-    again = finetuning.finetune(parameters, upstream, tmp_path / "work")
+    again = work(parameters, upstream, tmp_path / "work")
     assert len(trained) == 3
     pd.testing.assert_frame_equal(whole, again, check_exact=True)
 
 
-@pytest.mark.parametrize("notebook", ["finetune", "information_deletion"])
+@pytest.mark.parametrize("contract", [Finetune, InformationDeletion])
 def test_learning_rates_that_train_together_give_the_rows_of_each_alone(
-    notebook: str, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    contract: type[Finetune], upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contract = {"finetune": Finetune, "information_deletion": InformationDeletion}[notebook]
     parameters = contract(**{**SETTINGS, "learning_rates": (1e-3, 3e-4)}, task=("cola", "sst2"))
-    work = getattr(finetuning, notebook)
     alone = work(parameters, upstream, tmp_path / "alone")
     monkeypatch.setattr(finetuning, "_together", lambda rates, accelerator: [rates])
     together = work(parameters, upstream, tmp_path / "together")
     pd.testing.assert_frame_equal(alone, together, rtol=1e-4, atol=1e-6)
-    assert not list((tmp_path / "together").rglob(loop.CHECKPOINT_FILE))
+    assert not list((tmp_path / "together").rglob(CHECKPOINT_FILE))
 
 
 def test_a_task_of_the_readers_own(upstream: Path, tmp_path: Path) -> None:
@@ -197,6 +194,6 @@ def test_a_task_of_the_readers_own(upstream: Path, tmp_path: Path) -> None:
     parameters = replace(
         Finetune(**SETTINGS), task=("colours",), task_data=str(tmp_path / "tasks"), epochs=1
     )
-    found = finetuning.finetune(parameters, upstream, tmp_path / "work")
+    found = work(parameters, upstream, tmp_path / "work")
     assert set(found.task) == {"colours"}
     assert found[found.metric == "accuracy"].value.between(0, 1).all()

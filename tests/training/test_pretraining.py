@@ -127,5 +127,4 @@ def test_burn_in_begins_with_short_pairs_of_as_many_tokens(
 
 
 def _batches(parameters: BurnIn) -> Callable[[int, int, int], PretrainingBatch]:
-    work = pretraining._work(parameters, None, Accelerator())
-    return pretraining._short_pairs_first(work)
+    return pretraining._short_pairs_first(pretraining._plan(parameters, None, Accelerator()))

@@ -274,7 +274,7 @@ def _by_layer(points: Rows) -> pd.DataFrame:
     """With the `kind` of each matrix and its `layer`; the embeddings come before the first layer,
     the pooler after the last."""
     # Here, since it brings torch, which no other figure needs.
-    from bertprune.analysis.entries import kind_of
+    from bertprune.pruning.matrices import kind_of
 
     layer = points.part.str.extract(r"layer\.(\d+)\.", expand=False).astype("float64")
     kinds = points.part.map(kind_of)

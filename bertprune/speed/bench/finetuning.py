@@ -20,8 +20,9 @@ from bertprune.speed.bench.flops import model_flops
 from bertprune.speed.bench.inputs import DEV_PHRASES, PHRASES, Phrases
 from bertprune.speed.bench.measure import Row, Setting, in_turn, memory_rows, quiet, seconds_of
 from bertprune.speed.bench.pretraining import SPARSITY
-from bertprune.training import loop
+from bertprune.training import processes
 from bertprune.training.finetuning import ClassificationLoss, evaluate
+from bertprune.training.variants import Optimization, Variant
 
 RIVALS = (PADDED, DYNAMIC, GROUPED)
 BATCH_SIZE = 32
@@ -92,7 +93,7 @@ def dev_set(setting: Setting, size: Size) -> Iterator[Row]:
         )
 
     def by_us() -> float:
-        accelerator = loop.accelerator(setting.precision)
+        accelerator = processes.accelerator(setting.precision)
         return seconds_of(lambda: evaluate(model, phrases.dev, phrases.task, accelerator))
 
     seconds = in_turn(
@@ -119,10 +120,10 @@ def _seconds(
         def batch(step: int, rank: int, world: int) -> ClassificationBatch:
             return phrases.train.batch(order[step], rank, world)
 
-        variant = loop.Variant(
+        variant = Variant(
             ClassificationLoss(model),
             batch,
-            loop.Optimization(learning_rate=1e-4, steps=len(order)),
+            Optimization(learning_rate=1e-4, steps=len(order)),
             seed=0,
             pruner=Pruner.holding(model, masks, criterion),
         )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import BertModel
 
 from bertprune.model.checkpoints import Shape, fresh_model
-from bertprune.pruning.masks import local_magnitude_masks
+from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.speed.bench.measure import Row, Setting, in_turn, pairwise, seconds_of
 from bertprune.speed.bench.times import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, quantity_at
@@ -99,7 +99,7 @@ def _pruned(shape: Shape, sparsity: float) -> BertModel:
     model = fresh_model(shape, seed=0).bert.eval()
     weights = prunable_matrices(model)
     with torch.no_grad():
-        for name, mask in local_magnitude_masks(weights, sparsity).items():
+        for name, mask in Criterion().masks(weights, sparsity).items():
             weights[name].mul_(mask)
     return model
 

@@ -21,13 +21,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from bertprune.analysis import (
-    embeddings,
-    feature_similarity,
-    mask_difference,
-    pruned_heads,
-    weight_statistics,
-)
+from bertprune.analysis import feature_similarity, pruned_parts, weight_statistics
 from bertprune.analysis.sort_order import Movement
 from bertprune.base import paths
 from bertprune.data.corpus import prepare_corpus
@@ -36,7 +30,7 @@ from bertprune.data.pretraining_examples import sentence_pairs
 from bertprune.data.tokenizer import load_tokenizer
 from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.protocol.record import RECORD_FILE, Record
-from bertprune.pruning.masks import local_magnitude_masks, pruned_count, pruned_entries
+from bertprune.pruning.masks import Criterion, pruned_count, pruned_entries
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.speed.bench.bars import OURS, TORCH_PRUNE
 from bertprune.speed.bench.inputs import MAX_LENGTH_TOKENS, Pairs
@@ -65,7 +59,7 @@ def mask_update(setting: Setting, shape: Shape) -> Iterator[Row]:
         made: dict[str, torch.Tensor] = {}
 
         def work() -> None:
-            made.update(local_magnitude_masks(matrices, SPARSITY))
+            made.update(Criterion().masks(matrices, SPARSITY))
             for name, weight in matrices.items():
                 weight * made[name]
 
@@ -105,16 +99,16 @@ def analyses(setting: Setting, shape: Shape) -> Iterator[Row]:
     matrices = prunable_matrices(model)
     before = {name: weight.detach() for name, weight in matrices.items()}
     after = {name: weight + 0.01 * torch.randn_like(weight) for name, weight in before.items()}
-    kept, others = (local_magnitude_masks(one, SPARSITY) for one in (before, after))
+    kept, others = (Criterion().masks(one, SPARSITY) for one in (before, after))
     movement = Movement(before)
     batch = Pairs(_SIMILAR_PAIRS, shape.vocabulary_size).examples.batch(0)
     work: dict[str, Callable[[], object]] = {
         "statistics of weights": lambda: weight_statistics.statistics(before),
         "histograms of weights": lambda: weight_statistics.histograms(before),
-        "magnitudes of embeddings": lambda: embeddings.magnitudes(before[WORD_EMBEDDINGS]),
+        "magnitudes of embeddings": lambda: weight_statistics.magnitudes(before[WORD_EMBEDDINGS]),
         "movement": lambda: movement.entries(after),
-        "difference of masks": lambda: mask_difference.difference(kept, others),
-        "pruned shares of heads": lambda: pruned_heads.pruned_shares(kept, heads=shape.heads),
+        "difference of masks": lambda: pruned_parts.difference(kept, others),
+        "pruned shares of heads": lambda: pruned_parts.shares_of_heads(kept, heads=shape.heads),
         "similarity of features": lambda: feature_similarity.similarity(
             model, copy.copy(model), [batch.to(setting.device)], pairs=_SIMILAR_PAIRS
         ),

@@ -28,8 +28,8 @@ from bertprune.speed.bench.measure import (
     memory_rows,
     pairwise,
 )
-from bertprune.training import loop
 from bertprune.training.pretraining import PretrainingLoss
+from bertprune.training.variants import Optimization, Variant
 
 MATRICES = "matrix product"
 DENSE = "bertprune without pruning"
@@ -124,10 +124,10 @@ def _seconds(
             sampling="sequential",
         )
     pruner = Pruner.following(model, size.schedule, Criterion()) if side == OURS else None
-    variant = loop.Variant(
+    variant = Variant(
         PretrainingLoss(model),
         pairs.examples.batch,
-        loop.Optimization(learning_rate=1e-4, steps=size.steps),
+        Optimization(learning_rate=1e-4, steps=size.steps),
         seed=0,
         pruner=pruner,
     )

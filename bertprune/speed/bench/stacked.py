@@ -14,8 +14,8 @@ from bertprune.speed.bench import inputs, ours
 from bertprune.speed.bench.bars import ONE_AFTER_ANOTHER, OURS
 from bertprune.speed.bench.inputs import Pairs
 from bertprune.speed.bench.measure import Row, Setting, in_turn
-from bertprune.training import loop
 from bertprune.training.pretraining import PretrainingLoss
+from bertprune.training.variants import Optimization, Variant
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,23 @@ def stacked(setting: Setting, size: Size) -> Iterator[Row]:
     pairs = Pairs(32, size.shape.vocabulary_size)
     start = fresh_model(size.shape, seed=0)
 
-    def variants() -> list[loop.Variant]:
+    def variants() -> list[Variant]:
         found = []
         for number in range(size.variants):
             model = copy.deepcopy(start).to(setting.device)
             schedule = Schedule((number + 1) / (size.variants + 1), end_step=20, frequency_steps=10)
             found.append(
-                loop.Variant(
+                Variant(
                     PretrainingLoss(model),
                     pairs.examples.batch,
-                    loop.Optimization(learning_rate=1e-4, steps=size.steps),
+                    Optimization(learning_rate=1e-4, steps=size.steps),
                     seed=0,
                     pruner=Pruner.following(model, schedule, Criterion()),
                 )
             )
         return found
 
-    def seconds(stack: Sequence[loop.Variant]) -> float:
+    def seconds(stack: Sequence[Variant]) -> float:
         return ours.seconds_a_step(stack, setting=setting, steps=size.steps, skip=size.skip)
 
     def one_after_another() -> float:

@@ -42,6 +42,7 @@ from bertprune.speed.cost import work
 from bertprune.speed.cost.estimate import default_workers
 from bertprune.speed.cost.units import Line, Measured, Table, scaled, through
 from bertprune.speed.cost.work import ModelSize
+from bertprune.training import dispatch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -172,7 +173,7 @@ def _kept(
     identity = {
         "asked": key,
         "machine": [device_name(), os.cpu_count(), platform.platform()],
-        "code": [code_key(contract.work.split(":")[0]) for contract in CONTRACTS.values()],
+        "code": [dispatch.code_of(contract) for contract in CONTRACTS.values()],
         "measuring": code_key(__name__),
         "torch": metadata.version("torch"),
     }
@@ -217,11 +218,11 @@ def steps(request: Request) -> dict[str, Line]:
 
     from bertprune.data.tokenizer import load_tokenizer
     from bertprune.model import checkpoints
-    from bertprune.training import loop
+    from bertprune.training import processes
 
     torch.set_num_threads(request.threads)
     size = request.size
-    accelerator = loop.accelerator()
+    accelerator = processes.accelerator()
     tokenizer = load_tokenizer(f"{SOURCE}:{request.language or 0}")
     shape = checkpoints.Shape(
         layers=size.layers,
@@ -410,28 +411,28 @@ def _seconds_a_step(
 ) -> float:
     """The time of a step of the real training loop: the shortest, since what else a machine does
     makes steps longer, never shorter."""
-    from bertprune.training import loop
+    from bertprune.training.checkpoint import CHECKPOINT_FILE
+    from bertprune.training.loop import train
+    from bertprune.training.variants import Optimization, Variant
 
     count = _LONG_STEPS if flop > _LONG_STEP_FLOP else _STEPS
     times: list[float] = []
 
-    def tick(_: int) -> loop.History:
+    def tick(_: int) -> list[Any]:
         times.append(_now())
         return []
 
-    loop.train(
+    variant = Variant(
         loss,
         batch,
-        loop.Optimization(learning_rate=1e-5, steps=count),
-        accelerator=accelerator,
+        Optimization(learning_rate=1e-5, steps=count),
         seed=0,
-        folder=folder / "training",
-        what="measuring",
         pruner=pruner,
         evaluate=tick,
         evaluate_after=range(1, count + 1),
     )
-    (folder / "training" / loop.CHECKPOINT_FILE).unlink(missing_ok=True)
+    train([variant], accelerator, folder=folder / "training", what="measuring")
+    (folder / "training" / CHECKPOINT_FILE).unlink(missing_ok=True)
     return min(later - earlier for earlier, later in pairwise(times))
 
 

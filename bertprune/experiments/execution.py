@@ -7,8 +7,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -76,25 +75,21 @@ def execute(
     to the run's log and to `show`. A `forked` kernel pays where this process executes several
     notebooks. Raises UserError if the notebook fails, with what it said. Gives the run's id.
     """
-    folder = run.partial_folder
+    executed = run.partial_folder / NOTEBOOK_FILE
     with run.only_here():
-        with full_disk_is_user_error(folder):
+        with full_disk_is_user_error(executed):
             run.reopen()
-            folder.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
-        with (folder / LOG_FILE).open("a") as log:
-            _execute_notebook(
-                run.notebook,
-                run.parameters,
-                folder / NOTEBOOK_FILE,
-                run.id,
-                _Both(log, show),
-                threads=threads,
-                forked=forked,
-            )
-        with full_disk_is_user_error(folder):
-            tidy(folder / NOTEBOOK_FILE)
-        run.finish(folder / NOTEBOOK_FILE, time.monotonic() - started)
+        _execute_notebook(
+            run.parameters,
+            run.notebook,
+            executed,
+            run.id,
+            threads=threads,
+            show=show,
+            forked=forked,
+        )
+        run.finish(executed, time.monotonic() - started)
     return run.id
 
 
@@ -111,21 +106,12 @@ def execute_view(
         study.language()
     folder = paths.runs_folder() / chapter.notebook / study.name
     unfinished = folder / f"unfinished-{NOTEBOOK_FILE}"
-    with full_disk_is_user_error(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOG_FILE).open("w") as log:
-            name = f"{chapter.notebook} of {study.name}"
-            _execute_notebook(
-                chapter.notebook,
-                parameters,
-                unfinished,
-                name,
-                _Both(log, None),
-                threads=threads,
-                forked=forked,
-            )
-        tidy(unfinished)
-        unfinished.replace(folder / NOTEBOOK_FILE)
+    (folder / LOG_FILE).unlink(missing_ok=True)
+    name = f"{chapter.notebook} of {study.name}"
+    _execute_notebook(
+        parameters, chapter.notebook, unfinished, name, threads=threads, forked=forked
+    )
+    unfinished.replace(folder / NOTEBOOK_FILE)
     return folder / NOTEBOOK_FILE
 
 
@@ -142,15 +128,16 @@ def tidy(file: Path) -> None:
 
 
 def _execute_notebook(
-    notebook: str,
     parameters: Contract,
+    notebook: str,
     output: Path,
     name: str,
-    show: _Both,
     *,
-    threads: int | None = None,
-    forked: bool = False,
+    threads: int | None,
+    forked: bool,
+    show: IO[str] | None = None,
 ) -> None:
+    """Execute a notebook as `output`, with a log beside it; messages call it `name`."""
     with warnings.catch_warnings():
         # Its progress bar asks for ipywidgets, which nobody needs here.
         warnings.simplefilter("ignore")
@@ -167,10 +154,11 @@ def _execute_notebook(
     }
     if threads is not None:
         settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    with (
-        tempfile.TemporaryDirectory(prefix="bertprune-") as sockets,
-        _environment(settings),
-    ):
+    with full_disk_is_user_error(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+    log_file = output.parent / LOG_FILE
+    with tempfile.TemporaryDirectory(prefix="bertprune-") as sockets, log_file.open("a") as log:
+        said_to = _Both(log, show)
         try:
             papermill.execute_notebook(
                 str(paths.template(notebook)),
@@ -181,9 +169,9 @@ def _execute_notebook(
                 progress_bar=False,
                 # Not after every cell, since what counts is there only when the last one is done.
                 request_save_on_cell_execute=False,
-                stdout_file=show,
-                stderr_file=show,
-                kernel_manager_class=kernels.manager(sockets, show.log, forked=forked),
+                stdout_file=said_to,
+                stderr_file=said_to,
+                kernel_manager_class=kernels.manager(sockets, log, settings, forked=forked),
             )
         except PapermillExecutionError as error:
             said = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
@@ -193,16 +181,16 @@ def _execute_notebook(
         except DeadKernelError as error:
             raise UserError(
                 f"{name}: its kernel was killed, perhaps for lack of memory; give the same "
-                f"command again to go on from its last checkpoint (log: {show.name})"
+                f"command again to go on from its last checkpoint (log: {log_file})"
             ) from error
+    with full_disk_is_user_error(output):
+        tidy(output)
 
 
 class _Both:
     """A text stream that writes to a file, and to another stream where there is one."""
 
     def __init__(self, file: IO[str], other: IO[str] | None) -> None:
-        self.name = file.name
-        self.log = file
         self._streams = [file] if other is None else [file, other]
 
     def write(self, text: str) -> None:
@@ -212,17 +200,3 @@ class _Both:
     def flush(self) -> None:
         for stream in self._streams:
             stream.flush()
-
-
-@contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    before: dict[str, Any] = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import traceback
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -45,8 +46,11 @@ _IMPORTED_ONCE = (
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
-def manager(sockets: str, log: IO[str], *, forked: bool) -> type[AsyncKernelManager]:
-    """The class of managers whose kernels talk through files in the folder `sockets`.
+def manager(
+    sockets: str, log: IO[str], settings: Mapping[str, str], *, forked: bool
+) -> type[AsyncKernelManager]:
+    """The class of managers whose kernels talk through files in the folder `sockets`, and have the
+    environment variables `settings` beside those of this process.
 
     Nobody else on the machine can talk to them, and kernels that start at the same moment cannot
     take each other's. What a kernel's process itself says, when it is stopped say, is for `log`
@@ -62,7 +66,8 @@ def manager(sockets: str, log: IO[str], *, forked: bool) -> type[AsyncKernelMana
         def start_kernel(self, **options: Any) -> Any:
             if forked and can_fork():
                 self.provisioner = _ForkingProvisioner(kernel_spec=self.kernel_spec, parent=self)
-            return self._async_start_kernel(**options, stderr=log)
+            environment = {**os.environ, **settings}
+            return self._async_start_kernel(**options, env=environment, stderr=log)
 
     return FileSocketKernelManager
 

@@ -203,6 +203,18 @@ def altered_notebook(folder: Path) -> None:
     (folder / NOTEBOOK_FILE).write_text((folder / NOTEBOOK_FILE).read_text() + " ")
 
 
+def written(name: str, content: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_text(content)
+
+
+def without(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).unlink()
+
+
+def linked(folder: Path) -> None:
+    (folder / "model" / "vocab.txt").symlink_to("/etc/passwd")
+
+
 def other_identity(folder: Path) -> None:
     change_record(folder, lambda record: record["identity"].update(code="0" * 16))
 
@@ -219,18 +231,6 @@ def no_code(folder: Path) -> None:
 
 def other_name(folder: Path) -> None:
     folder.rename(folder.with_name("other-0123456789"))
-
-
-def no_rows(folder: Path) -> None:
-    (folder / ROWS_FILE).unlink()
-
-
-def no_record(folder: Path) -> None:
-    (folder / RECORD_FILE).write_text("[]")
-
-
-def a_link(folder: Path) -> None:
-    (folder / "model" / "vocab.txt").symlink_to("/etc/passwd")
 
 
 def cut_model(folder: Path) -> None:
@@ -255,14 +255,6 @@ def other_values(folder: Path) -> None:
     rows.write(rows.read(file).assign(value=0.875), file)
 
 
-def no_masks(folder: Path) -> None:
-    (folder / "model" / "masks.safetensors").unlink()
-
-
-def one_file_more(folder: Path) -> None:
-    (folder / "model" / "adapter_config.json").write_text("{}")
-
-
 def hashes_that_are_none(folder: Path) -> None:
     change_record(folder, lambda record: record.update(files_sha256=["rows.csv"]))
 
@@ -273,18 +265,6 @@ def no_values(folder: Path) -> None:
     rows.write(rows.read(file).drop(columns="value"), file)
 
 
-def no_facts(folder: Path) -> None:
-    (folder / FACTS_FILE).write_text("[]")
-
-
-def deep_record(folder: Path) -> None:
-    (folder / RECORD_FILE).write_text("[" * 100_000)
-
-
-def deep_facts(folder: Path) -> None:
-    (folder / FACTS_FILE).write_text("[" * 100_000)
-
-
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -292,24 +272,30 @@ def deep_facts(folder: Path) -> None:
         (other_identity, "its name is not that of its record"),
         (no_code, "its record cannot be read: its identity has no code"),
         (other_name, "its name is not that of its record"),
-        (no_rows, r"it has no rows.csv"),
-        (no_record, "cannot be read"),
-        (a_link, "it has a link in it"),
-        (cut_model, "altered or damaged after it was executed: model/model.safetensors"),
+        (without(ROWS_FILE), r"it has no rows.csv"),
+        (written(RECORD_FILE, "[]"), "its record cannot be read: it is no mapping"),
+        (linked, "it has a link in it"),
+        (cut_model, "after it was executed: model/model.safetensors"),
         (cut_model_of_before, "cannot be read"),
-        (other_weights, "altered or damaged after it was executed: model/model.safetensors"),
-        (other_values, "altered or damaged after it was executed: rows.csv"),
-        (no_masks, "altered or damaged after it was executed: model/masks.safetensors"),
-        (one_file_more, "altered or damaged after it was executed: model/adapter_config.json"),
+        (other_weights, "after it was executed: model/model.safetensors"),
+        (other_values, "after it was executed: rows.csv"),
+        (
+            without("model/masks.safetensors"),
+            "after it was executed: model/masks.safetensors",
+        ),
+        (
+            written("model/adapter_config.json", "{}"),
+            "after it was executed: model/adapter_config.json",
+        ),
         (hashes_that_are_none, "cannot be read"),
         (no_values, "its rows.csv has no column value"),
-        (no_facts, "its facts.json has no facts"),
-        (deep_record, "cannot be read"),
-        (deep_facts, "cannot be read"),
+        (written(FACTS_FILE, "[]"), "its facts.json has no facts"),
+        (written(RECORD_FILE, "[" * 100_000), "cannot be read"),
+        (written(FACTS_FILE, "[" * 100_000), "cannot be read"),
     ],
 )
 def test_a_damaged_run_is_refused(
-    there: Path, at: Move, damage: Callable[[Path], None], said: str
+    there: Path, at: Move, damage: Callable[[Path], object], said: str
 ) -> None:
     damage(there / "runs" / Run.of(PRUNED).id)
     found = import_runs(there)

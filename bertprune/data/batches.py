@@ -1,12 +1,119 @@
-"""Batches of several models as one."""
+"""Batches of tensors: of pre-training and of classification, of one model or of several as one."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 NO_LABEL = -100  # what torch's cross-entropy leaves out
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What both kinds have in common: tensors that go to a device together."""
+
+    def to(self, device: torch.device | str) -> Self:
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)
+        }
+        return replace(self, **tensors)
+
+
+@dataclass(frozen=True)
+class PretrainingBatch(Batch):
+    """Padded, masked sentence pairs.
+
+    `masked_total` and `examples_total` count those of all processes together, so that each can
+    scale its loss to the mean over the whole batch. In a batch of K models each tensor has a first
+    axis of K.
+    """
+
+    input_ids: Tensor  # (B, L) int64
+    token_type_ids: Tensor  # (B, L) int64
+    attention_mask: Tensor  # (B, L) int64
+    read_positions: Tensor  # (B, R) int64: [CLS], then the masked positions, then 0s
+    masked_reads: Tensor  # (M,) int64, into the flattened (B * R)
+    masked_labels: Tensor  # (M,) int64
+    next_sentence_labels: Tensor  # (B,) int64: 0 B follows A, 1 it is random
+    masked_total: int | Tensor  # (K,) for K models
+    examples_total: int | Tensor  # (K,) for K models
+
+    @property
+    def masked_positions(self) -> Tensor:
+        """The masked positions (M,) in the flattened (B * L)."""
+        row = self.masked_reads // self.read_positions.shape[1]
+        return row * self.input_ids.shape[1] + self.read_positions.flatten()[self.masked_reads]
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Sizes of the axes in which batches differ: examples, length, and positions read."""
+        return {
+            "B": len(self.input_ids),
+            "L": self.input_ids.shape[-1],
+            "R": self.read_positions.shape[-1],
+        }
+
+    @classmethod
+    def stacked(cls, batches: Sequence[PretrainingBatch]) -> PretrainingBatch:
+        """One batch of the batches of K models, with examples that count for nothing where one has
+        fewer."""
+        widest = max(batch.read_positions.shape[1] for batch in batches)
+
+        def among_the_widest(batch: PretrainingBatch) -> Tensor:
+            own = batch.read_positions.shape[1]
+            return batch.masked_reads // own * widest + batch.masked_reads % own
+
+        same = all(batch is batches[0] for batch in batches)
+        reads = [batch.masked_reads if same else among_the_widest(batch) for batch in batches]
+        return cls(
+            input_ids=stacked([batch.input_ids for batch in batches]),
+            token_type_ids=stacked([batch.token_type_ids for batch in batches]),
+            attention_mask=stacked([batch.attention_mask for batch in batches]),
+            read_positions=stacked([batch.read_positions for batch in batches]),
+            masked_reads=stacked(reads),
+            masked_labels=stacked([batch.masked_labels for batch in batches], NO_LABEL),
+            next_sentence_labels=stacked(
+                [batch.next_sentence_labels for batch in batches], NO_LABEL
+            ),
+            masked_total=torch.tensor([batch.masked_total for batch in batches]),
+            examples_total=torch.tensor([batch.examples_total for batch in batches]),
+        )
+
+
+@dataclass(frozen=True)
+class ClassificationBatch(Batch):
+    """Padded examples; `examples_total` counts those of all processes together.
+
+    In a batch of K models each tensor has a first axis of K.
+    """
+
+    input_ids: Tensor  # (B, L) int64
+    token_type_ids: Tensor  # (B, L) int64
+    attention_mask: Tensor  # (B, L) int64
+    labels: Tensor  # (B,) int64
+    examples_total: int | Tensor  # (K,) for K models
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Sizes of the axes in which batches differ: examples, length, and positions read."""
+        return {"B": len(self.input_ids), "L": self.input_ids.shape[-1], "R": 1}
+
+    @classmethod
+    def stacked(cls, batches: Sequence[ClassificationBatch]) -> ClassificationBatch:
+        """One batch of the batches of K models, with examples that count for nothing where one has
+        fewer."""
+        return cls(
+            input_ids=stacked([batch.input_ids for batch in batches]),
+            token_type_ids=stacked([batch.token_type_ids for batch in batches]),
+            attention_mask=stacked([batch.attention_mask for batch in batches]),
+            labels=stacked([batch.labels for batch in batches], NO_LABEL),
+            examples_total=torch.tensor([batch.examples_total for batch in batches]),
+        )
 
 
 def stacked(tensors: Sequence[Tensor], fill: int = 0) -> Tensor:

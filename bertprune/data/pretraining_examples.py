@@ -8,8 +8,8 @@ import logging
 import random
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerFast
 from bertprune.base.errors import UserError
 from bertprune.base.files import new_folder, open_sealed, seal
 from bertprune.base.progress import bar
-from bertprune.data.batches import NO_LABEL, stacked
+from bertprune.data.batches import PretrainingBatch
 from bertprune.data.corpus import Corpus
 
 logger = logging.getLogger(__name__)
@@ -182,73 +182,6 @@ def mask_tokens(
     kept = (fate >= MASK_SHARE) & (fate < MASK_SHARE + KEEP_SHARE)
     masked = np.where(chosen & ~kept, replaced, ids).astype(np.int32)
     return masked, np.where(chosen, ids, NOT_MASKED).astype(np.int32)
-
-
-@dataclass(frozen=True)
-class PretrainingBatch:
-    """Padded, masked sentence pairs.
-
-    `masked_total` and `examples_total` count those of all processes together, so that each can
-    scale its loss to the mean over the whole batch. In a batch of K models each tensor has a first
-    axis of K.
-    """
-
-    input_ids: Tensor  # (B, L) int64
-    token_type_ids: Tensor  # (B, L) int64
-    attention_mask: Tensor  # (B, L) int64
-    read_positions: Tensor  # (B, R) int64: [CLS], then the masked positions, then 0s
-    masked_reads: Tensor  # (M,) int64, into the flattened (B * R)
-    masked_labels: Tensor  # (M,) int64
-    next_sentence_labels: Tensor  # (B,) int64: 0 B follows A, 1 it is random
-    masked_total: int | Tensor  # (K,) for K models
-    examples_total: int | Tensor  # (K,) for K models
-
-    @property
-    def masked_positions(self) -> Tensor:
-        """The masked positions (M,) in the flattened (B * L)."""
-        row = self.masked_reads // self.read_positions.shape[1]
-        return row * self.input_ids.shape[1] + self.read_positions.flatten()[self.masked_reads]
-
-    @property
-    def lengths(self) -> dict[str, int]:
-        """Sizes of the axes in which batches differ: examples, length, and positions read."""
-        return {
-            "B": len(self.input_ids),
-            "L": self.input_ids.shape[-1],
-            "R": self.read_positions.shape[-1],
-        }
-
-    def to(self, device: torch.device | str) -> "PretrainingBatch":
-        tensors: dict[str, Any] = {
-            name: value.to(device) for name, value in vars(self).items() if torch.is_tensor(value)
-        }
-        return replace(self, **tensors)
-
-    @classmethod
-    def stacked(cls, batches: "Sequence[PretrainingBatch]") -> "PretrainingBatch":
-        """One batch of the batches of K models, with examples that count for nothing where one has
-        fewer."""
-        widest = max(batch.read_positions.shape[1] for batch in batches)
-
-        def among_the_widest(batch: PretrainingBatch) -> Tensor:
-            own = batch.read_positions.shape[1]
-            return batch.masked_reads // own * widest + batch.masked_reads % own
-
-        same = all(batch is batches[0] for batch in batches)
-        reads = [batch.masked_reads if same else among_the_widest(batch) for batch in batches]
-        return cls(
-            input_ids=stacked([batch.input_ids for batch in batches]),
-            token_type_ids=stacked([batch.token_type_ids for batch in batches]),
-            attention_mask=stacked([batch.attention_mask for batch in batches]),
-            read_positions=stacked([batch.read_positions for batch in batches]),
-            masked_reads=stacked(reads),
-            masked_labels=stacked([batch.masked_labels for batch in batches], NO_LABEL),
-            next_sentence_labels=stacked(
-                [batch.next_sentence_labels for batch in batches], NO_LABEL
-            ),
-            masked_total=torch.tensor([batch.masked_total for batch in batches]),
-            examples_total=torch.tensor([batch.examples_total for batch in batches]),
-        )
 
 
 @dataclass(frozen=True, eq=False)

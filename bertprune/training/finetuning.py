@@ -15,14 +15,10 @@ from transformers import BertForSequenceClassification
 
 from bertprune.analysis import pruned_parts
 from bertprune.analysis.sort_order import Movement
+from bertprune.data.batches import ClassificationBatch
 from bertprune.data.glue import Task
-from bertprune.data.tasks import (
-    ClassificationBatch,
-    TaskExamples,
-    compute_metrics,
-    load_task,
-    task_key,
-)
+from bertprune.data.task_examples import TaskExamples, compute_metrics
+from bertprune.data.tasks import load_task, task_key
 from bertprune.data.tokenizer import KeyedTokenizer, load_tokenizer, tokenizer_key
 from bertprune.model import checkpoints, forward
 from bertprune.protocol import rows

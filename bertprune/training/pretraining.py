@@ -15,13 +15,10 @@ from transformers import BertForPreTraining, PreTrainedTokenizerFast
 from bertprune.analysis import feature_similarity, pruned_parts, weight_statistics
 from bertprune.analysis.stored_sizes import sizes
 from bertprune.base import paths
+from bertprune.data.batches import PretrainingBatch
 from bertprune.data.corpus import prepare_corpus, split_documents
 from bertprune.data.documents import text_key
-from bertprune.data.pretraining_examples import (
-    PretrainingBatch,
-    PretrainingExamples,
-    dev_batches,
-)
+from bertprune.data.pretraining_examples import PretrainingExamples, dev_batches
 from bertprune.data.tokenizer import KeyedTokenizer, load_tokenizer, tokenizer_key, wordpiece
 from bertprune.lab.language import SOURCE, language, language_of
 from bertprune.lab.probe import probe

@@ -10,11 +10,11 @@ from transformers import PreTrainedTokenizerFast
 
 from bertprune.base.errors import UserError
 from bertprune.data import pretraining_examples as examples_module
+from bertprune.data.batches import PretrainingBatch
 from bertprune.data.corpus import Corpus, split_documents
 from bertprune.data.pretraining_examples import (
     NOT_MASKED,
     DevBatches,
-    PretrainingBatch,
     PretrainingExamples,
     dev_batches,
     mask_tokens,

@@ -3,7 +3,7 @@
 import torch
 from transformers import BertForPreTraining
 
-from bertprune.data.pretraining_examples import PretrainingBatch
+from bertprune.data.batches import PretrainingBatch
 from bertprune.model import forward
 from bertprune.training.pretraining import PretrainingLoss
 from bertprune.training.variants import Optimization

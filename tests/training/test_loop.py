@@ -20,8 +20,7 @@ from torch.nn import functional
 from transformers import BertForPreTraining, BertForSequenceClassification
 
 from bertprune.base.errors import UserError
-from bertprune.data.pretraining_examples import PretrainingBatch
-from bertprune.data.tasks import ClassificationBatch
+from bertprune.data.batches import ClassificationBatch, PretrainingBatch
 from bertprune.model import forward
 from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.protocol.rows import History

@@ -7,7 +7,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from bertprune.data.pretraining_examples import PretrainingBatch, reads
+from bertprune.data.batches import PretrainingBatch
+from bertprune.data.pretraining_examples import reads
 from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.protocol.notebook_parameters import BurnIn
 from bertprune.training import pretraining

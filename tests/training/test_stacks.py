@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from bertprune.data.pretraining_examples import PretrainingBatch
+from bertprune.data.batches import PretrainingBatch
 from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.training import stacks
 from bertprune.training.variants import Variant

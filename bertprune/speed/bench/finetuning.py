@@ -9,7 +9,7 @@ from functools import partial
 
 from transformers import BertForSequenceClassification, DataCollatorWithPadding
 
-from bertprune.data.tasks import ClassificationBatch
+from bertprune.data.batches import ClassificationBatch
 from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices

@@ -19,10 +19,12 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
+from bertprune.data.batches import PretrainingBatch
 from bertprune.data.corpus import Corpus
 from bertprune.data.glue import TASKS
-from bertprune.data.pretraining_examples import PretrainingBatch, PretrainingExamples
-from bertprune.data.tasks import LABEL, TaskExamples, load_task
+from bertprune.data.pretraining_examples import PretrainingExamples
+from bertprune.data.task_examples import TaskExamples
+from bertprune.data.tasks import LABEL, load_task
 from bertprune.data.tokenizer import SPECIAL_TOKENS, wordpiece
 from bertprune.model.checkpoints import Shape
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from transformers import BertForPreTraining
 
-from bertprune.data.pretraining_examples import PretrainingBatch
+from bertprune.data.batches import PretrainingBatch
 from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner

@@ -332,7 +332,7 @@ def _of_tasks(
 ) -> dict[str, Line]:
     import pandas as pd
 
-    from bertprune.data.tasks import TaskExamples
+    from bertprune.data.task_examples import TaskExamples
     from bertprune.model import checkpoints
     from bertprune.pruning.masks import Criterion
     from bertprune.pruning.pruner import Pruner

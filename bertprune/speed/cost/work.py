@@ -260,7 +260,8 @@ def _known_size(name: str, parameters: Finetune) -> TaskSize:
 def _size_of_data(
     name: str, source: str, tokenizer: str, vocabulary_size: int, max_length_tokens: int
 ) -> TaskSize:
-    from bertprune.data.tasks import TaskExamples, load_task
+    from bertprune.data.task_examples import TaskExamples
+    from bertprune.data.tasks import load_task
 
     data = load_task(name, source)
     some = data.train.head(_EXAMPLES_LOOKED_AT)

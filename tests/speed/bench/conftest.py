@@ -3,7 +3,7 @@
 import pytest
 from transformers import BertForPreTraining
 
-from bertprune.data.pretraining_examples import PretrainingBatch
+from bertprune.data.batches import PretrainingBatch
 from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.speed.bench.inputs import Pairs
 

@@ -4,8 +4,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertForPreTraining, BertForSequenceClassification
 
-from bertprune.data.pretraining_examples import PretrainingBatch
-from bertprune.data.tasks import ClassificationBatch
+from bertprune.data.batches import ClassificationBatch, PretrainingBatch
 from bertprune.speed.bench.flops import model_flops
 from bertprune.training.finetuning import ClassificationLoss
 from bertprune.training.pretraining import PretrainingLoss

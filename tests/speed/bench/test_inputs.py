@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from bertprune.data.pretraining_examples import PretrainingBatch
+from bertprune.data.batches import PretrainingBatch
 from bertprune.speed.bench.inputs import (
     DEV_QUANTILES,
     IGNORED,

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import default_collate
 from transformers import BertForPreTraining, BertForSequenceClassification
 
-from bertprune.data.pretraining_examples import PretrainingBatch
+from bertprune.data.batches import PretrainingBatch
 from bertprune.pruning.masks import Criterion, pruned_entries
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner

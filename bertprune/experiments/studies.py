@@ -24,11 +24,11 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import itertools
 import json
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,7 @@ class Study:
     def _points(self, arm: str) -> Iterator[dict[str, Any]]:
         """The points of that grid, without those that are left out."""
         grid = self._grid(arm)
-        for values in itertools.product(*grid.values()):
+        for values in product(*grid.values()):
             point = dict(zip(grid, values, strict=True))
             if not any(_is_for(places, self._named(arm, point)) for places in self.left_out):
                 yield point
@@ -200,7 +200,7 @@ class Study:
     def _why_unread(self, arm: str, name: str) -> str:
         """Why the runs of `arm` would not read the parameter `name`, or nothing if they would."""
         contract = ARMS[arm].parameters
-        if name not in {f.name for f in _fields(contract)}:
+        if name not in notebook_parameters.help_of(contract):
             return f"the notebook {contract.notebook} has no such parameter"
         if name in _fixed(arm):
             return f"{arm} has a value of its own for it"
@@ -390,9 +390,7 @@ def _check_parameters(study: Study, given: Any, arms: Collection[str], where: st
     """Raise UserError for parameters that no run of any of `arms` would read."""
     if not isinstance(given, dict):
         raise UserError(f"{where}: parameters must be a mapping, got {given!r}")
-    known = {
-        f.name for contract in notebook_parameters.CONTRACTS.values() for f in _fields(contract)
-    }
+    known = chain(*map(notebook_parameters.help_of, notebook_parameters.CONTRACTS.values()))
     check_known(f"{where}: unknown parameter", given, known)
     for name in given:
         reasons = [study._why_unread(arm, name) for arm in arms]
@@ -400,13 +398,9 @@ def _check_parameters(study: Study, given: Any, arms: Collection[str], where: st
             raise UserError(f"{where}: {name} would not be read: {reasons[0]}")
 
 
-def _fields(contract: type[BurnIn]) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(contract)
-
-
 def _known(contract: type[BurnIn], values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `values` that the contract has: a study speaks to several notebooks."""
-    valid = {f.name for f in _fields(contract)}
+    valid = notebook_parameters.help_of(contract)
     return {name: value for name, value in values.items() if name in valid}
 
 

@@ -349,8 +349,7 @@ def test_an_archive_that_cannot_be_unpacked_is_refused(
 def test_runs_of_other_code_come_but_do_not_count(
     there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("bertprune.experiments.runs.code_key", lambda module: "f" * 16)
-    monkeypatch.setattr("bertprune.experiments.archive.code_key", lambda module: "f" * 16)
+    monkeypatch.setattr("bertprune.training.dispatch.code_of", lambda contract: "f" * 16)
     assert cli.main(["import", str(there)]) == 0
     said = capsys.readouterr().out
     assert "not counted as done, since it was made by other code" in said

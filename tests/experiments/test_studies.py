@@ -110,17 +110,6 @@ def test_settings_change_parameters_and_grid(tmp_path: Path) -> None:
         (("prune_pretrain", "yes"), "unknown arm True: valid: epochs_before_pruning, "),
         (("sparsity:", "1:"), "grid has no key 1: valid: seed, sparsity, task"),
         (("title: Mine", "beside: [1]"), "beside has 1: valid: ci, "),
-    ],
-)
-def test_refused(tmp_path: Path, change: tuple[str, str], said: str) -> None:
-    with pytest.raises(UserError) as error:
-        studies.load(_write(tmp_path, MINE.replace(*change)))
-    assert said in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
         # A misspelt arm, values in no grid, a combination that is none of a run.
         (
             ("title: Mine", "exceptions: [{arm: random_prunin, set: {epochs: 1}}]"),
@@ -172,9 +161,7 @@ def test_refused(tmp_path: Path, change: tuple[str, str], said: str) -> None:
         ),
     ],
 )
-def test_what_no_run_would_read_is_refused(
-    tmp_path: Path, change: tuple[str, str], said: str
-) -> None:
+def test_refused(tmp_path: Path, change: tuple[str, str], said: str) -> None:
     assert change[0] in MINE
     with pytest.raises(UserError) as error:
         studies.load(_write(tmp_path, MINE.replace(*change)))

@@ -126,7 +126,7 @@ def test_full_disk_beforehand(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
-@pytest.mark.parametrize("file", ["checkpoint.part", "rows.csv.part"])
+@pytest.mark.parametrize("file", ["checkpoint.pt.part", "rows.csv.part"])
 def test_full_disk_while_saving(
     project: Path,
     capsys: pytest.CaptureFixture[str],

@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.errors import UserError
+from bertprune.base.files import replacing
 from bertprune.pruning.masks import Masks
 from bertprune.pruning.matrices import prunable_matrices
 
@@ -92,9 +93,9 @@ def sparse_bytes(model: nn.Module, masks: Masks, precision: str = "float32") -> 
 
 
 def save_sparse(model: nn.Module, masks: Masks, folder: Path, precision: str = "float32") -> None:
-    """Write `sparse_bytes` to the sparse file of `folder`."""
-    with full_disk_is_user_error(folder):
-        (folder / SPARSE_FILE).write_bytes(sparse_bytes(model, masks, precision))
+    """Write `sparse_bytes` to the sparse file of `folder`, replaced atomically."""
+    with replacing(folder / SPARSE_FILE) as unfinished:
+        unfinished.write_bytes(sparse_bytes(model, masks, precision))
 
 
 def load_sparse(file: Path) -> tuple[dict[str, Tensor], Masks]:

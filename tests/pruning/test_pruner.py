@@ -1,11 +1,12 @@
 """Pruning during training: underlying weights on the ramp, zeros that stay zero after it."""
 
+import pytest
 import torch
 from torch import nn
 from transformers import BertForPreTraining
 
 from bertprune.model.checkpoints import Shape, fresh_model
-from bertprune.pruning.masks import Criterion, pruned_entries
+from bertprune.pruning.masks import Criterion, RealisedSparsityError, pruned_entries
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
@@ -124,10 +125,6 @@ def test_state_goes_round() -> None:
 
 
 def test_check_finds_a_weight_that_moved() -> None:
-    import pytest
-
-    from bertprune.pruning.masks import RealisedSparsityError
-
     model = _model()
     pruner = Pruner.following(model, Schedule(0.5), Criterion())
     pruner.before_step(0)

@@ -238,7 +238,7 @@ class Run:
     def _work(self) -> Rows:
         from bertprune.base import progress
         from bertprune.training import processes
-        from bertprune.training.checkpoint import CHECKPOINT_FILE
+        from bertprune.training.resume import CHECKPOINT_FILE
 
         folder = self.partial_folder
         is_main = processes.is_main_process()

@@ -34,8 +34,8 @@ from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 from bertprune.training import processes
-from bertprune.training.checkpoint import CHECKPOINT_FILE
 from bertprune.training.loop import train
+from bertprune.training.resume import CHECKPOINT_FILE
 from bertprune.training.stacks import train_in_stacks
 from bertprune.training.variants import Ahead, Loss, Optimization, Variant
 

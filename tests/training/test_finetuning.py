@@ -25,9 +25,9 @@ from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 from bertprune.training import finetuning
-from bertprune.training.checkpoint import CHECKPOINT_FILE
 from bertprune.training.finetuning import work
 from bertprune.training.loop import train
+from bertprune.training.resume import CHECKPOINT_FILE
 from bertprune.training.variants import Variant
 
 SETTINGS: dict[str, Any] = {

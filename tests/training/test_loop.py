@@ -28,11 +28,11 @@ from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.training import checkpoint, loop
-from bertprune.training.checkpoint import CHECKPOINT_FILE
+from bertprune.training import loop, resume
 from bertprune.training.finetuning import ClassificationLoss
 from bertprune.training.flat_weights import FlatWeights
 from bertprune.training.pretraining import PretrainingLoss, evaluate
+from bertprune.training.resume import CHECKPOINT_FILE
 from bertprune.training.variants import Loss, Optimization, Variant
 
 from .small import SETTINGS, STEPS, Shapes, make_batch
@@ -72,8 +72,8 @@ def _trained(
 
 @pytest.fixture
 def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(checkpoint, "_SAVING_SHARE", 1e9)
+    monkeypatch.setattr(resume, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(resume, "_SAVING_SHARE", 1e9)
 
 
 @pytest.mark.usefixtures("save_always")

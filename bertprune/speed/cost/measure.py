@@ -411,8 +411,8 @@ def _seconds_a_step(
 ) -> float:
     """The time of a step of the real training loop: the shortest, since what else a machine does
     makes steps longer, never shorter."""
-    from bertprune.training.checkpoint import CHECKPOINT_FILE
     from bertprune.training.loop import train
+    from bertprune.training.resume import CHECKPOINT_FILE
     from bertprune.training.variants import Optimization, Variant
 
     count = _LONG_STEPS if flop > _LONG_STEP_FLOP else _STEPS

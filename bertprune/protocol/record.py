@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, get_origin, get_type_hints
 
@@ -46,7 +47,7 @@ class Execution:
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Self:
         """What `content` says. Raises ValueError naming a field that lacks or is wrong."""
-        kinds = get_type_hints(cls)
+        kinds = _kinds(cls)
         fields = {one.name: one for one in dataclasses.fields(cls)}
         for name, one in fields.items():
             optional = one.default is not dataclasses.MISSING or callable(one.default_factory)
@@ -120,6 +121,12 @@ class Record(Execution):
 
     def replace(self, **changes: Any) -> Record:
         return dataclasses.replace(self, **changes)
+
+
+@lru_cache
+def _kinds(kind: type[Execution]) -> dict[str, Any]:
+    """The types of the fields; a sweep reads records by the thousand."""
+    return get_type_hints(kind)
 
 
 def digest_of(identity: Mapping[str, Any]) -> str:

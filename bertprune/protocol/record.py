@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,8 @@ RECORD_FILE = "record.json"
 """Where it lies in the folder of a run; a folder that has one is done."""
 
 _DIGEST_LENGTH = 10
+# A sweep reads records by the thousand.
+_type_hints: Callable[[type], dict[str, Any]] = lru_cache(get_type_hints)
 _OF_IDENTITY = ("notebook", "parameters", "data", "code", "upstream")
 
 
@@ -47,7 +49,7 @@ class Execution:
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Self:
         """What `content` says. Raises ValueError naming a field that lacks or is wrong."""
-        kinds = _kinds(cls)
+        kinds = _type_hints(cls)
         fields = {one.name: one for one in dataclasses.fields(cls)}
         for name, one in fields.items():
             optional = one.default is not dataclasses.MISSING or callable(one.default_factory)
@@ -121,12 +123,6 @@ class Record(Execution):
 
     def replace(self, **changes: Any) -> Record:
         return dataclasses.replace(self, **changes)
-
-
-@lru_cache
-def _kinds(kind: type[Execution]) -> dict[str, Any]:
-    """The types of the fields; a sweep reads records by the thousand."""
-    return get_type_hints(kind)
 
 
 def digest_of(identity: Mapping[str, Any]) -> str:

@@ -218,7 +218,7 @@ def sweep(
     """Execute the notebooks of a study that are not done yet."""
     import torch
 
-    from bertprune.evidence import results
+    from bertprune.evidence import gathering
     from bertprune.experiments.sweep import local_workers, sweep, thread_counts
 
     gpu = torch.cuda.is_available()
@@ -231,7 +231,7 @@ def sweep(
         one.check_inputs()
     # Bits depend on the threads, and these on the whole plan.
     threads = thread_counts(plan, workers)
-    published = results.published_runs(study) if unpublished or dry_run else {}
+    published = gathering.published_runs(study) if unpublished or dry_run else {}
     if unpublished:
         plan = _unpublished(study, published)
     if dry_run:
@@ -269,9 +269,9 @@ def _unpublished(study: Study, published: Collection[Run]) -> list[Run]:
 @_about_study
 def status(study: Study) -> None:
     """Say which runs of a study are done, in work or missing."""
-    from bertprune.evidence import results
+    from bertprune.evidence import gathering
 
-    _show_status(study.plan(), results.published_runs(study))
+    _show_status(study.plan(), gathering.published_runs(study))
 
 
 def _show_status(plan: Sequence[Run], published: Collection[Run]) -> None:
@@ -302,18 +302,17 @@ def _state(one: Run) -> str:
 def results(study: Study, file: Path | None, publish: bool) -> None:
     """Print the results of a study, or write its rows."""
     from bertprune.book import tables
-    from bertprune.evidence import publish as publishing
-    from bertprune.evidence import results
+    from bertprune.evidence import gathering, publishing, scores
 
     if publish:
         print(publishing.publish(study))
         return
-    found = results.rows_of(study)
+    found = gathering.rows_of(study)
     if file:
         _write_csv(found, file, "rows")
     else:
-        print(results.provenance(study), end="\n\n")
-        print(tables.summary_text(results.summary(found)))
+        print(gathering.provenance(study), end="\n\n")
+        print(tables.summary_text(scores.summary(found)))
 
 
 @commands.command()
@@ -322,13 +321,13 @@ def results(study: Study, file: Path | None, publish: bool) -> None:
 @_CSV
 def ledger(study: Study, of_paper: bool, file: Path | None) -> None:
     """Test the paper's claims on the results of a study."""
-    from bertprune.evidence import paper, results
+    from bertprune.evidence import gathering, paper
     from bertprune.evidence.claims import ledger
 
     if of_paper:
         found, source = paper.rows(), "The paper's own numbers."
     else:
-        found, source = results.rows_of(study), results.provenance(study)
+        found, source = gathering.rows_of(study), gathering.provenance(study)
     entries = ledger.ledger(found)
     if file:
         _write_csv(ledger.table(entries), file, "claims")

@@ -27,7 +27,7 @@ import yaml
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.words import percent
-from bertprune.evidence import results
+from bertprune.evidence import gathering, published
 from bertprune.experiments import execution, studies
 from bertprune.experiments.runs import NOTEBOOK_FILE, Run
 from bertprune.experiments.studies import Study
@@ -171,7 +171,7 @@ def assemble(study: Study, source: Path) -> None:
     plan = sorted([*study.plan(), *own], key=_reading_order)
     shutil.copytree(root / "book", source)
     own_chapters = {chapter.notebook: (study, chapter) for chapter in study.chapters()}
-    others = [studies.load(name) for name in results.published_beside(study)]
+    others = [studies.load(name) for name in published.rows_beside(study)]
     beside = [
         {f"{of.name}-{c.notebook}": (of, c) for c in of.chapters() if c.is_of_study}
         for of in others
@@ -182,7 +182,7 @@ def assemble(study: Study, source: Path) -> None:
             if place not in own_chapters:
                 _set_apart(page, chapters[place][0].name)
             _write_page(source / f"{place}.ipynb", page)
-    results.rows_of(study).to_csv(source / "rows.csv", index=False)
+    gathering.rows_of(study).to_csv(source / "rows.csv", index=False)
     titles = page_titles(plan)
     titles |= {run: f"{titles[run]} (added by the reader)" for run in own}
     places = {run: f"{run.notebook}/{_slug(title)}" for run, title in titles.items()}
@@ -386,10 +386,10 @@ def _records_page(
 
 def _published_lines(study: Study) -> list[str]:
     """Where the chapters about other studies come from, in Markdown."""
-    others = list(results.published_beside(study))
+    others = list(published.rows_beside(study))
     if not others:
         return []
-    facts = results.published_facts(others).reset_index().astype(str)
+    facts = published.overview(others).reset_index().astype(str)
     # Two hyphens would become a dash.
     facts = facts.rename(columns={"changed by --set": "changed by `--set`"})
     downloads = [

@@ -6,12 +6,12 @@ from itertools import islice
 
 import pandas as pd
 
+from bertprune.base.shown import Prose
 from bertprune.book.figures import Picture, average_and_loss, made_by
-from bertprune.book.tables import Prose
 from bertprune.data.glue import TASKS
 from bertprune.data.tasks import load_task
 from bertprune.evidence.baselines import bag_of_words, majority
-from bertprune.evidence.results import pretraining_losses, scores
+from bertprune.evidence.scores import pretraining_losses, scores
 from bertprune.experiments import studies
 from bertprune.lab.language import SOURCE, Language, Source
 from bertprune.lab.task_data import NEEDS

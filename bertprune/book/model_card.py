@@ -17,7 +17,7 @@ from bertprune.base.errors import UserError
 from bertprune.base.files import new_folder
 from bertprune.base.words import percent
 from bertprune.data.tokenizer import load_tokenizer
-from bertprune.evidence import results
+from bertprune.evidence.scores import AVERAGE, scores
 from bertprune.experiments.runs import ROWS_FILE
 from bertprune.model import checkpoints
 from bertprune.model.checkpoints import CARD_FILE, CURVE_FILE
@@ -263,10 +263,10 @@ def _tasks(record: Record, found: rows.Rows) -> list[Mapping[str, Any]]:
         if record.id == other.identity["upstream"]:
             gathered.append(rows.read(paths.runs_folder() / other.id / ROWS_FILE))
     try:
-        scores = results.scores(rows.join(gathered))
+        scored = scores(rows.join(gathered))
     except UserError:
         return []
-    scores = scores[scores.task != results.AVERAGE]
+    scored = scored[scored.task != AVERAGE]
     return [
         {
             "task": task,
@@ -274,7 +274,7 @@ def _tasks(record: Record, found: rows.Rows) -> list[Mapping[str, Any]]:
             "sparsity": percent(float(str(sparsity))),
             "accuracy": f"{100 * point.accuracy.mean():.1f} %",
         }
-        for (task, arm, sparsity), point in scores.groupby(["task", "arm", "sparsity"])
+        for (task, arm, sparsity), point in scored.groupby(["task", "arm", "sparsity"])
     ]
 
 

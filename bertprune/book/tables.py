@@ -13,30 +13,9 @@ from safetensors import safe_open
 
 from bertprune.base.errors import UserError
 from bertprune.base.words import percent
-from bertprune.protocol.arms import ARMS, COMPARED, FROM_SCRATCH, PRUNE_PRETRAIN, words_of_arm
+from bertprune.evidence.scores import pretrained_and_not, worth_pretraining
+from bertprune.protocol.arms import ARMS, COMPARED, PRUNE_PRETRAIN, words_of_arm
 from bertprune.protocol.rows import PRETRAINING, Rows, final
-
-_ABOVE = "✓"
-
-
-@dataclass(frozen=True)
-class Prose:
-    """A table of words, which a page shows in full and to the left."""
-
-    table: pd.DataFrame
-
-    def _repr_html_(self) -> str:
-        with pd.option_context("display.max_colwidth", None):
-            return self.table.to_html(classes="prose", border=0)
-
-
-class Sentence(str):
-    """Words that a page shows as a paragraph of its own."""
-
-    __slots__ = ()
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(self)}</p>"
 
 
 @dataclass(frozen=True)
@@ -58,8 +37,8 @@ class Download:
 
 def beside(table1: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """The paper's table 1 beside a study's numbers, as a page shows it: `paper | here`, a dash for
-    what is missing. `table1` as `ledger.numbers` has it; `quantity` is one of its quantities, or
-    "drop", what accuracy loses against the dense model, in points."""
+    what is missing. `table1` as `beside_ours.numbers` has it; `quantity` is one of its quantities,
+    or "drop", what accuracy loses against the dense model, in points."""
     is_drop = quantity == "drop"
     of = table1[table1.quantity == ("accuracy" if is_drop else quantity)]
     theirs, ours = ("paper_drop", "our_drop") if is_drop else ("paper", "ours")
@@ -118,7 +97,7 @@ def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def seeds_apart(repeatability: pd.DataFrame) -> pd.DataFrame:
-    """`results.repeatability` as a page shows it, in points. Raises UserError without lines."""
+    """`scores.repeatability` as a page shows it, in points. Raises UserError without lines."""
     if repeatability.empty:
         raise UserError("what another seed changes is not known: there is one seed")
     return pd.DataFrame(
@@ -131,7 +110,7 @@ def seeds_apart(repeatability: pd.DataFrame) -> pd.DataFrame:
 
 
 def again_table(again: pd.DataFrame) -> pd.DataFrame:
-    """`results.executed_again` as a page shows it, a line for each arm, measure and two devices:
+    """`gathering.executed_again` as a page shows it, a line for each arm, measure and two devices:
     points of accuracy, nats of loss. Raises UserError without lines."""
     if again.empty:
         raise UserError("no run that was published was executed a second time")
@@ -157,7 +136,7 @@ def again_table(again: pd.DataFrame) -> pd.DataFrame:
 
 
 def recovery_table(recovery: pd.DataFrame) -> pd.DataFrame:
-    """`results.recovery` as a page shows it. Raises UserError without lines."""
+    """`scores.recovery` as a page shows it. Raises UserError without lines."""
     if recovery.empty:
         raise UserError("how the loss came down after pruning is not known: its curves are missing")
     lines = {}
@@ -223,17 +202,11 @@ def transfer(scores: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
     (see `baselines`).
     """
     lines = []
-    for task, of_task in scores.groupby("task", sort=False):
-        dense = of_task[(of_task.arm == PRUNE_PRETRAIN) & (of_task.sparsity == 0)]
-        scratch = of_task[of_task.arm == FROM_SCRATCH]
-        paired = dense.merge(scratch, on="seed", suffixes=("_dense", "_scratch"))
-        if task not in baselines.index or paired.empty:
+    worth = worth_pretraining(scores, baselines)
+    for task, paired in pretrained_and_not(scores).groupby("task", sort=False):
+        if task not in baselines.index:
             continue
         accuracy, examples = paired.accuracy_dense.mean(), int(baselines["dev examples"][task])
-        others = [
-            paired.accuracy_scratch.mean(),
-            *baselines.loc[task, ["majority", "bag of words"]],
-        ]
         lines.append(
             {
                 "task": task,
@@ -242,7 +215,7 @@ def transfer(scores: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
                 "difference": _spread(paired.accuracy_dense - paired.accuracy_scratch),
                 "majority": f"{100 * float(baselines.majority[task]):.1f}",
                 "bag of words": f"{100 * float(baselines['bag of words'][task]):.1f}",
-                "above all": _ABOVE if accuracy > max(others) else "–",
+                "above all": "✓" if task in worth else "–",
                 "dev examples": f"{examples:,}",
                 "standard error": f"{100 * (accuracy * (1 - accuracy) / examples) ** 0.5:.1f}",
                 "seeds": len(paired),
@@ -251,13 +224,6 @@ def transfer(scores: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
     columns = ["task", "pre-trained", "above all", "never pre-trained", "difference", "majority"]
     columns += ["bag of words", "dev examples", "standard error", "seeds"]
     return pd.DataFrame(lines, columns=columns).set_index("task")
-
-
-def above_all(scores: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
-    """The tasks on which pre-training is worth something: those that `transfer` has as `above
-    all`."""
-    table = transfer(scores, baselines)
-    return list(table.index[table["above all"] == _ABOVE])
 
 
 def bits_table(bits: pd.DataFrame, content: Mapping[str, float]) -> pd.DataFrame:

@@ -12,7 +12,8 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import GridSearchCV
 
 from bertprune.data.tasks import LABEL, TaskData, load_task
-from bertprune.evidence.results import facts_of, is_shown_as_published
+from bertprune.evidence.gathering import is_shown_as_published
+from bertprune.evidence.published import Published
 from bertprune.experiments.studies import Study
 from bertprune.protocol.notebook_parameters import Finetune
 
@@ -43,7 +44,7 @@ def of_study(study: Study) -> pd.DataFrame:
     """Of each task of `study` both baselines, as shares, and how many `train examples` and `dev
     examples` it has: as published, where the study is shown as it was published."""
     if is_shown_as_published(study):
-        return pd.DataFrame.from_dict(facts_of(study.name)["tasks"], orient="index")
+        return pd.DataFrame.from_dict(Published.read(study.name).tasks, orient="index")
     runs = [run.parameters for run in study.plan()]
     sources = {name: p.task_data for p in runs if isinstance(p, Finetune) for name in p.task}
     lines = {}

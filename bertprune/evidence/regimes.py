@@ -10,95 +10,66 @@ seed's mean over its tasks, since these start from one pruned model and are not 
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy import stats
 
-from bertprune.base.words import percent
-from bertprune.evidence import results
-from bertprune.evidence.claims.run_checks import NO_EFFECT
-from bertprune.evidence.results import AVERAGE, pretraining_losses
+from bertprune.base.words import listed, percent
+from bertprune.evidence import scores
+from bertprune.evidence.scores import AVERAGE, pretraining_losses, without_own
+from bertprune.evidence.statistics import (
+    NO_EFFECT,
+    Cells,
+    Difference,
+    Differences,
+    beyond,
+    by_sparsity,
+    mean_difference,
+    paired,
+    shared_by_seeds,
+)
 from bertprune.protocol.arms import INFORMATION_DELETION, PRUNE_PRETRAIN, RANDOM_PRUNING
-from bertprune.protocol.rows import Rows
-
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A mean paired difference with its one-sided bounds."""
-
-    mean: float
-    lower: float
-    upper: float
-    seeds: int
-
-    @property
-    def is_loss(self) -> bool:
-        return self.upper < 0
-
-    @property
-    def is_gain(self) -> bool:
-        return self.lower > 0
-
-
-Differences = dict[float, Difference]
-"""By sparsity, ascending."""
-
-
-def mean_difference(differences: pd.Series) -> Difference:
-    """The mean of the seeds' differences with its two one-sided bounds at 95 % (Student's t).
-
-    With fewer than two seeds the bounds are infinite: nothing is told from zero.
-    """
-    seeds, mean = len(differences), float(differences.mean())
-    if seeds < 2:
-        return Difference(mean, -math.inf, math.inf, seeds)
-    half = float(differences.std()) / math.sqrt(seeds) * float(stats.t.ppf(CONFIDENCE, seeds - 1))
-    return Difference(mean, mean - half, mean + half, seeds)
+from bertprune.protocol.rows import Rows, where
 
 
 def against(
-    scores: pd.DataFrame, arm: str, other: str, *, dense: bool = False, beyond: bool = False
+    scored: pd.DataFrame,
+    arm: str,
+    other: str = PRUNE_PRETRAIN,
+    *,
+    dense: bool = False,
+    beyond_epochs: bool = False,
 ) -> Differences:
     """By sparsity, how much more accurate `arm` is than `other`: the mean over the tasks that both
     have of all seeds, by seed. With `dense` the other is its dense model, at sparsity 0. Accuracies
     are shares. At sparsity 0, where nothing is pruned, it is what the arm's epochs gain by
-    themselves; with `beyond` that is taken off, of the same task and seed, at the sparsities where
-    it is known of all of them. What a reader has added does not count.
+    themselves; with `beyond_epochs` that is taken off, of the same task and seed, at the sparsities
+    where it is known of all of them. What a reader has added does not count.
     """
-    single = _of_study(scores[scores.task != AVERAGE])
-    one = single[(single.arm == arm) & ((single.sparsity > 0) | (arm != other))]
-    two = single[single.arm == other]
-    two = two[two.sparsity == 0].drop(columns="sparsity") if dense else two
-    on = ["task", "seed"] if dense else ["task", "seed", "sparsity"]
-    paired = one.merge(two, on=on, suffixes=("", "_other"))
-    paired["difference"] = paired.accuracy - paired.accuracy_other
-    if beyond:
-        alone = paired[paired.sparsity == 0][["task", "seed", "difference"]]
-        paired = paired[paired.sparsity > 0].merge(
-            alone, on=["task", "seed"], suffixes=("", "_0"), how="left"
-        )
-        paired["difference"] -= paired.pop("difference_0")
-        cells = paired.groupby("sparsity").difference
-        paired = paired[cells.transform("count") == cells.transform("size")]
-    having = paired.groupby(["sparsity", "task"]).seed.transform("nunique")
-    paired = paired[having == paired.groupby("sparsity").seed.transform("nunique")]
-    by_seed = paired.groupby(["sparsity", "seed"], as_index=False).difference.mean()
-    return _by_sparsity(by_seed.difference, by_seed.sparsity)
+    cells = paired(without_own(scored[scored.task != AVERAGE]), arm, other, dense=dense)
+    pruned = cells[cells.sparsity > 0]
+    if dense:
+        return _by_seed(pruned)
+    if beyond_epochs:
+        cells = beyond(pruned, cells[cells.sparsity == 0])
+        cells = cells[cells.value.notna().groupby(cells.sparsity).transform("all")]
+    return _by_seed(cells)
 
 
 def loss_increase(losses: pd.DataFrame) -> Differences:
     """By sparsity, how much higher the pre-training dev loss is than the dense model's (nats),
     paired by seed."""
-    ours = _of_study(losses[losses.arm == PRUNE_PRETRAIN])
-    dense = ours[ours.sparsity == 0].set_index("seed").loss
-    pruned = ours[(ours.sparsity > 0) & ours.seed.isin(dense.index)]
-    increase = pruned.loss - pruned.seed.map(dense)
-    return _by_sparsity(increase, pruned.sparsity)
+    cells = paired(without_own(losses), PRUNE_PRETRAIN, dense=True, of="loss")
+    return _by_seed(cells[cells.sparsity > 0])
+
+
+def _by_seed(cells: Cells) -> Differences:
+    """By sparsity, the mean of the seeds' means over what all seeds have there."""
+    shared = ((at, shared_by_seeds(of)) for at, of in by_sparsity(cells))
+    return {
+        at: mean_difference(of.groupby("seed").value.mean()) for at, of in shared if not of.empty
+    }
 
 
 @dataclass(frozen=True)
@@ -176,14 +147,14 @@ class Regimes:
             high += "nor where that begins to help."
         else:
             middle += (
-                f"at {_listed(self.middle)} accuracy is lost and taking the masks off changes less "
-                "than a point."
+                f"at {listed(map(percent, self.middle))} accuracy is lost and taking the masks "
+                "off changes less than a point."
                 if self.middle
                 else "at no sparsity is it told that accuracy is lost and taking the masks off "
                 "changes less than a point."
             )
             high += (
-                f"taking the masks off helps at {_listed(self.helped)}"
+                f"taking the masks off helps at {listed(map(percent, self.helped))}"
                 if self.helped
                 else "none, taking the masks off is not told to help at any sparsity"
             )
@@ -191,20 +162,22 @@ class Regimes:
         if not _can_tell(self.random):
             random += "cannot be compared."
         elif self.random_worse:
-            random += f"is worse than magnitude pruning at {_listed(self.random_worse)}."
+            random += (
+                f"is worse than magnitude pruning at {listed(map(percent, self.random_worse))}."
+            )
         else:
             random += "is nowhere worse than magnitude pruning, as far as can be told."
         return [low, middle, high, random]
 
 
-def regimes(scores: pd.DataFrame, losses: pd.DataFrame) -> Regimes:
-    """The regimes of a study; `scores` and `losses` as `results` gives them."""
+def regimes(scored: pd.DataFrame, losses: pd.DataFrame) -> Regimes:
+    """The regimes of a study; of `scores.scores` and `scores.pretraining_losses`."""
     return Regimes(
-        fall=against(scores, PRUNE_PRETRAIN, PRUNE_PRETRAIN, dense=True),
+        fall=against(scored, PRUNE_PRETRAIN, dense=True),
         rise=loss_increase(losses),
-        gain=against(scores, INFORMATION_DELETION, PRUNE_PRETRAIN),
-        beyond=against(scores, INFORMATION_DELETION, PRUNE_PRETRAIN, beyond=True),
-        random=against(scores, RANDOM_PRUNING, PRUNE_PRETRAIN),
+        gain=against(scored, INFORMATION_DELETION),
+        beyond=against(scored, INFORMATION_DELETION, beyond_epochs=True),
+        random=against(scored, RANDOM_PRUNING),
     )
 
 
@@ -212,10 +185,10 @@ def compared(studies: Mapping[str, Rows]) -> pd.DataFrame:
     """The dense model and the boundaries of several studies, a line each."""
     lines = {}
     for name, found in studies.items():
-        scores, losses, bits = results.scores(found), pretraining_losses(found), results.bits(found)
-        dense = scores[(scores.arm == PRUNE_PRETRAIN) & (scores.sparsity == 0)]
-        known = bits[(bits.arm == PRUNE_PRETRAIN) & (bits.sparsity == 0) & (bits["sort"] == "all")]
-        here = regimes(scores, losses)
+        scored = scores.scores(found)
+        dense = where(scored, arm=PRUNE_PRETRAIN, sparsity=0)
+        known = where(scores.bits(found), arm=PRUNE_PRETRAIN, sparsity=0, sort="all")
+        here = regimes(scored, pretraining_losses(found))
         lines[name] = {
             "bits recalled, dense": f"{known.bits.mean():,.0f}",
             "accuracy, dense (%)": f"{100 * dense[dense.task != AVERAGE].accuracy.mean():.1f}",
@@ -223,7 +196,7 @@ def compared(studies: Mapping[str, Rows]) -> pd.DataFrame:
             "no rise of loss up to": _told(here.rise, [here.loss_low_until]),
             "masks off helps at": _told(here.gain, here.helped),
             "random worse at": _told(here.random, here.random_worse),
-            "seeds": scores.seed.nunique(),
+            "seeds": scored.seed.nunique(),
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("study")
 
@@ -241,30 +214,15 @@ def table(differences: Differences, scale: float = 100) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("sparsity")
 
 
-def _listed(sparsities: Sequence[float | None]) -> str:
-    return ", ".join(percent(one) for one in sparsities if one is not None) or "–"
-
-
 def _told(differences: Differences, boundaries: Sequence[float | None]) -> str:
     """The boundaries that `differences` have, where they can have any."""
-    return _listed(boundaries) if _can_tell(differences) else "cannot be told"
+    known = (percent(one) for one in boundaries if one is not None)
+    return listed(known) if _can_tell(differences) else "cannot be told"
 
 
 def _can_tell(differences: Differences) -> bool:
     """Whether there are differences, of two seeds at least."""
     return bool(differences) and min(d.seeds for d in differences.values()) > 1
-
-
-def _of_study(measured: pd.DataFrame) -> pd.DataFrame:
-    """Without the runs that `results.rows_of` marks as the reader's own."""
-    return measured[~measured["own"].astype(bool)] if "own" in measured else measured
-
-
-def _by_sparsity(differences: pd.Series, sparsity: pd.Series) -> Differences:
-    return {
-        at: mean_difference(differences[sparsity == at])
-        for at in sorted(float(one) for one in sparsity.unique())
-    }
 
 
 def _last_before(differences: Differences, test: Callable[[Difference], bool]) -> float | None:

@@ -14,7 +14,7 @@ from bertprune.base.errors import UserError
 from bertprune.data import tasks as tasks_module
 from bertprune.data.glue import TASKS, Task
 from bertprune.data.tasks import RESERVED, check_task, find_task, load_task, task_key
-from bertprune.evidence import results
+from bertprune.evidence import scores
 from bertprune.lab.task_data import DEV_EXAMPLES, TRAIN_EXAMPLES
 from bertprune.protocol import rows
 
@@ -235,7 +235,7 @@ def test_accuracy_is_among_the_metrics(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["pretraining", "average"])
 def test_a_name_that_rows_have_for_no_task(folder: Path, name: str) -> None:
-    assert {rows.PRETRAINING, results.AVERAGE} == set(RESERVED)
+    assert {rows.PRETRAINING, scores.AVERAGE} == set(RESERVED)
     declare(folder)
     (folder / "own").rename(folder / name)
     with pytest.raises(UserError, match=f"a task cannot be called '{name}'"):

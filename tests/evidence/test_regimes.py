@@ -1,14 +1,13 @@
 """Regimes: boundaries that are known because the scores were made so."""
 
-import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from bertprune.evidence import regimes
+from bertprune.evidence.statistics import mean_difference
 from bertprune.protocol import rows
 
 SPARSITIES = (0.0, 0.3, 0.5, 0.7, 0.9)
@@ -36,20 +35,6 @@ def losses(rises: dict[float, float]) -> pd.DataFrame:
         for seed in SEEDS
     ]
     return pd.DataFrame(lines, columns=["arm", "sparsity", "seed", "loss"])
-
-
-def test_the_interval_is_students() -> None:
-    values = pd.Series([0.1, -0.2, 0.4, 0.3])
-    found = regimes.mean_difference(values)
-    low, high = stats.t.interval(0.9, 3, loc=values.mean(), scale=stats.sem(values))
-    assert (found.lower, found.upper) == pytest.approx((low, high))
-    assert found.mean == pytest.approx(0.15) and found.seeds == 4
-
-
-def test_one_seed_tells_nothing() -> None:
-    found = regimes.mean_difference(pd.Series([-0.5]))
-    assert (found.lower, found.upper) == (-math.inf, math.inf)
-    assert not found.is_loss and not found.is_gain
 
 
 def test_the_three_ranges_are_found_where_they_are() -> None:
@@ -120,7 +105,7 @@ def test_tasks_of_a_seed_are_no_independent_evidence() -> None:
     ]
     scores = pd.DataFrame(lines, columns=["arm", "sparsity", "task", "seed", "accuracy"])
     found = regimes.against(scores, "prune_pretrain", "prune_pretrain", dense=True)[0.5]
-    expected = regimes.mean_difference(pd.Series([0.02, -0.01, -0.04]))
+    expected = mean_difference(pd.Series([0.02, -0.01, -0.04]))
     assert (found.lower, found.upper) == pytest.approx((expected.lower, expected.upper))
     assert found.seeds == 3 and not found.is_loss
 

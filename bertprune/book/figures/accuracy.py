@@ -31,7 +31,7 @@ from bertprune.book.figures.style import (
     title,
     words_of,
 )
-from bertprune.evidence.results import AVERAGE, scores, training_losses, with_averages
+from bertprune.evidence.scores import AVERAGE, scores, training_losses, with_averages
 from bertprune.protocol.arms import ARMS, BY_SPARSITY, FROM_SCRATCH, PRUNE_PRETRAIN
 from bertprune.protocol.rows import Rows
 
@@ -53,8 +53,8 @@ def accuracy_and_loss(
 ) -> Picture:
     """A study at a glance: dev accuracy of each task, and pre-training loss, against sparsity.
 
-    `scores` and `losses` have a line for each arm, sparsity and seed (see `results.scores` and
-    `results.pretraining_losses`). Seeds are points, with a line through their means and a band of
+    `scores` and `losses` have a line for each arm, sparsity and seed (see `scores.scores` and
+    `scores.pretraining_losses`). Seeds are points, with a line through their means and a band of
     one standard deviation; the dense model is the dashed line.
     """
     panels = {

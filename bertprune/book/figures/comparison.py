@@ -22,7 +22,7 @@ from bertprune.book.figures.style import (
     title,
     words_of,
 )
-from bertprune.evidence.beside_paper import arms_of, cells_by_seed, tasks_of
+from bertprune.evidence.paper.agreement import arms_of, cells_by_seed, tasks_of
 from bertprune.protocol.arms import ARMS, Look
 from bertprune.protocol.rows import Rows
 

@@ -66,7 +66,7 @@ def information_deletion(
     A half that the rows have nothing of is left out; raises UserError if both are.
     """
     # Here, since it brings scipy, which the page of a run does not need.
-    from bertprune.evidence.claims.accuracy_lines import points
+    from bertprune.evidence.claims.straight_lines import points
 
     deleted = points(found).rename(columns={"accuracy": "value"})
     theirs = None

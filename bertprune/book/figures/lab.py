@@ -35,7 +35,7 @@ def bits_recalled(
     bits: pd.DataFrame, content: Mapping[str, float], maker: str, *, again: str = ""
 ) -> Picture:
     """What models of a lab language recall, against sparsity: in bits by arm, and as a share of
-    what there is to know by sort. `bits` as `results.bits` has them, `content` those of the
+    what there is to know by sort. `bits` as `scores.bits` has them, `content` those of the
     language by sort."""
     together = bits[bits["sort"] == "all"].rename(columns={"bits": "value"})
     arms = [arm for arm in (PRUNE_PRETRAIN, RANDOM_PRUNING) if arm in together.arm.array]
@@ -92,7 +92,7 @@ def bits_against(
     again: str = "",
 ) -> Picture:
     """A panel for each `panel` of `points`: the `value` of each model against the `bits` that it
-    recalls (see `results.with_bits`). `what` says in words what the values are, `is_share` whether
+    recalls (see `scores.with_bits`). `what` says in words what the values are, `is_share` whether
     they are shares, to be shown in per cent."""
     by_panel = {name: points[points.panel == name] for name in points.panel.unique()}
     arms = [arm for arm in (*BY_SPARSITY, FROM_SCRATCH) if arm in points.arm.array]

@@ -26,7 +26,7 @@ from bertprune.book.figures.style import (
     tidy,
     title,
 )
-from bertprune.evidence.claims.rules import FEW_ENTRIES
+from bertprune.evidence.claims.weights import FEW_ENTRIES
 from bertprune.protocol.arms import (
     ARMS,
     COMPARED,

@@ -21,7 +21,7 @@ from bertprune.book.figures.style import (
     title,
     words_of,
 )
-from bertprune.evidence.results import recovery_curves
+from bertprune.evidence.scores import recovery_curves
 from bertprune.protocol.arms import Look
 from bertprune.protocol.rows import Rows
 

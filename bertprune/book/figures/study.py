@@ -9,7 +9,7 @@ from typing import Any
 
 from bertprune.base.errors import UserError
 from bertprune.book.figures.style import Picture, made_by
-from bertprune.evidence.results import as_shown
+from bertprune.evidence.gathering import as_shown
 from bertprune.experiments.studies import Study
 
 

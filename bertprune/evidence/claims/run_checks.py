@@ -12,10 +12,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bertprune.protocol.rows import Rows, final
-
-NO_EFFECT = 0.01
-"""A difference in accuracy up to this, one point, counts as none."""
+from bertprune.evidence.statistics import NO_EFFECT
+from bertprune.protocol.rows import Metric, Rows, Split, final, where
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Verdict:
 
 def learns(rows: Rows, vocabulary_size: int) -> Verdict:
     """Whether pre-training has brought the dev loss below that of guessing."""
-    loss = _value(rows, "loss")
+    loss = _value(rows, Metric.LOSS)
     chance = math.log(vocabulary_size) + math.log(2)
     return Verdict(
         "The model knows more of its text than nothing",
@@ -62,7 +60,7 @@ def is_exactly_sparse(matrices: pd.DataFrame, sparsity: float, scope: str) -> Ve
 
 def recovers(before: Rows, rows: Rows) -> Verdict:
     """Whether pre-training after pruning brings the dev loss back to where it was before."""
-    start, end = _value(before, "loss"), _value(rows, "loss")
+    start, end = _value(before, Metric.LOSS), _value(rows, Metric.LOSS)
     return Verdict(
         "Training on makes up for the weights that were pruned",
         end <= start,
@@ -90,13 +88,10 @@ def beats_majority(rows: Rows, labels: Mapping[str, pd.Series]) -> Verdict:
 
 def fits_training_set(rows: Rows) -> Verdict:
     """Whether a model does better on its training set than on the dev set, on every task."""
-    dev = final(rows)
-    dev = dev[(dev.split == "dev") & (dev.metric == "accuracy")]
+    dev = where(final(rows), split=Split.DEV, metric=Metric.ACCURACY)
     best = dev.loc[dev.groupby("task").value.idxmax()].set_index("task")
     train = {
-        task: _value(
-            rows[(rows.task == task) & (rows.learning_rate == rate)], "accuracy", split="train"
-        )
+        task: _value(where(rows, task=task, learning_rate=rate), Metric.ACCURACY, split=Split.TRAIN)
         for task, rate in best.learning_rate.items()
     }
     return Verdict(
@@ -125,14 +120,12 @@ def keeps_accuracy(before: Rows, rows: Rows) -> Verdict:
     )
 
 
-def _value(rows: Rows, metric: str, split: str = "dev") -> float:
+def _value(rows: Rows, metric: Metric, split: Split = Split.DEV) -> float:
     """The final value of a metric that the rows have once."""
-    last = final(rows)
-    return float(last[(last.metric == metric) & (last.split == split)].value.item())
+    return float(where(final(rows), split=split, metric=metric).value.item())
 
 
 def _best_accuracy(rows: Rows) -> dict[str, float]:
     """By task, the best dev accuracy over learning rates after the last epoch."""
-    last = final(rows)
-    dev = last[(last.metric == "accuracy") & (last.split == "dev")]
+    dev = where(final(rows), split=Split.DEV, metric=Metric.ACCURACY)
     return {str(task): float(value) for task, value in dev.groupby("task").value.max().items()}

@@ -10,7 +10,8 @@ from functools import cached_property
 import pandas as pd
 
 from bertprune.base import paths
-from bertprune.evidence import results
+from bertprune.evidence import gathering
+from bertprune.evidence.published import Published
 from bertprune.experiments import studies
 from bertprune.experiments.runs import Run, lineage
 from bertprune.experiments.studies import Study
@@ -259,7 +260,7 @@ def assumed(study: Study) -> str:
 def counted_for(study: Study) -> Examples:
     """The examples of the tasks of `study` that its published rows were made with, where its pages
     show these; else none."""
-    if results.is_shown_as_published(study):
+    if gathering.is_shown_as_published(study):
         return _published_examples(study.name)
     return {}
 
@@ -267,7 +268,7 @@ def counted_for(study: Study) -> Examples:
 def _published_examples(name: str) -> Examples:
     return {
         task: (int(of_task["train examples"]), int(of_task["dev examples"]))
-        for task, of_task in results.facts_of(name)["tasks"].items()
+        for task, of_task in Published.read(name).tasks.items()
     }
 
 
@@ -350,15 +351,15 @@ def against_published() -> pd.DataFrame:
     lines = {}
     for name in SHOWN:
         if paths.published(name).exists():
-            plan, facts = studies.load(name).plan(), results.facts_of(name)
+            plan, facts = studies.load(name).plan(), Published.read(name)
             found = estimate(plan, units.published(), counted=_published_examples(name))
             estimated = sum(found.crowded_work_s().values()) / 60
-            needed = facts["work_s"] / 60
+            needed = facts.work_s / 60
             lines[name] = {
                 "estimated (min)": round(estimated, 1),
                 "of runs": len(plan),
                 "needed (min)": round(needed, 1),
-                "of runs then": facts["runs"],
+                "of runs then": facts.runs,
                 "ratio": round(estimated / needed, 2),
             }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("study")

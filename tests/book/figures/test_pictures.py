@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from bertprune.base.errors import UserError
 from bertprune.book import figures
 from bertprune.book.figures import Picture, accuracy, made_by, masks
-from bertprune.evidence import paper, results
-from bertprune.evidence.claims import accuracy_lines
+from bertprune.evidence import paper, scores
+from bertprune.evidence.claims import straight_lines
 from bertprune.protocol import rows
 from bertprune.protocol.arms import ARMS
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune
@@ -29,13 +29,13 @@ Draw = Callable[[Rows], Picture]
 
 
 def accuracy_and_loss(found: Rows) -> Picture:
-    losses = results.pretraining_losses(found)
-    return figures.accuracy_and_loss(results.scores(found), losses, MAKER)
+    losses = scores.pretraining_losses(found)
+    return figures.accuracy_and_loss(scores.scores(found), losses, MAKER)
 
 
 def average_and_loss(found: Rows) -> Picture:
-    losses = results.pretraining_losses(found)
-    return figures.average_and_loss(results.scores(found), losses, MAKER)
+    losses = scores.pretraining_losses(found)
+    return figures.average_and_loss(scores.scores(found), losses, MAKER)
 
 
 def average_and_training_loss(found: Rows) -> Picture:
@@ -52,7 +52,7 @@ def drops_beside(found: Rows) -> Picture:
 
 def information_deletion(found: Rows) -> Picture:
     return figures.information_deletion(
-        found, accuracy_lines.line_fits(found), MAKER, paper=paper.rows()
+        found, straight_lines.line_fits(found), MAKER, paper=paper.rows()
     )
 
 
@@ -94,13 +94,13 @@ def embedding_magnitudes(found: Rows) -> Picture:
 
 def bits_recalled(found: Rows) -> Picture:
     content = {"facts": 100.0, "kinds": 10.0}
-    return figures.bits_recalled(results.bits(_with_bits(found)), content, MAKER)
+    return figures.bits_recalled(scores.bits(_with_bits(found)), content, MAKER)
 
 
 def bits_against(found: Rows) -> Picture:
-    scores = results.scores(found)
-    points = results.with_bits(
-        scores.assign(panel=scores.task, value=scores.accuracy), results.bits(_with_bits(found))
+    scored = scores.scores(found)
+    points = scores.with_bits(
+        scored.assign(panel=scored.task, value=scored.accuracy), scores.bits(_with_bits(found))
     )
     return figures.bits_against(points, MAKER, what="Dev accuracy of it", caption="Accuracy.")
 
@@ -264,8 +264,8 @@ def test_the_dense_level_is_of_the_seeds_that_were_pruned(monkeypatch: pytest.Mo
     levels: list[float] = []
     monkeypatch.setattr(masks, "dashed", lambda _, level: levels.append(level))
     before_pruning(found[(found.arm == "prune_pretrain") | (found.seed == 2)])
-    scores = results.scores(found).set_index(["arm", "task", "sparsity", "seed"]).accuracy
-    ours = [scores["prune_pretrain", task, 0.0, 2] for task in TASKS]
+    scored = scores.scores(found).set_index(["arm", "task", "sparsity", "seed"]).accuracy
+    ours = [scored["prune_pretrain", task, 0.0, 2] for task in TASKS]
     assert levels[0] == pytest.approx(sum(ours) / len(ours))
 
 
@@ -324,10 +324,10 @@ def test_drops_are_from_the_same_seeds_dense_model() -> None:
     drawn = data(accuracy_drop)
     dense = drawn[(drawn.arm == "prune_pretrain") & (drawn.sparsity == 0)]
     assert (dense.value == 0).all()
-    scores = results.scores(study()).set_index(["arm", "task", "sparsity", "seed"]).accuracy
+    scored = scores.scores(study()).set_index(["arm", "task", "sparsity", "seed"]).accuracy
     one = drawn[(drawn.task == "mnli") & (drawn.arm == "random_pruning") & (drawn.seed == 2)]
-    ours = [scores["random_pruning", "mnli", at, 2] for at in SPARSITIES[1:]]
-    dense_score = scores["prune_pretrain", "mnli", 0.0, 2]
+    ours = [scored["random_pruning", "mnli", at, 2] for at in SPARSITIES[1:]]
+    dense_score = scored["prune_pretrain", "mnli", 0.0, 2]
     expected = [100 * (score - dense_score) for score in ours]
     assert one.sort_values("sparsity").value.tolist() == pytest.approx(expected)
 
@@ -359,7 +359,7 @@ def test_recovery_is_of_pruned_pretraining_with_its_ramp() -> None:
 
 def test_slopes_are_in_the_legend() -> None:
     found = study()
-    fit = accuracy_lines.line_fits(found).set_index("task")
+    fit = straight_lines.line_fits(found).set_index("task")
     picture = drawn_by(information_deletion)
     for task in TASKS:
         slope = f"{task} −{100 * abs(fit.slope[task]):.1f} ("
@@ -371,7 +371,7 @@ def test_half_of_figure_2_can_be_drawn() -> None:
     picture = information_deletion(found[found.split != "features"])
     assert "imilarity" not in picture.caption + picture.alt
     only = found[(found.metric == "cosine_similarity")]
-    picture = figures.information_deletion(only, accuracy_lines.line_fits(only), MAKER)
+    picture = figures.information_deletion(only, straight_lines.line_fits(only), MAKER)
     assert list(picture.data.panel.unique()) == ["similarity to dense features"]
     assert "Accuracy of information deletion" not in picture.alt
     with pytest.raises(UserError, match="information_deletion"):

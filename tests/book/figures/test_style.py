@@ -175,4 +175,4 @@ def test_the_page_of_a_run_does_not_depend_on_the_figures_of_studies() -> None:
             waiting += fingerprint._read_module(file, file.stat().st_mtime_ns)[0]
     ours = {module for module in reached if module.startswith("bertprune.book.figures")}
     assert ours == {"bertprune.book.figures.runs", "bertprune.book.figures.style"}
-    assert "bertprune.evidence.results" not in reached
+    assert "bertprune.evidence.gathering" not in reached

@@ -11,12 +11,14 @@ import torch
 from scipy import stats
 from transformers import BertConfig, BertForPreTraining
 
-from bertprune.book.tables import Prose
+from bertprune.base.shown import Prose
 from bertprune.data.glue import PAPER_TASKS
-from bertprune.evidence import paper, results
-from bertprune.evidence.claims import ledger, rules
+from bertprune.evidence import paper, scores
+from bertprune.evidence.claims import CLAIMS, ON_ACCURACY, ledger
+from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Finding
 from bertprune.evidence.claims.ledger import Entry
-from bertprune.evidence.claims.rules import FAILS, HOLDS, OPEN
+from bertprune.evidence.claims.weights import bert_parameters
+from bertprune.evidence.paper.beside_ours import numbers
 from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN
 from bertprune.protocol.rows import PRETRAINING, Rows
@@ -32,8 +34,8 @@ def entries(found: Rows) -> dict[str, Entry]:
 
 def entry(key: str, found: Rows) -> Entry:
     """One claim alone, with its own test."""
-    claim = next(claim for claim in rules.CLAIMS if claim.key == key)
-    return ledger._entry(claim, rules.Finding(OPEN), claim.test(found))
+    claim = next(claim for claim in CLAIMS if claim.key == key)
+    return ledger._entry(claim, Finding(OPEN), claim.test(found))
 
 
 def is_accuracy(found: Rows, arm: str) -> "pd.Series[bool]":
@@ -76,7 +78,7 @@ def made(values: Mapping[tuple[Any, ...], float], fixed: dict[str, Any], *names:
 
 
 def test_every_claim_is_in_the_ledger_once() -> None:
-    assert [claim.key for claim in rules.CLAIMS] == [f"C{n}" for n in range(1, 15)]
+    assert [claim.key for claim in CLAIMS] == [f"C{n}" for n in range(1, 15)]
 
 
 def test_the_papers_numbers_bear_its_claims_out() -> None:
@@ -120,10 +122,10 @@ def test_bounds_are_students_over_tasks_and_over_seeds() -> None:
         return float(values.mean() - half), float(values.mean() + half)
 
     for found, unit in ((paper.rows(), "task"), (several(3), "seed")):
-        scores = results.scores(found)
-        scores = scores[(scores.task != results.AVERAGE) & (scores.sparsity > 0)]
+        scored = scores.scores(found)
+        scored = scored[(scored.task != scores.AVERAGE) & (scored.sparsity > 0)]
         on = ["task", "seed", "sparsity"]
-        arms = {arm: of.set_index(on).accuracy for arm, of in scores.groupby("arm")}
+        arms = {arm: of.set_index(on).accuracy for arm, of in scored.groupby("arm")}
         differences = arms["prune_after_finetune"] - arms["prune_pretrain"]
         expected = bounds(100 * differences.groupby(unit).mean())
         got = entry("C7", found)
@@ -262,14 +264,6 @@ def test_c3_names_the_part_that_is_not_told() -> None:
     assert got.verdict == OPEN and "of a large and of a small task" in got.reason
 
 
-def test_welch_against_scipy() -> None:
-    one, two = pd.Series([0.1, 0.3, 0.2, 0.5]), pd.Series([0.0, 0.05, 0.1])
-    got = rules._welch(one, two)
-    test = stats.ttest_ind(one, two, equal_var=False)
-    interval = test.confidence_interval(0.9)
-    assert (got.lower, got.upper) == pytest.approx((interval.low, interval.high))
-
-
 def test_c4_takes_the_training_loss_of_the_dense_model() -> None:
     found = paper.rows()
     train = (found.split == "train") & (found.arm == "information_deletion")
@@ -283,9 +277,9 @@ def test_c4_takes_the_training_loss_of_the_dense_model() -> None:
     lower = paper.rows()
     lower.loc[train, "value"] -= 1
     gap = "training loss there {:+.2f} nats"
-    by_cell = results.training_losses(lower)
+    by_cell = scores.training_losses(lower)
     by_cell = by_cell[(by_cell.arm == "information_deletion") & (by_cell.sparsity >= 0.4)]
-    dense = results.training_losses(lower)
+    dense = scores.training_losses(lower)
     dense = dense[(dense.arm == PRUNE_PRETRAIN) & (dense.sparsity == 0)]
     both = by_cell.merge(dense, on="task", suffixes=("", "_dense"))
     below = (both["loss"] - both.loss_dense).mean()
@@ -295,7 +289,7 @@ def test_c4_takes_the_training_loss_of_the_dense_model() -> None:
 def test_c5_without_slopes_that_differ_is_open() -> None:
     found = paper.rows()
     deleted = is_accuracy(found, "information_deletion")
-    losses = results.pretraining_losses(found)
+    losses = scores.pretraining_losses(found)
     loss = losses[losses.arm == "prune_pretrain"].set_index("sparsity").loss
     # Each task's points wave about its line.
     noise = 0.003 * np.cos(np.pi * np.arange(50).reshape(10, 5) + np.arange(5)).ravel()
@@ -492,7 +486,7 @@ def test_parameters_are_those_of_the_model(shape: dict[str, int]) -> None:
     with torch.device("meta"):
         model: Any = BertForPreTraining(BertConfig(**config))
     model.tie_weights()
-    counted = rules.bert_parameters(**shape)
+    counted = bert_parameters(**shape)
     assert sum(counted.values()) == sum(one.numel() for one in model.parameters())
     assert counted["word embeddings"] == model.bert.embeddings.word_embeddings.weight.numel()
     assert counted["pooler"] == sum(one.numel() for one in model.bert.pooler.parameters())
@@ -583,7 +577,7 @@ def test_the_readers_own_runs_do_not_count() -> None:
     own = found[is_accuracy(found, "random_pruning")].assign(value=1.0, epoch=99, own=True)
     both = pd.concat([found.assign(own=False), own], ignore_index=True)
     assert entries(both) == entries(found)
-    tables = ledger.numbers(both), ledger.numbers(found)
+    tables = numbers(both), numbers(found)
     for name in tables[0]:
         pd.testing.assert_frame_equal(tables[0][name], tables[1][name])
 
@@ -593,7 +587,7 @@ def test_claims_on_some_tasks_alone() -> None:
     shown = ledger.on_tasks(found, ["mnli", "qqp"])
     assert isinstance(shown, Prose)
     table = shown.table
-    assert tuple(table.index) == ledger.ON_ACCURACY
+    assert list(table.index) == [claim.key for claim in ON_ACCURACY]
     assert table.columns.tolist() == ["all tasks", "mnli, qqp alone", "numbers of mnli, qqp alone"]
     assert "n = 3 seeds, each a mean over 2 tasks" in table.iloc[:, 2]["C7"]
     # Only CoLA loses, so without it nothing does.
@@ -625,7 +619,7 @@ def test_the_text_says_all_and_is_not_too_wide() -> None:
 
 
 def test_the_papers_tables_beside_themselves_differ_in_nothing() -> None:
-    found = ledger.numbers(paper.rows())
+    found = numbers(paper.rows())
     # 200 accuracies and 40 averages, 200 training losses, 20 losses of pre-training.
     assert {name: len(table) for name, table in found.items()} == {
         "table1": 460,
@@ -637,7 +631,7 @@ def test_the_papers_tables_beside_themselves_differ_in_nothing() -> None:
 
 
 def test_drops_are_from_the_dense_model() -> None:
-    table = ledger.numbers(paper.rows())["table1"]
+    table = numbers(paper.rows())["table1"]
     point = table[(table.arm == "random_pruning") & (table.sparsity == 0.5)]
     accuracy = point[point.quantity == "accuracy"].set_index("task")
     assert accuracy.paper_drop["mnli"] == pytest.approx(0.831 - 0.716)
@@ -650,15 +644,15 @@ def test_drops_are_from_the_dense_model() -> None:
 def test_numbers_that_rows_lack_are_nan_and_never_interpolated() -> None:
     found = several(2)
     kept = found[(found.sparsity != 0.5) & (found.task != "cola")]
-    tables = ledger.numbers(kept)
+    tables = numbers(kept)
     table = tables["table1"]
     lacks = (table.sparsity == 0.5) | (table.task == "cola")
-    lacks |= table.task == results.AVERAGE
+    lacks |= table.task == scores.AVERAGE
     assert table[lacks][["ours", "difference", "our_drop"]].isna().to_numpy().all()
     assert (table[lacks].seeds == 0).all() and (table[~lacks].seeds == 2).all()
     assert table[~lacks].ours.notna().all() and table.paper.notna().all()
-    nothing = ledger.numbers(found.iloc[:0])
-    for name, whole in ledger.numbers(found).items():
+    nothing = numbers(found.iloc[:0])
+    for name, whole in numbers(found).items():
         assert nothing[name].ours.isna().all()
         assert nothing[name].paper.equals(whole.paper)
 
@@ -666,8 +660,8 @@ def test_numbers_that_rows_lack_are_nan_and_never_interpolated() -> None:
 def test_numbers_are_means_over_seeds() -> None:
     found = several(3)
     point = ["arm", "sparsity", "task"]
-    means = results.scores(found).groupby(point, as_index=False).accuracy.mean()
-    table = ledger.numbers(found)["table1"]
+    means = scores.scores(found).groupby(point, as_index=False).accuracy.mean()
+    table = numbers(found)["table1"]
     both = table[table.quantity == "accuracy"].merge(means, on=point)
     assert len(both) == 240
     assert both.ours.to_numpy() == pytest.approx(both.accuracy.to_numpy())

@@ -8,7 +8,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from bertprune.book.tables import Prose
+from bertprune.base.shown import Prose
 from bertprune.cli import main
 from bertprune.experiments import studies
 from bertprune.protocol.views import CHAPTERS

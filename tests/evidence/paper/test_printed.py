@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bertprune.data.glue import PAPER_TASKS
-from bertprune.evidence import paper, regimes, results
+from bertprune.evidence import paper, regimes, scores
 from bertprune.protocol import rows
 from bertprune.protocol.rows import PRETRAINING
 
@@ -41,20 +41,20 @@ def test_rows_survive_a_file(tmp_path: Path) -> None:
 
 
 def test_every_number_of_table_1_is_a_row() -> None:
-    scores = results.scores(paper.rows()).set_index(["arm", "sparsity", "task"]).accuracy
+    scored = scores.scores(paper.rows()).set_index(["arm", "sparsity", "task"]).accuracy
     printed = lines("table1_glue.csv")
     assert len(printed) == 200
     for line in printed:
         task = {"SST-2": "sst2"}.get(line["task"], line["task"].lower())
-        accuracy = scores[line["arm"], float(line["sparsity"]), task]
+        accuracy = scored[line["arm"], float(line["sparsity"]), task]
         assert 100 * accuracy == pytest.approx(float(line["dev_accuracy"]))
 
 
 def test_averages_are_those_of_the_five_tasks() -> None:
     """The paper's own averages are not in the files: ours follow from its rows, and as multiples
     of 0.02 they round without a tie."""
-    scores = results.scores(paper.rows())
-    ours = scores[scores.task == results.AVERAGE].set_index(["arm", "sparsity"]).accuracy
+    scored = scores.scores(paper.rows())
+    ours = scored[scored.task == scores.AVERAGE].set_index(["arm", "sparsity"]).accuracy
     by_hand: dict[tuple[str, float], list[Decimal]] = {}
     for line in lines("table1_glue.csv"):
         place = (line["arm"], float(line["sparsity"]))
@@ -68,7 +68,7 @@ def test_averages_are_those_of_the_five_tasks() -> None:
 
 
 def test_pretraining_losses_are_those_that_the_arms_start_from() -> None:
-    summary = results.summary(paper.rows()).set_index(["arm", "sparsity", "task"])
+    summary = scores.summary(paper.rows()).set_index(["arm", "sparsity", "task"])
     for line in lines("table1_glue.csv"):
         loss = summary.pretraining_loss[line["arm"], float(line["sparsity"]), "average"]
         if line["pretrain_loss"]:
@@ -79,7 +79,7 @@ def test_pretraining_losses_are_those_that_the_arms_start_from() -> None:
 
 def test_regimes_read_the_rows() -> None:
     """One seed tells nothing by itself, and the means are there."""
-    found = regimes.regimes(results.scores(paper.rows()), results.pretraining_losses(paper.rows()))
+    found = regimes.regimes(scores.scores(paper.rows()), scores.pretraining_losses(paper.rows()))
     assert found.fall[0.6].mean == pytest.approx(-0.0162)
     assert found.rise[0.4].mean == pytest.approx(0.11)
     assert found.low_until == 0.9 and found.fall[0.9].seeds == 1

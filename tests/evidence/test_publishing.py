@@ -14,8 +14,11 @@ import pytest
 from bertprune import cli
 from bertprune.base import paths
 from bertprune.base.errors import UserError
+from bertprune.base.files import read_json
 from bertprune.book import tables
-from bertprune.evidence import publish, results
+from bertprune.evidence import gathering, publishing, scores
+from bertprune.evidence import published as stored
+from bertprune.evidence.published import Published
 from bertprune.experiments import runs, studies, sweep
 from bertprune.experiments.runs import Run
 from bertprune.protocol import rows
@@ -23,7 +26,7 @@ from bertprune.protocol.arms import EPOCHS_BEFORE_PRUNING
 from bertprune.protocol.record import Record
 from bertprune.protocol.rows import Rows
 
-from .test_results import made_up
+from .test_scores import made_up
 
 
 def _detailed() -> Rows:
@@ -47,19 +50,19 @@ def _detailed() -> Rows:
 
 
 def test_published_rows_are_as_many_as_pages_show() -> None:
-    found = publish._worth_publishing(_detailed())
+    found = publishing._worth_publishing(_detailed())
     assert set(found[found.metric == "mask_difference"].part) == {""}
     assert found[found.metric == "memory_bytes"].value.tolist() == [12345678.0] * 4
     assert set(found[found.metric == "mask_difference"].value) == {0.333333}
     assert set(found[found.metric.isin(["histogram", "magnitude"])].seed) == {3}
     shares = found[found.metric == "pruned_share"].groupby("arm").seed.apply(set).to_dict()
     assert shares == {"prune_pretrain": {3, 4}, "random_pruning": {3}}
-    again = publish._worth_publishing(found.assign(own=False))
+    again = publishing._worth_publishing(found.assign(own=False))
     pd.testing.assert_frame_equal(again.reset_index(drop=True), found.reset_index(drop=True))
 
 
 def test_published_maps_have_means_of_neighbouring_blocks() -> None:
-    found = publish._worth_publishing(_detailed())
+    found = publishing._worth_publishing(_detailed())
     ours = (found.metric == "magnitude") & (found.arm == "prune_pretrain")
     one = found[ours & (found.part == "dimension 1")]
     assert one.position.tolist() == [20.0 * pair for pair in range(10)]
@@ -75,7 +78,7 @@ def test_of_burn_in_the_whole_curve_is_published_and_of_pruning_that_of_the_dev_
     point: dict[str, Any] = {"sparsity": 0.0, "learning_rate": 1e-3, "seed": 0}
     arms = ("burn_in", "prune_pretrain", "random_pruning")
     found = rows.join(rows.of_pretraining(history, arm=arm, **point) for arm in arms)
-    kept = publish._worth_publishing(found.assign(own=False))
+    kept = publishing._worth_publishing(found.assign(own=False))
     assert kept.groupby("arm").size().to_dict() == {
         "burn_in": 4,
         "prune_pretrain": 2,
@@ -88,17 +91,17 @@ def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.Monk
     study = studies.load("ci", ["seed=[0]"])
     elsewhere = dataclasses.replace(study, given_as="/some/where/ci.yaml")
     with pytest.raises(UserError, match="/some/where/ci.yaml cannot be published"):
-        publish.publish(elsewhere)
+        publishing.publish(elsewhere)
     with pytest.raises(UserError, match="there is no .*ci.csv: execute the study and publish it"):
-        results.published(["ci"])
+        stored.rows_of("ci")
     monkeypatch.setattr(Run, "is_done", lambda run: False)
     count = len(study.plan())
     with pytest.raises(UserError, match=f"is not whole, {count} of {count} runs are missing"):
-        publish.publish(study)
+        publishing.publish(study)
     monkeypatch.setattr(Run, "is_done", lambda run: True)
     found = made_up(seeds=2)
     of_run = found.assign(notebook="finetune", run="finetune/x", own=False)
-    monkeypatch.setattr(results, "rows_of", lambda study: of_run)
+    monkeypatch.setattr(gathering, "rows_of", lambda study: of_run)
     record = {
         "id": "finetune/x",
         "parameters": {"seed": 0},
@@ -118,19 +121,19 @@ def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.Monk
     newer = older.replace(versions={"torch": "3", "numpy": "2"}, precision="bf16")
     last = study.plan()[-1]
     monkeypatch.setattr(Run, "record", lambda run: older if run == last else newer)
-    publish.publish(study)
-    facts = results.published_facts(["ci"])
+    publishing.publish(study)
+    facts = stored.overview(["ci"])
     assert list(facts["runs"]) == [count] and list(facts["changed by --set"]) == ["seed=[0]"]
     # Where runs differ, all versions are there.
     assert list(facts["torch"]) == ["2, 3"]
-    assert results.facts_of("ci")["versions"] == {"torch": "2, 3", "numpy": "2"}
-    precisions = [one.get("precision") for one in results.facts_of("ci")["records"]]
-    assert precisions == ["bf16"] * (count - 1) + [None]
-    assert results.facts_of("ci")["tasks"]["cola"]["train examples"] > 0
-    made_by = {one["id"] for one in results.facts_of("ci")["records"]}
-    again = results.published(["ci"])["ci"]
+    assert Published.read("ci").versions == {"torch": "2, 3", "numpy": "2"}
+    precisions = [one.precision for one in Published.read("ci").records]
+    assert precisions == ["bf16"] * (count - 1) + [""]
+    assert Published.read("ci").tasks["cola"]["train examples"] > 0
+    made_by = {one.id for one in Published.read("ci").records}
+    again = stored.rows_of("ci")
     assert set(again.run) <= made_by
-    pd.testing.assert_frame_equal(results.scores(again), results.scores(found))
+    pd.testing.assert_frame_equal(scores.scores(again), scores.scores(found))
     assert len(again) < len(found) and set(again.run) == {"finetune/x"}
 
 
@@ -144,7 +147,7 @@ def published(ci_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     shutil.copytree(ci_project, root)
     monkeypatch.setenv("BERTPRUNE_ROOT", str(root))
     study = studies.load("ci")
-    publish.publish(study)
+    publishing.publish(study)
     return study
 
 
@@ -156,10 +159,10 @@ def _remove(removed: Iterable[Run]) -> None:
 def _unpublish(run: Run) -> None:
     """Take one run out of what is published."""
     file = paths.published("ci").with_suffix(".json")
-    facts = results.facts_of("ci")
+    facts = read_json(file)
     facts["records"] = [one for one in facts["records"] if one["id"] != run.id]
     file.write_text(json.dumps(facts))
-    rows.write(results.published(["ci"])["ci"].query("run != @run.id"), paths.published("ci"))
+    rows.write(stored.rows_of("ci").query("run != @run.id"), paths.published("ci"))
 
 
 def _in_order(found: Rows) -> Rows:
@@ -168,24 +171,24 @@ def _in_order(found: Rows) -> Rows:
 
 
 def test_what_was_published_stays_where_the_study_is_not_whole(published: studies.Study) -> None:
-    before, facts = results.published(["ci"])["ci"], results.facts_of("ci")
+    before, facts = stored.rows_of("ci"), Published.read("ci")
     plan = published.plan()
     # All done here: what is published does not count.
-    assert results.published_runs(published) == {}
+    assert gathering.published_runs(published) == {}
     _remove(run for run in plan if run.notebook == "finetune")
     added = plan[-1]
     _unpublish(added)
-    assert [*results.published_runs(published)] == plan[:-1]
-    gathered = results.rows_of(published)
+    assert [*gathering.published_runs(published)] == plan[:-1]
+    gathered = gathering.rows_of(published)
     assert set(gathered.run) == set(before.run)
-    said = results.provenance(published)
+    said = gathering.provenance(published)
     assert said.startswith(
         f"{len(plan) - 1} of {len(plan)} runs of this study as they were publish"
     )
     assert said.endswith("; 1 more, executed on this machine; 0 missing.")
-    publish.publish(published)
-    pd.testing.assert_frame_equal(_in_order(results.published(["ci"])["ci"]), _in_order(before))
-    assert results.facts_of("ci") == facts
+    publishing.publish(published)
+    pd.testing.assert_frame_equal(_in_order(stored.rows_of("ci")), _in_order(before))
+    assert Published.read("ci") == facts
 
 
 def test_publishing_a_part_anew_loses_nothing(published: studies.Study) -> None:
@@ -193,15 +196,15 @@ def test_publishing_a_part_anew_loses_nothing(published: studies.Study) -> None:
     last = published.plan()[-1]
     _remove([last])
     with pytest.raises(UserError, match="are published: nothing to add"):
-        publish.publish(published)
+        publishing.publish(published)
     part = studies.load("ci", ["sparsity=[0.0, 0.5]"])
     _remove(run for run in part.plan() if run != last)
     with pytest.raises(UserError, match="published runs of ci would be lost"):
-        publish.publish(part)
+        publishing.publish(part)
     assert paths.published("ci").read_bytes() == before
     _unpublish(last)
     with pytest.raises(UserError, match="not whole, 1 of .* --unpublished"):
-        publish.publish(published)
+        publishing.publish(published)
 
 
 def test_what_would_be_otherwise_now_is_not_taken_from_what_was_published(
@@ -210,19 +213,19 @@ def test_what_would_be_otherwise_now_is_not_taken_from_what_was_published(
     plan = published.plan()
     _remove(plan[1:])
     file = paths.published("ci").with_suffix(".json")
-    facts = results.facts_of("ci")
+    facts = read_json(file)
     # As if a default had been another one then.
     facts["records"][-1]["parameters"]["batch_size"] = 7
     file.write_text(json.dumps(facts))
-    assert [*results.published_runs(published)] == plan[:-1]
+    assert [*gathering.published_runs(published)] == plan[:-1]
     elsewhere = dataclasses.replace(published, given_as="/some/where/ci.yaml")
-    assert results.published_runs(elsewhere) == {}
+    assert gathering.published_runs(elsewhere) == {}
     # Published before there were records of each run, so that nothing is known of them.
     file.write_text(json.dumps({"changes": []}))
-    assert results.published_runs(published) == {}
+    assert gathering.published_runs(published) == {}
     file.write_text("{")
     with pytest.raises(UserError, match="ci.json is damaged"):
-        results.rows_of(published)
+        gathering.rows_of(published)
 
 
 def test_a_part_of_what_is_published_has_the_rows_that_it_would_have_here(
@@ -230,40 +233,40 @@ def test_a_part_of_what_is_published_has_the_rows_that_it_would_have_here(
 ) -> None:
     # The one that prunes after fine-tuning is compared with a model of another sparsity.
     part = studies.load("ci", ["sparsity=[0.0, 0.9]"])
-    here = results.rows_of(part).query("~own")
+    here = gathering.rows_of(part).query("~own")
     _remove(published.plan())
-    there = results.rows_of(part)
+    there = gathering.rows_of(part)
     cells = ["arm", "sparsity", "task", "run"]
     assert set(there[cells].itertuples(index=False)) == set(here[cells].itertuples(index=False))
     assert len(here) > len(there) > 0
 
 
 def test_a_run_that_two_figures_show_is_published_for_both(published: studies.Study) -> None:
-    before = results.published(["ci"])["ci"]
+    before = stored.rows_of("ci")
     over_epochs = published.runs_of(EPOCHS_BEFORE_PRUNING)
     both = [run for run in over_epochs if run in published.runs_of("prune_after_finetune")]
     assert both and set(over_epochs) != set(both)
     _remove(over_epochs)
     rows.write(before[before.arm != EPOCHS_BEFORE_PRUNING], paths.published("ci"))
-    assert not set(over_epochs) & results.published_runs(published).keys()
+    assert not set(over_epochs) & gathering.published_runs(published).keys()
     is_other = ~before.run.isin({run.id for run in both}) | (before.arm == EPOCHS_BEFORE_PRUNING)
     rows.write(before[is_other], paths.published("ci"))
-    found = results.published_runs(published).keys()
+    found = gathering.published_runs(published).keys()
     assert set(over_epochs) & found == set(over_epochs) - set(both)
 
 
 def test_a_run_that_another_figure_shows_since_may_be_published_anew(
     published: studies.Study,
 ) -> None:
-    before = results.published(["ci"])["ci"]
+    before = stored.rows_of("ci")
     after = set(published.runs_of("prune_after_finetune"))
     both = {run.id for run in published.runs_of(EPOCHS_BEFORE_PRUNING) if run in after}
     # One figure showed it when it was published; some other run is done elsewhere alone.
     is_lacking = before.run.isin(both) & (before.arm != EPOCHS_BEFORE_PRUNING)
     rows.write(before[~is_lacking], paths.published("ci"))
     _remove(run for run in published.plan() if run.notebook == "information_deletion")
-    publish.publish(published)
-    pd.testing.assert_frame_equal(_in_order(results.published(["ci"])["ci"]), _in_order(before))
+    publishing.publish(published)
+    pd.testing.assert_frame_equal(_in_order(stored.rows_of("ci")), _in_order(before))
 
 
 def test_a_sweep_may_leave_out_what_is_published(
@@ -299,23 +302,23 @@ def test_what_is_executed_again_is_laid_beside_what_was_published(
 ) -> None:
     # What is published is what is here: no second execution.
     with pytest.raises(UserError, match="no run that was published was executed a second time"):
-        tables.again_table(results.executed_again(published))
+        tables.again_table(gathering.executed_again(published))
     file = paths.published("ci").with_suffix(".json")
-    facts = results.facts_of("ci")
+    facts = read_json(file)
     for record in facts["records"]:
         record["wall_time_s"] += 1
     file.write_text(json.dumps(facts))
-    again = results.executed_again(published)
+    again = gathering.executed_again(published)
     assert (again.published == again.again).all()
     assert set(again.groupby("arm").metric.apply(frozenset)["prune_after_finetune"]) == {"accuracy"}
-    gathered = results.rows_of(published)
+    gathered = gathering.rows_of(published)
     trained = gathered[~gathered.arm.isin([EPOCHS_BEFORE_PRUNING, "burn_in"])]
     assert len(again) == trained.groupby(["run", "task"]).ngroups
-    before = results.published(["ci"])["ci"]
+    before = stored.rows_of("ci")
     is_loss = (before.arm == "random_pruning") & (before.metric == "loss")
     is_loss &= (before.task == rows.PRETRAINING) & (before.split == "dev")
     rows.write(before.assign(value=before.value.where(~is_loss, 1.5)), paths.published("ci"))
-    table = tables.again_table(results.executed_again(published))
+    table = tables.again_table(gathering.executed_again(published))
     changed = table.trainings != table["the same"]
     assert [*changed.index[changed]] == [("pruned at random", "loss (nats)")]
     device = published.plan()[0].record().machine
@@ -324,10 +327,10 @@ def test_what_is_executed_again_is_laid_beside_what_was_published(
     assert table.loc[changed, "largest"].tolist() == [f"{apart.abs().max():.2g}"]
     assert table.loc[changed, "mean"].tolist() == [f"{apart.mean():+.2g}"]
     # Published anew, it stays known where no run is done; not where the runs are others.
-    publish.publish(published)
+    publishing.publish(published)
     _remove(published.plan())
-    noted = results.executed_again(published)
+    noted = gathering.executed_again(published)
     pd.testing.assert_frame_equal(tables.again_table(noted), table)
     longer = studies.load("ci", ["epochs=7"])
     left = {run.id for run in longer.plan()} & {*noted.run}
-    assert {*results.executed_again(longer).run} == left < {*noted.run}
+    assert {*gathering.executed_again(longer).run} == left < {*noted.run}

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from bertprune.base.errors import UserError
 from bertprune.book import tables
-from bertprune.evidence import results
+from bertprune.evidence import gathering, published, scores
 from bertprune.evidence.claims import run_checks
 from bertprune.experiments import studies
 from bertprune.model import checkpoints
@@ -73,12 +73,12 @@ def made_up(
 
 
 def test_a_score_is_the_best_rate_after_the_last_epoch() -> None:
-    scores = results.scores(made_up(rates=(1e-3, 3e-3, 2e-3)))
-    dense = scores[(scores.sparsity == 0) & (scores.task == "sst2")]
+    scored = scores.scores(made_up(rates=(1e-3, 3e-3, 2e-3)))
+    dense = scored[(scored.sparsity == 0) & (scored.task == "sst2")]
     assert np.allclose(dense.accuracy, 0.9 + 3e-3)
     # One more learning rate can only be a better one.
-    fewer = results.scores(made_up(rates=(1e-3,)))
-    assert (scores.accuracy >= fewer.accuracy).all()
+    fewer = scores.scores(made_up(rates=(1e-3,)))
+    assert (scored.accuracy >= fewer.accuracy).all()
 
 
 def test_training_losses_are_those_of_the_best_learning_rate() -> None:
@@ -90,7 +90,7 @@ def test_training_losses_are_those_of_the_best_learning_rate() -> None:
             {"epoch": 1, "step": 9, "split": "train", "metric": "loss", "value": loss},
         ]
         parts.append(rows.of_history(history, learning_rate=rate, **point))
-    assert results.training_losses(rows.join(parts)).loss.tolist() == [0.2]
+    assert scores.training_losses(rows.join(parts)).loss.tolist() == [0.2]
 
 
 def test_an_accuracy_that_is_no_number_is_not_the_best() -> None:
@@ -98,7 +98,7 @@ def test_an_accuracy_that_is_no_number_is_not_the_best() -> None:
     best = (found.metric == "accuracy") & (found.learning_rate == 3e-3)
     lacking = found.assign(value=found.value.mask(best))
     pd.testing.assert_frame_equal(
-        results.scores(lacking), results.scores(found[found.learning_rate == 1e-3])
+        scores.scores(lacking), scores.scores(found[found.learning_rate == 1e-3])
     )
 
 
@@ -107,41 +107,39 @@ def test_what_is_trained_before_pruning_for_other_times_is_no_training_loss_of_t
     longer = found[found.arm == "prune_after_finetune"]
     longer = longer.assign(arm=EPOCHS_BEFORE_PRUNING, position=1.0)
     pd.testing.assert_frame_equal(
-        results.training_losses(rows.join([found, longer])), results.training_losses(found)
+        scores.training_losses(rows.join([found, longer])), scores.training_losses(found)
     )
 
 
 def test_the_average_is_over_all_tasks_or_not_at_all() -> None:
     found = made_up()
-    average = results.scores(found).query("task == 'average'")
-    assert len(average) == len(results.scores(made_up(tasks=("sst2",))))
+    average = scores.scores(found).query("task == 'average'")
+    assert len(average) == len(scores.scores(made_up(tasks=("sst2",))))
     lacking = found[~((found.task == "cola") & (found.arm == "prune_after_finetune"))]
-    assert (
-        "prune_after_finetune" not in results.scores(lacking).query("task == 'average'").arm.array
-    )
-    assert "average" not in results.scores(made_up(tasks=("sst2",))).task.array
+    assert "prune_after_finetune" not in scores.scores(lacking).query("task == 'average'").arm.array
+    assert "average" not in scores.scores(made_up(tasks=("sst2",))).task.array
 
 
 def test_summary_has_dense_sparse_difference_seeds_and_deviation() -> None:
-    table = results.summary(made_up(seeds=3))
+    table = scores.summary(made_up(seeds=3))
     assert set(table.seeds) == {3}
     assert np.allclose(table["std"], 0.01)
     assert np.allclose(table.difference, table.accuracy - table.dense)
     assert np.allclose(table.difference, -0.2 * table.sparsity**2)
-    assert results.summary(made_up(seeds=1))["std"].isna().all()
+    assert scores.summary(made_up(seeds=1))["std"].isna().all()
 
 
 def test_a_difference_is_from_the_dense_model_of_the_same_seed() -> None:
     # Seed 1 is a point worse everywhere, and only one arm has it.
     found = made_up(seeds=2)
     found = found[(found.arm == "prune_pretrain") | (found.seed == 0)]
-    table = results.summary(found)
+    table = scores.summary(found)
     assert np.allclose(table.difference, -0.2 * table.sparsity**2)
     assert np.allclose(table.accuracy - table.dense, table.difference)
     shown = tables.summary_table(table)
     assert set(shown.loc["pruned while pre-training"].seeds) == {"2"}
     lacking = found[(found.arm != "prune_pretrain") | (found.sparsity > 0) | (found.seed == 1)]
-    unpaired = results.summary(lacking).query("arm == 'information_deletion'")
+    unpaired = scores.summary(lacking).query("arm == 'information_deletion'")
     assert unpaired.difference.isna().all() and set(unpaired.pairs) == {0}
 
 
@@ -172,7 +170,7 @@ def test_recovery_is_against_the_dense_model_of_the_same_seed_and_over_the_last_
         # Without a dense model.
         (0.9, 7): (5.0, 8.0, 7.0, 6.0),
     }
-    got = results.recovery(_recovering(curves))
+    got = scores.recovery(_recovering(curves))
     half, most = got.loc[0.5], got.loc[0.9]
     assert (half.loss, half.rise, half.falling) == pytest.approx((2.6, 0.5, 0.65))
     assert half.falling_more == pytest.approx(0.55)
@@ -181,42 +179,42 @@ def test_recovery_is_against_the_dense_model_of_the_same_seed_and_over_the_last_
     table = tables.recovery_table(got)
     assert table.loc["50\N{NO-BREAK SPACE}%", "above dense"] == "+0.500 ± 0.141"
     assert table.loc["90\N{NO-BREAK SPACE}%", "seeds"] == "2, 1 of them compared"
-    no_dense = tables.recovery_table(results.recovery(_recovering({(0.9, 0): (1, 2, 3, 4)})))
+    no_dense = tables.recovery_table(scores.recovery(_recovering({(0.9, 0): (1, 2, 3, 4)})))
     assert list(no_dense["above dense"]) == ["–"]
 
 
 def test_without_curves_there_is_no_recovery() -> None:
     found = _recovering({(0.0, 0): (3.0, 2.0, 1.9, 1.8)})
     ends = found[found.step == 100]
-    assert results.recovery(ends).empty
+    assert scores.recovery(ends).empty
     with pytest.raises(UserError, match="curves are missing"):
-        tables.recovery_table(results.recovery(ends))
+        tables.recovery_table(scores.recovery(ends))
 
 
 def test_the_ramp_is_that_of_the_pruned_models() -> None:
     # The dense model of the lab, which is its first, has none.
-    assert results.ramp_steps(studies.load("lab")) == 40
-    assert results.ramp_steps(studies.load("english-burn-in")) == 0
+    assert gathering.ramp_steps(studies.load("lab")) == 40
+    assert gathering.ramp_steps(studies.load("english-burn-in")) == 0
 
 
 def test_repeatability_is_pooled_over_the_cells_that_have_several_seeds() -> None:
     found = made_up(seeds=3, tasks=("sst2",))
     few = found[(found.arm == "prune_pretrain") | (found.seed == 0)]
-    (line,) = results.repeatability(few).itertuples()
+    (line,) = scores.repeatability(few).itertuples()
     # Seeds are 0.00, 0.01 and 0.02 below: a deviation of 0.01. The limit of two runs is 2.77 times.
     assert line.Index == "sst2" and line.cells == len(SPARSITIES)
     assert line.std == pytest.approx(0.01) and line.limit == pytest.approx(0.0277, abs=1e-4)
     # A cell of two seeds has one degree of freedom, one of three has two: (2·10⁻⁴ + ½·10⁻⁴) / 3.
     two = few[(few.sparsity == 0) | ((few.sparsity == 0.3) & (few.seed < 2))]
-    (line,) = results.repeatability(two).itertuples()
+    (line,) = scores.repeatability(two).itertuples()
     assert line.cells == 2 and line.std == pytest.approx((2.5e-4 / 3) ** 0.5)
-    assert results.repeatability(found.assign(own=found.seed > 0)).empty
+    assert scores.repeatability(found.assign(own=found.seed > 0)).empty
     with pytest.raises(UserError, match="one seed"):
-        tables.seeds_apart(results.repeatability(made_up()))
+        tables.seeds_apart(scores.repeatability(made_up()))
 
 
 def test_pretraining_loss_is_that_of_the_model_that_an_arm_starts_from() -> None:
-    table = results.summary(made_up())
+    table = scores.summary(made_up())
     after = table.arm == "prune_after_finetune"
     assert table[after].pretraining_loss.isna().all()
     assert np.allclose(table[~after].pretraining_loss, 3 + table[~after].sparsity)
@@ -225,7 +223,7 @@ def test_pretraining_loss_is_that_of_the_model_that_an_arm_starts_from() -> None
 def test_no_accuracy_is_said_plainly() -> None:
     found = made_up()
     with pytest.raises(UserError, match="no fine-tuning run"):
-        results.summary(found[found.task == rows.PRETRAINING])
+        scores.summary(found[found.task == rows.PRETRAINING])
 
 
 def test_a_study_without_runs_names_the_command(
@@ -235,7 +233,7 @@ def test_a_study_without_runs_names_the_command(
     monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
     study = studies.load("ci", ["sparsity=[0.0, 0.5]"])
     with pytest.raises(UserError, match=r"bertprune sweep ci --set 'sparsity=\[0.0, 0.5\]'"):
-        results.rows_of(study)
+        gathering.rows_of(study)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +242,7 @@ def test_a_study_without_runs_names_the_command(
 )
 def test_the_notebook_of_results_is_checked(namespace: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        results.study_of(namespace)
+        gathering.study_of(namespace)
 
 
 def test_results_are_a_view_and_no_run() -> None:
@@ -258,7 +256,7 @@ def test_results_are_a_view_and_no_run() -> None:
 
 
 def test_the_table_shows_every_point_and_what_is_missing() -> None:
-    table = tables.summary_table(results.summary(made_up(seeds=2)))
+    table = tables.summary_table(scores.summary(made_up(seeds=2)))
     # None pruned at random to 0 %, and one line of what was never pre-trained.
     assert len(table) == 4 * len(SPARSITIES) - 1 + 1
     assert (
@@ -267,8 +265,8 @@ def test_the_table_shows_every_point_and_what_is_missing() -> None:
     )
     after = table.xs("pruned after fine-tuning", level="arm")
     assert set(after["pre-training loss"]) == {"–"}
-    text = tables.summary_text(results.summary(made_up()))
-    assert len(text.splitlines()) == 1 + len(results.summary(made_up()))
+    text = tables.summary_text(scores.summary(made_up()))
+    assert len(text.splitlines()) == 1 + len(scores.summary(made_up()))
 
 
 def test_task_scores_mark_one_best_rate_a_task() -> None:
@@ -336,14 +334,14 @@ def test_what_a_reader_adds_is_marked_and_leaves_averages_alone() -> None:
     one_task = more[more.task.isin([PRETRAINING, sorted(set(found.task) - {PRETRAINING})[0]])]
     other = more[more.task != PRETRAINING].assign(task="of-my-own", sparsity=0.0)
     both = pd.concat([found, one_task, other], ignore_index=True)
-    scores = results.scores(both)
-    assert set(scores[scores.own].sparsity) == {0.0, 0.45}
-    before = results.scores(found)
-    average = scores[scores.task == "average"].reset_index(drop=True)
+    scored = scores.scores(both)
+    assert set(scored[scored.own].sparsity) == {0.0, 0.45}
+    before = scores.scores(found)
+    average = scored[scored.task == "average"].reset_index(drop=True)
     pd.testing.assert_frame_equal(
         average, before[before.task == "average"].reset_index(drop=True), check_dtype=False
     )
-    summary = results.summary(both)
+    summary = scores.summary(both)
     assert set(summary[summary.own].sparsity) == {0.0, 0.45}
     shown = tables.summary_table(summary).to_string()
     assert shown.count("†") == summary.own.sum()
@@ -360,11 +358,11 @@ def probed(bits: dict[str, float], *, arm: str, sparsity: float, seed: int) -> R
 def test_bits_by_sort_and_without_burn_in() -> None:
     one = {"facts": 10.0, "kinds": 2.0, "all": 12.0}
     parts = [probed(one, arm=arm, sparsity=0.5, seed=0) for arm in ("burn_in", "random_pruning")]
-    found = results.bits(rows.join([*parts, made_up()]))
+    found = scores.bits(rows.join([*parts, made_up()]))
     assert set(found.arm) == {"random_pruning"}
     assert dict(zip(found["sort"], found.bits, strict=True)) == one
     with pytest.raises(UserError, match="no model was asked what it recalls"):
-        results.bits(made_up())
+        scores.bits(made_up())
 
 
 def test_each_model_is_set_beside_what_it_started_from() -> None:
@@ -374,9 +372,9 @@ def test_each_model_is_set_beside_what_it_started_from() -> None:
         for sparsity in SPARSITIES
         for seed in (0, 1)
     ]
-    bits = results.bits(rows.join(parts))
-    scores = results.scores(made_up(seeds=2))
-    found = results.with_bits(scores, bits)
+    bits = scores.bits(rows.join(parts))
+    scored = scores.scores(made_up(seeds=2))
+    found = scores.with_bits(scored, bits)
     deleted = found[(found.arm == "information_deletion") & (found.task == "sst2")]
     assert len(deleted) == len(SPARSITIES) * 2
     assert (deleted.bits == 100.0 * (1 - deleted.sparsity) + deleted.seed).all()
@@ -385,7 +383,7 @@ def test_each_model_is_set_beside_what_it_started_from() -> None:
 
 
 def test_transfer_is_paired_by_seed() -> None:
-    found = results.scores(made_up(seeds=3))
+    found = scores.scores(made_up(seeds=3))
     found.loc[found.arm == "from_scratch", "accuracy"] -= 0.2
     table = tables.transfer(found[found.sparsity == 0], BASELINES)
     assert list(table.index) == ["cola", "sst2"] or list(table.index) == ["sst2", "cola"]
@@ -394,7 +392,7 @@ def test_transfer_is_paired_by_seed() -> None:
     assert table["bag of words"]["cola"] == "90.0"
     # The dense model has 0.9 + 0.001 − 0.01, so it is below one baseline of CoLA.
     assert dict(table["above all"]) == {"sst2": "✓", "cola": "–"}
-    assert tables.above_all(found, BASELINES) == ["sst2"]
+    assert scores.worth_pretraining(found, BASELINES) == ["sst2"]
     # √(0.891 · 0.109 / 900) and √(0.891 · 0.109 / 2500), in points.
     assert dict(table["standard error"]) == {"sst2": "1.0", "cola": "0.6"}
 
@@ -402,7 +400,7 @@ def test_transfer_is_paired_by_seed() -> None:
 def test_transfer_is_of_the_seeds_that_both_have() -> None:
     found = made_up(seeds=3)
     found = found[(found.arm != "from_scratch") | (found.seed == 1)]
-    line = tables.transfer(results.scores(found), BASELINES).loc["sst2"]
+    line = tables.transfer(scores.scores(found), BASELINES).loc["sst2"]
     assert line["pre-trained"] == line["never pre-trained"] == "89.1" and line["seeds"] == 1
 
 
@@ -411,14 +409,14 @@ def test_the_table_of_bits_ends_with_the_content() -> None:
         probed({"facts": 10.0, "all": 12.0}, arm="prune_pretrain", sparsity=0.5, seed=seed)
         for seed in (0, 1)
     ]
-    table = tables.bits_table(results.bits(rows.join(parts)), {"facts": 20.0})
+    table = tables.bits_table(scores.bits(rows.join(parts)), {"facts": 20.0})
     assert list(table["facts"]) == ["10 ± 0", "20"]
     assert list(table["all"]) == ["12 ± 0", "20"]
 
 
 def test_a_study_is_not_shown_beside_itself() -> None:
     study = dataclasses.replace(studies.load("lab"), beside=("lab", "glue-tiny"))
-    assert list(results.published_beside(study)) == ["glue-tiny"]
+    assert list(published.rows_beside(study)) == ["glue-tiny"]
 
 
 def test_what_was_measured_of_the_whole_model_by_epoch() -> None:

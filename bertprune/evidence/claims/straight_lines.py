@@ -1,4 +1,4 @@
-"""Straight lines of accuracy against pre-training loss, as in figure 2 of the paper.
+"""Claim C5: straight lines of accuracy against pre-training loss, as in the paper's figure 2.
 
 What a model lost of its pre-training is measured by its dev loss, and what that costs by the
 accuracy under information deletion. A point is a seed's model at one sparsity. Points are treated
@@ -15,13 +15,20 @@ import pandas as pd
 from scipy import stats
 
 from bertprune.base.errors import UserError
-from bertprune.evidence import results
-from bertprune.evidence.results import AVERAGE
+from bertprune.base.words import counted, percent
+from bertprune.evidence import scores
+from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Finding, claim, in_percent, no_rows
+from bertprune.evidence.scores import AVERAGE
+from bertprune.evidence.statistics import LEAST_SEEDS, LEAST_TASKS, TOO_FEW
 from bertprune.protocol.arms import INFORMATION_DELETION, PRUNE_PRETRAIN
-from bertprune.protocol.rows import Rows
+from bertprune.protocol.rows import Rows, where
 
 CONFIDENCE = 0.95
-"""Of the two-sided interval of a slope."""
+"""Of the two-sided interval of a slope, and of the test of one slope for all."""
+
+LEAST_R2 = 0.8
+"""With less it is not called a straight line, be it bent or noisy. The paper's five have 0.97 and
+more."""
 
 LEFT_OUT = (("cola", 0.9),)
 """Tasks and sparsities that the lines leave out, as the paper does: there its CoLA model answers
@@ -41,12 +48,11 @@ def points(found: Rows) -> pd.DataFrame:
     accuracy (a share) under information deletion, and whether the point is fitted."""
     columns = ["task", "sparsity", "seed", "loss", "accuracy", "fitted"]
     losses = _losses(found).drop(columns="arm")
-    dev = found[(found.split == "dev") & (found.metric == "accuracy")]
     try:
-        scores = results.scores(dev[dev.arm == INFORMATION_DELETION])
+        deleted = scores.scores(where(found, arm=INFORMATION_DELETION))
     except UserError:
         return pd.DataFrame(columns=columns)
-    both = scores[scores.task != AVERAGE].merge(losses, on=["sparsity", "seed"])
+    both = deleted[deleted.task != AVERAGE].merge(losses, on=["sparsity", "seed"])
     places = zip(both.task, both.sparsity, strict=True)
     both["fitted"] = [place not in LEFT_OUT for place in places]
     return both[columns]
@@ -54,9 +60,7 @@ def points(found: Rows) -> pd.DataFrame:
 
 def _losses(found: Rows) -> pd.DataFrame:
     """Dev losses of the models that information deletion starts from."""
-    return results.pretraining_losses(
-        found[(found.arm == PRUNE_PRETRAIN) & (found.metric == "loss")]
-    )
+    return scores.pretraining_losses(where(found, arm=PRUNE_PRETRAIN))
 
 
 def line_fits(found: Rows) -> pd.DataFrame:
@@ -152,3 +156,58 @@ def cost_of_pruning(found: Rows) -> pd.DataFrame:
     rise = float(np.mean(after - before))
     lines = line_fits(found)
     return pd.DataFrame({"task": lines.task, "change": lines.slope.astype(float) * rise})
+
+
+@claim(
+    "C5",
+    "Under information deletion accuracy falls along a straight line with pre-training loss, "
+    "with a slope that depends on the task.",
+    f"Every task's slope is negative with a two-sided {in_percent(CONFIDENCE)} interval below zero "
+    f"and r² of {LEAST_R2} or more, and one slope for all tasks is rejected at "
+    f"{in_percent(round(1 - CONFIDENCE, 2))}. It does not hold where a slope is told to rise, or a "
+    "slope told from zero has less r².",
+)
+def fall_along_lines(found: Rows) -> Finding:
+    lines = line_fits(found)
+    if lines.empty:
+        return no_rows("accuracy under information deletion and pre-training loss")
+    told = lines.dropna(subset=["slope"])
+    seeds = points(found).seed.nunique()
+    each = ", ".join(f"{task} {n}" for task, n in zip(lines.task, lines.points, strict=True))
+    n = f"n = {each} points, {counted(seeds, 'seed')}"
+    if seeds < LEAST_SEEDS and len(lines) < LEAST_TASKS:
+        return Finding(OPEN, n=n, reason=TOO_FEW)
+    if len(told) < len(lines) or len(lines) < 2:
+        reason = "a line takes three points, and a comparison two tasks"
+        return Finding(OPEN, n=n, reason=reason)
+    common = common_slope(found)
+    statistic = "points per nat: " + "; ".join(_in_words(told, cost_of_pruning(found)))
+    statistic += f"; one slope for all: p = {common.p:.2g}"
+    upward = list(told[told.lower > 0].task)
+    crooked = list(told[(told.upper < 0) & (told.r2 < LEAST_R2)].task)
+    flat = list(told[(told.lower <= 0) & (told.upper >= 0)].task)
+    parts = {"rises on": upward, f"r² below {LEAST_R2} on": crooked}
+    verdict, reason = HOLDS, ""
+    if upward or crooked:
+        verdict, reason = FAILS, "; ".join(f"{k} {', '.join(v)}" for k, v in parts.items() if v)
+    elif flat:
+        verdict, reason = OPEN, "no slope is told from zero on " + ", ".join(flat)
+    elif not common.p < 1 - CONFIDENCE:
+        verdict, reason = OPEN, "one slope for all tasks is not ruled out"
+    flattest = told.sort_values("upper").iloc[-1]
+    bounds = 100 * float(flattest.lower), 100 * float(flattest.upper)
+    unit = f"points per nat, {flattest.task}"
+    return Finding(verdict, statistic, n, *bounds, unit, reason)
+
+
+def _in_words(lines: pd.DataFrame, cost: pd.DataFrame) -> list[str]:
+    """Each line with what pruning costs by it, where the rows say that."""
+    before, after = (percent(sparsity) for sparsity in MORE_PRUNING)
+    described = []
+    for task, of in lines.merge(cost, on="task").set_index("task").astype(float).iterrows():
+        slope = f"{100 * of.slope:+.2f} [{100 * of.lower:+.2f}, {100 * of.upper:+.2f}]"
+        from_to = f"{before} to {after} {100 * of.change:+.1f} points"
+        costs = "" if math.isnan(of.change) else f", {from_to}"
+        off = f"{100 * of.off:.2f} points off the line"
+        described.append(f"{task} {slope}, r² {of.r2:.2f}, {off}{costs}")
+    return described

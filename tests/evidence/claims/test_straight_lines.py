@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from bertprune.evidence import paper
-from bertprune.evidence.claims import accuracy_lines
+from bertprune.evidence.claims import straight_lines
 from bertprune.protocol import rows
 
 LOSSES = {0.3: 2.0, 0.5: 2.4, 0.7: 3.1, 0.8: 3.9}
@@ -41,8 +41,8 @@ def made(slopes: dict[str, float], *, seeds: int = 1, noise: float = 0.0) -> pd.
 
 def test_lines_are_those_of_numpy() -> None:
     found = made({"qqp": -0.02, "mnli": -0.05}, seeds=3, noise=0.01)
-    points = accuracy_lines.points(found)
-    lines = accuracy_lines.line_fits(found).set_index("task")
+    points = straight_lines.points(found)
+    lines = straight_lines.line_fits(found).set_index("task")
     assert list(lines.index) == ["mnli", "qqp"] and list(lines.points) == [12, 12]
     for task, of in points.groupby("task"):
         x, y = of.loss.to_numpy(float), of.accuracy.to_numpy(float)
@@ -56,20 +56,20 @@ def test_lines_are_those_of_numpy() -> None:
 
 
 def test_the_points_are_the_seeds_points() -> None:
-    points = accuracy_lines.points(made({"qqp": -0.02}, seeds=2))
+    points = straight_lines.points(made({"qqp": -0.02}, seeds=2))
     assert len(points) == 2 * len(LOSSES)
     assert sorted(points.loss) == pytest.approx([2.0, 2.05, 2.4, 2.45, 3.1, 3.15, 3.9, 3.95])
 
 
 def test_the_papers_lines() -> None:
-    lines = accuracy_lines.line_fits(paper.rows()).set_index("task")
+    lines = straight_lines.line_fits(paper.rows()).set_index("task")
     assert dict(lines.points) == {"cola": 9, "mnli": 10, "qnli": 10, "qqp": 10, "sst2": 10}
     assert (lines.upper < 0).all() and (lines.r2 > 0.97).all()
     assert list(lines.slope.sort_values().index) == ["cola", "qnli", "mnli", "sst2", "qqp"]
 
 
 def test_colas_last_point_is_left_out() -> None:
-    points = accuracy_lines.points(paper.rows())
+    points = straight_lines.points(paper.rows())
     assert len(points) == 50
     left_out = points[~points.fitted.astype(bool)]
     assert [*zip(left_out.task, left_out.sparsity, strict=True)] == [("cola", 0.9)]
@@ -77,42 +77,42 @@ def test_colas_last_point_is_left_out() -> None:
 
 def test_an_extra_thirty_percent_costs_what_the_paper_says() -> None:
     """About one point on QQP, about ten on CoLA."""
-    cost = 100 * accuracy_lines.cost_of_pruning(paper.rows()).set_index("task").change
+    cost = 100 * straight_lines.cost_of_pruning(paper.rows()).set_index("task").change
     assert -1.5 < cost["qqp"] < -0.5
     assert -10.5 < cost["cola"] < -8.5
 
 
 def test_no_cost_without_both_ends() -> None:
     found = made({"qqp": -0.02})
-    assert accuracy_lines.cost_of_pruning(found).change.item() == pytest.approx(-0.02 * 1.5)
+    assert straight_lines.cost_of_pruning(found).change.item() == pytest.approx(-0.02 * 1.5)
     lacking = found[found.sparsity != 0.8]
-    assert accuracy_lines.cost_of_pruning(lacking).change.isna().all()
+    assert straight_lines.cost_of_pruning(lacking).change.isna().all()
 
 
 def test_few_points_make_no_line() -> None:
     found = made({"qqp": -0.02, "mnli": -0.05})
     lacking = found[found.sparsity.isin([0.3, 0.5]) | (found.task != "qqp")]
-    lines = accuracy_lines.line_fits(lacking).set_index("task")
+    lines = straight_lines.line_fits(lacking).set_index("task")
     assert lines.points["qqp"] == 2 and lines.loc["qqp"].drop("points").isna().all()
     assert lines.slope["mnli"] == pytest.approx(-0.05)
 
 
 def test_what_does_not_vary_has_no_r2() -> None:
-    line = accuracy_lines.line_fits(made({"cola": 0.0}))
+    line = straight_lines.line_fits(made({"cola": 0.0}))
     assert line.slope.item() == 0 and math.isnan(line.r2.item())
 
 
 def test_without_rows_there_is_nothing() -> None:
     empty = paper.rows().iloc[:0]
-    assert accuracy_lines.points(empty).empty and accuracy_lines.line_fits(empty).empty
-    assert accuracy_lines.cost_of_pruning(empty).empty
-    assert math.isnan(accuracy_lines.common_slope(empty).p)
+    assert straight_lines.points(empty).empty and straight_lines.line_fits(empty).empty
+    assert straight_lines.cost_of_pruning(empty).empty
+    assert math.isnan(straight_lines.common_slope(empty).p)
 
 
 def test_the_common_slope_is_a_comparison_of_two_models() -> None:
     """ANCOVA by hand: least squares with design matrices."""
     found = made({"qqp": -0.02, "mnli": -0.03, "qnli": -0.025}, seeds=2, noise=0.005)
-    points = accuracy_lines.points(found)
+    points = straight_lines.points(found)
     x, y = points.loss.to_numpy(float), points.accuracy.to_numpy(float)
     dummies = pd.get_dummies(points.task).to_numpy(float)
     designs = np.c_[dummies, x], np.c_[dummies, dummies * x[:, None]]
@@ -121,7 +121,7 @@ def test_the_common_slope_is_a_comparison_of_two_models() -> None:
     )
     within = len(y) - 6
     f = (one - each) / 2 / (each / within)
-    test = accuracy_lines.common_slope(found)
+    test = straight_lines.common_slope(found)
     assert (test.between, test.within) == (2, within)
     assert test.f == pytest.approx(f)
     assert test.p == pytest.approx(float(stats.f.sf(f, 2, within)))
@@ -129,7 +129,7 @@ def test_the_common_slope_is_a_comparison_of_two_models() -> None:
 
 
 def test_slopes_that_differ_are_told_apart() -> None:
-    assert accuracy_lines.common_slope(made({"qqp": -0.02, "mnli": -0.2}, noise=0.001)).p < 1e-6
-    assert accuracy_lines.common_slope(made({"qqp": -0.02, "mnli": -0.02}, noise=0.01)).p > 0.05
-    assert math.isnan(accuracy_lines.common_slope(made({"qqp": -0.02})).p)
-    assert accuracy_lines.common_slope(made({"qqp": -0.02, "mnli": -0.2})).p < 1e-6
+    assert straight_lines.common_slope(made({"qqp": -0.02, "mnli": -0.2}, noise=0.001)).p < 1e-6
+    assert straight_lines.common_slope(made({"qqp": -0.02, "mnli": -0.02}, noise=0.01)).p > 0.05
+    assert math.isnan(straight_lines.common_slope(made({"qqp": -0.02})).p)
+    assert straight_lines.common_slope(made({"qqp": -0.02, "mnli": -0.2})).p < 1e-6

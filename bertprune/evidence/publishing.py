@@ -9,15 +9,17 @@ from pathlib import Path
 import pandas as pd
 
 from bertprune.base import paths
-from bertprune.base.errors import UserError, full_disk_is_user_error
-from bertprune.evidence import baselines, results
+from bertprune.base.errors import UserError
+from bertprune.evidence import baselines, gathering
+from bertprune.evidence.published import Published
+from bertprune.evidence.scores import without_own
 from bertprune.experiments import studies
 from bertprune.experiments.runs import Run
 from bertprune.experiments.studies import Study
 from bertprune.protocol import rows
 from bertprune.protocol.arms import BURN_IN, PRUNE_PRETRAIN, RANDOM_PRUNING
 from bertprune.protocol.record import Execution
-from bertprune.protocol.rows import PRETRAINING, Rows
+from bertprune.protocol.rows import PRETRAINING, WHOLE, Metric, Rows, Split, where
 
 
 def publish(study: Study) -> Path:
@@ -34,7 +36,7 @@ def publish(study: Study) -> Path:
             f"{study.given_as or study.name} cannot be published: only a study of "
             f"notebooks/studies can, {', '.join(studies.names())}"
         )
-    plan, before = study.plan(), results.published_runs(study)
+    plan, before = study.plan(), gathering.published_runs(study)
     if missing := [run.id for run in plan if not run.is_done() and run not in before]:
         raise UserError(
             f"study {study.name} is not whole, {len(missing)} of {len(plan)} runs are missing "
@@ -43,33 +45,26 @@ def publish(study: Study) -> Path:
         )
     if before:
         _check_addition(study, before)
-    file = paths.published(study.name)
-    with full_disk_is_user_error(file):
-        file.parent.mkdir(exist_ok=True)
-        records: list[Execution] = [before.get(run) or run.record() for run in plan]
-        versions = [run.record().versions for run in plan if run not in before]
-        if before:
-            versions.append(results.facts_of(study.name)["versions"])
-        # Both look at what was published before.
-        again, found = results.executed_again(study), results.rows_of(study)
-        again = again[again.run.isin([run.id for run in plan])]
-        rows.write(_worth_publishing(found), file)
-        facts = {
-            "changes": list(study.changes),
-            "finished": max(record.finished for record in records),
-            "runs": len(records),
-            "work_s": round(sum(record.wall_time_s for record in records), 1),
-            "devices": sorted({record.machine for record in records}),
-            "versions": _joined(versions),
-            "code": sorted({record.identity["code"] for record in records}),
-            "tasks": baselines.of_study(study).to_dict(orient="index"),
-            "executed_again": json.loads(again.to_json(orient="records")),
-            "records": [record.published() for record in records],
-        }
-        unfinished = file.with_suffix(".part")
-        unfinished.write_text(json.dumps(facts, indent=1) + "\n")
-        unfinished.replace(file.with_suffix(".json"))
-    return file
+    records: list[Execution] = [before.get(run) or run.record() for run in plan]
+    versions = [run.record().versions for run in plan if run not in before]
+    if before:
+        versions.append(Published.read(study.name).versions)
+    # Both look at what was published before.
+    again, found = gathering.executed_again(study), gathering.rows_of(study)
+    again = again[again.run.isin([run.id for run in plan])]
+    Published(
+        changes=list(study.changes),
+        finished=max(record.finished for record in records),
+        runs=len(records),
+        work_s=round(sum(record.wall_time_s for record in records), 1),
+        devices=sorted({record.machine for record in records}),
+        versions=_joined(versions),
+        code=sorted({record.identity["code"] for record in records}),
+        tasks=baselines.of_study(study).to_dict(orient="index"),
+        executed_again=json.loads(again.to_json(orient="records")),
+        records=records,
+    ).write(study.name, _worth_publishing(found))
+    return paths.published(study.name)
 
 
 def _check_addition(study: Study, before: Collection[Run]) -> None:
@@ -77,8 +72,8 @@ def _check_addition(study: Study, before: Collection[Run]) -> None:
     others besides."""
     plan = study.plan()
     kept = {run.id for run in plan if run in before or run.is_done()}
-    records = results.facts_of(study.name)["records"]
-    if lost := [record["id"] for record in records if record["id"] not in kept]:
+    records = Published.read(study.name).records
+    if lost := [record.id for record in records if record.id not in kept]:
         raise UserError(
             f"{len(lost)} of the {len(records)} published runs of {study.name} would be lost "
             f"({lost[0]}, ...): this study has no such runs, and not all of its own are done here"
@@ -104,18 +99,17 @@ def _worth_publishing(found: Rows) -> Rows:
     is one seed's. Values have six digits, but counts all of them. What the reader has added is not
     the study's.
     """
-    found = found[~found.own].drop(columns="own")
+    found = without_own(found).drop(columns="own")
+    is_movement = found.metric.isin([Metric.MOVEMENT_MEAN, Metric.MOVEMENT_STD])
     keep = found.index.isin(rows.final(found).index)
-    keep |= (found.part == "") & found.metric.isin(["movement_mean", "movement_std"])
-    keep &= found.metric != "running_loss"
-    keep |= (found.arm == BURN_IN) & found.split.isin(["train", "dev"])
-    is_recovery = (
-        (found.arm == PRUNE_PRETRAIN) & (found.task == PRETRAINING) & (found.split == "dev")
-    )
-    keep |= is_recovery & (found.metric == "loss")
-    is_of_matrix = found.metric.isin(["mask_difference", "movement_mean", "movement_std"])
-    keep &= ~is_of_matrix | found.part.isin(["", "starting position"])
-    is_shape = found.metric.isin(["magnitude", "histogram"])
+    keep |= (found.part == WHOLE) & is_movement
+    keep &= found.metric != Metric.RUNNING_LOSS
+    keep |= (found.arm == BURN_IN) & found.split.isin([Split.TRAIN, Split.DEV])
+    recovery = {"task": PRETRAINING, "split": Split.DEV, "metric": Metric.LOSS}
+    keep |= found.index.isin(where(found, arm=PRUNE_PRETRAIN, **recovery).index)
+    is_of_matrix = is_movement | (found.metric == Metric.MASK_DIFFERENCE)
+    keep &= ~is_of_matrix | found.part.isin([WHOLE, "starting position"])
+    is_shape = found.metric.isin([Metric.MAGNITUDE, "histogram"])
     is_shape |= (found.arm == RANDOM_PRUNING) & found.part.str.startswith("dimension ")
     keep &= ~is_shape | (found.seed == found.seed.min())
     kept = _with_fewer_blocks(found[keep])
@@ -125,7 +119,7 @@ def _worth_publishing(found: Rows) -> Rows:
 
 def _with_fewer_blocks(found: Rows, most: int = 16) -> Rows:
     """`found` with `most` blocks of tokens at most in maps of magnitudes: means of neighbours."""
-    maps = found[found.metric == "magnitude"]
+    maps = found[found.metric == Metric.MAGNITUDE]
     if maps.empty:
         return found
     firsts = sorted(maps.position.unique())
@@ -135,4 +129,4 @@ def _with_fewer_blocks(found: Rows, most: int = 16) -> Rows:
     columns = [name for name in maps if name != "value"]
     by_block = maps.groupby(columns, as_index=False, sort=False, dropna=False)
     means = by_block.agg(value=("value", "mean"))
-    return pd.concat([found[found.metric != "magnitude"], means])
+    return pd.concat([found[found.metric != Metric.MAGNITUDE], means])

@@ -1,0 +1,219 @@
+"""The rows of a study, gathered from runs of this machine and from what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from bertprune.base.errors import UserError
+from bertprune.base.shown import Sentence
+from bertprune.evidence import published
+from bertprune.evidence.published import Published
+from bertprune.experiments import studies
+from bertprune.experiments.runs import Run
+from bertprune.experiments.studies import Study
+from bertprune.protocol import notebook_parameters, rows
+from bertprune.protocol.arms import BURN_IN, EPOCHS_BEFORE_PRUNING, PRUNE_PRETRAIN
+from bertprune.protocol.notebook_parameters import Finetune
+from bertprune.protocol.record import Execution
+from bertprune.protocol.rows import PRETRAINING, Metric, Rows, Split, where
+from bertprune.protocol.views import View
+
+
+def study_of(namespace: Mapping[str, Any]) -> Study:
+    """The study that the parameters cell of a view's notebook names.
+
+    Called with the notebook's `globals()`; raises UserError for bad parameters.
+    """
+    parameters = notebook_parameters.parse_namespace(View, namespace)
+    return studies.load(parameters.study, parameters.changes)
+
+
+def rows_of(study: Study) -> Rows:
+    """Rows of all runs of the study that are done, with the columns notebook, run, and own: whether
+    the run is the reader's own (see `Study.own_runs`).
+
+    Those over how long a model was fine-tuned before it was pruned have an arm of their own, and
+    these epochs as their position. Where the study is not whole here, runs that were published as
+    they would be now have their published rows (see `published_runs`), and where no run is done,
+    all have them; raises UserError if there are none either.
+    """
+    if is_shown_as_published(study):
+        return published.rows_of(study.name).assign(own=False)
+    by_arm, over_epochs = _runs_shown(study)
+    own, elsewhere = study.own_runs(), published_runs(study)
+    found = [
+        run.rows().assign(own=run in own)
+        for run in [*by_arm, *own]
+        if run.is_done() and run not in elsewhere
+    ]
+    found += [
+        run.rows().assign(
+            own=False, arm=EPOCHS_BEFORE_PRUNING, position=float(run.parameters.epochs)
+        )
+        for run in over_epochs
+        if run.is_done() and run not in elsewhere and isinstance(run.parameters, Finetune)
+    ]
+    if elsewhere:
+        for needed, before in zip((by_arm, over_epochs), _published_parts(study), strict=True):
+            ids = {run.id for run in needed if run in elsewhere}
+            found.append(before[before.run.isin(ids)].assign(own=False))
+    if not found:
+        raise UserError(
+            f"none of the {len(study.plan())} runs of study {study.name} is done: execute them "
+            f"with `{study.command('sweep')}`"
+        )
+    gathered = pd.concat(found, ignore_index=True)
+    return gathered[["notebook", *rows.COLUMNS, "run", "own"]]
+
+
+def published_runs(study: Study) -> dict[Run, Execution]:
+    """Runs of a study that is not whole here which were published as they would be now, of the same
+    parameters, code and data, each with its record; in the order of the plan.
+
+    What is published stays as it is until all runs are done here: its parts belong together, and
+    the same runs on another machine may come out a little otherwise (see `executed_again`).
+    """
+    if all(run.is_done() for run in study.plan()):
+        return {}
+    records = _published_as_now(study)
+    if not records:
+        return {}
+    lacking = set()
+    # A run that two figures show has rows for each.
+    for needed, before in zip(_runs_shown(study), _published_parts(study), strict=True):
+        ids = set(before.run)
+        lacking |= {run for run in needed if run.id not in ids}
+    return {run: record for run, record in records.items() if run not in lacking}
+
+
+def _published_as_now(study: Study) -> dict[Run, Execution]:
+    """The published records of runs of the study that would be the same now, done here or not."""
+    if not _comes_with_book(study):
+        return {}
+    records = {record.id: record for record in Published.read(study.name).records}
+    return {
+        run: records[run.id]
+        for run in study.plan()
+        if run.id in records and run.is_made_with(records[run.id].parameters)
+    }
+
+
+def _runs_shown(study: Study) -> tuple[list[Run], list[Run]]:
+    """The runs whose rows show the arms of the study, with what these need, and those whose rows
+    show how long a model was fine-tuned before it was pruned."""
+    arms = (arm for arm in study.arms if arm != EPOCHS_BEFORE_PRUNING)
+    by_arm = {needed for arm in arms for needed in study.needed_for(arm)}
+    return [run for run in study.plan() if run in by_arm], study.runs_of(EPOCHS_BEFORE_PRUNING)
+
+
+def _published_parts(study: Study) -> tuple[Rows, Rows]:
+    """The published rows of the one and of the other."""
+    before = published.rows_of(study.name)
+    is_over_epochs = before.arm == EPOCHS_BEFORE_PRUNING
+    return before[~is_over_epochs], before[is_over_epochs]
+
+
+def provenance(study: Study) -> Sentence:
+    """Where the study's rows come from, for its pages: runs of this machine, or published ones."""
+    if is_shown_as_published(study):
+        facts = published.overview([study.name]).loc[study.name]
+        return Sentence(
+            f"Published rows of {facts.runs} runs: {facts['work (min)']} minutes of work on "
+            f"{facts['device × threads']}, finished {facts.finished}, by {facts.code} code. "
+            f"Changed by --set: {facts['changed by --set']}."
+        )
+    plan, before = study.plan(), published_runs(study)
+    done = [run for run in plan if run.is_done() and run not in before]
+    imported = sum(bool(run.record().imported) for run in done)
+    source = f"{imported} of them imported, the others " if imported else ""
+    own = len(study.own_runs())
+    added = f", and {own} that the reader has added" if own else ""
+    here = f"{source}executed on this machine{added}"
+    if not before:
+        return Sentence(f"{len(done)} of {len(plan)} runs of this study, {here}.")
+    devices = ", ".join(Published.read(study.name).devices)
+    return Sentence(
+        f"{len(before)} of {len(plan)} runs of this study as they were published, by the same code "
+        f"({devices}); {len(done)} more, {here}; {len(plan) - len(before) - len(done)} missing."
+    )
+
+
+def has_published(study: Study) -> bool:
+    """Whether rows of just this study came with the book: of the one of this name that lies in the
+    project, not of a reader's file that is called the same."""
+    return _comes_with_book(study) and not study.changes
+
+
+def _comes_with_book(study: Study) -> bool:
+    is_of_project = (study.given_as or study.name) in studies.names()
+    return is_of_project and published.is_published(study.name)
+
+
+def is_shown_as_published(study: Study) -> bool:
+    """Whether all rows shown of the study are published ones: they are there, and no run is done
+    here."""
+    return has_published(study) and not any(run.is_done() for run in study.plan())
+
+
+def as_shown(study: Study) -> Study:
+    """The study with the settings that the rows shown of it were made with: published rows may have
+    been made with other text, say, than its file names."""
+    if is_shown_as_published(study):
+        return studies.load(study.given_as or study.name, Published.read(study.name).changes)
+    return study
+
+
+def ramp_steps(study: Study) -> int:
+    """The steps over which weights are taken away from the pruned models of the study; 0 where none
+    is pruned in pre-training."""
+    runs = as_shown(study).runs_of(PRUNE_PRETRAIN)
+    given = [run.parameters for run in runs]
+    return max(
+        (p.ramp_steps for p in given if isinstance(p, Finetune) and p.sparsity > 0), default=0
+    )
+
+
+_PLACE = ["run", "arm", "sparsity", "task", "seed", "learning_rate", "metric"]
+_TWICE = [*_PLACE, "published", "again", "published_on", "again_on"]
+
+
+def executed_again(study: Study) -> pd.DataFrame:
+    """What runs of the study gave when they were `published`, and what they gave when they were
+    executed `again`, with the same parameters, code, data and seed, to six digits: by run, arm,
+    sparsity, task, learning_rate, seed and metric, dev accuracy (a share) after fine-tuning and dev
+    loss (nats) after pre-training; `published_on` and `again_on` name the machines.
+
+    Those executed again here, and those that were when the study was published. Without lines where
+    there are neither.
+    """
+    if not _comes_with_book(study):
+        return pd.DataFrame(columns=_TWICE)
+    records = _published_as_now(study)
+    noted = pd.DataFrame(Published.read(study.name).executed_again, columns=_TWICE)
+    if not has_published(study):
+        # Of a study that is changed, what the change leaves as it is.
+        noted = noted[noted.run.isin([run.id for run in records])]
+    before, _ = _published_parts(study)
+    both = [noted]
+    for run, record in records.items():
+        if run.is_done() and not record.is_training_of(run.record()):
+            once, again = _ends(before[before.run == run.id]), _ends(run.rows().assign(run=run.id))
+            pairs = once.rename(columns={"value": "published"}).merge(
+                again.rename(columns={"value": "again"}), on=_PLACE
+            )
+            machines = {"published_on": record.machine, "again_on": run.record().machine}
+            both.append(pairs.assign(**machines)[_TWICE])
+    found = pd.concat([pairs for pairs in both if len(pairs)] or [noted], ignore_index=True)
+    return found.drop_duplicates([*_PLACE, "again_on"], keep="last", ignore_index=True)
+
+
+def _ends(found: Rows) -> pd.DataFrame:
+    """What trainings that are pruned or compared end with on the dev set."""
+    dev = where(found[found.arm != BURN_IN], split=Split.DEV)
+    measured = dev.task.eq(PRETRAINING).map({True: Metric.LOSS, False: Metric.ACCURACY})
+    last = rows.final(dev[dev.metric == measured])
+    rounded = last.value.map(lambda exact: float(f"{exact:.6g}"))
+    return last.assign(value=rounded)[[*_PLACE, "value"]]

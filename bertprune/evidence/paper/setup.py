@@ -1,0 +1,182 @@
+"""In what a study differs from the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError
+from bertprune.base.words import NOTHING
+from bertprune.data.glue import RELEASED
+from bertprune.evidence import gathering, paper, scores
+from bertprune.evidence.published import Published
+from bertprune.experiments.studies import Study
+from bertprune.lab.language import find_source
+from bertprune.protocol.arms import ARMS, COMPARED, EPOCHS_BEFORE_PRUNING, FROM_SCRATCH
+from bertprune.protocol.notebook_parameters import (
+    Finetune,
+    InformationDeletion,
+    PruneAfterFinetune,
+)
+from bertprune.protocol.rows import Rows
+from bertprune.speed.cost.work import ModelSize, model_size
+
+BERT_BASE = ModelSize(layers=12, hidden_size=768, vocabulary_size=30_522)
+"""The paper's model (section 3): BERT-Base uncased, with the vocabulary of its release."""
+
+_NOT_COUNTED = "not counted here"
+
+
+def differences(study: Study, found: Rows) -> pd.DataFrame:
+    """What `the paper` did and what was done `here`, a line for each thing, as a page shows it.
+
+    Ours is what the parameters of the study say, of the pruned models of table 1's arms, and of
+    published rows those that they were made with; several values stand beside each other. Seeds
+    are those of the rows `found`. Training examples are as they were published, or counted where
+    the task is at hand; no network is asked. A dash stands for what is unknown or not there.
+    """
+    counted: Mapping[str, Mapping[str, float]] = {}
+    if gathering.is_shown_as_published(study):
+        counted = Published.read(study.name).tasks
+    study = gathering.as_shown(study)
+    given = _parameters(study)
+    ours = [(p.task, _of_run(p)) for p in given]
+    lines = {
+        what: (theirs, _by_task((tasks, one[what]) for tasks, one in ours))
+        for what, theirs in _OF_PAPER.items()
+    }
+    lines["seeds"] = ("not said, one number each", _seeds(found))
+    examples = _train_examples(given, counted)
+    for task, released in RELEASED.items():
+        theirs = f"{released.train_examples:,}"
+        lines[f"{task}: training examples"] = (theirs, examples.get(task, NOTHING))
+    return pd.DataFrame.from_dict(lines, orient="index", columns=["the paper", "here"])
+
+
+# Gordon, Duh & Andrews (2020), section 3, and where that says less, the code of its authors.
+_OF_PAPER = {
+    "layers × hidden size": f"{BERT_BASE.layers} × {BERT_BASE.hidden_size}",
+    "prunable weights": f"{BERT_BASE.prunable:,}",
+    "vocabulary": f"{BERT_BASE.vocabulary_size:,}",
+    "text": "English Wikipedia, BookCorpus",
+    "steps of burn-in": "15,000, from BERT as released",
+    "steps while and after pruning": f"{paper.PRETRAINING_STEPS:,}, pruned over the first 10,000",
+    "sentence pairs a step × longest sequence": "32 × 128",
+    "learning rate of burn-in": "2e-5",
+    "learning rate while and after pruning": "2e-5",
+    "learning rates of fine-tuning, the best kept": "2e-5, 3e-5, 4e-5, 5e-5",
+    "epochs of fine-tuning": "3; 13 to 15 with masks off; 3, then 5 to 7 after pruning",
+    "source of the tasks": "GLUE",
+}
+
+
+def _of_run(p: Finetune) -> dict[str, str]:
+    """The same of the models that one run fine-tunes."""
+    try:
+        size = model_size(p)
+    except UserError:
+        # The shape of a model that is not at hand, say.
+        size = None
+    begun = f"from {_name(p.model)}" if p.model else "from random weights"
+    if p.burn_in_short_steps:
+        begun += f", {p.burn_in_short_steps:,} of them on pairs of {p.burn_in_short_tokens} tokens"
+    return {
+        "layers × hidden size": f"{size.layers} × {size.hidden_size}" if size else NOTHING,
+        "prunable weights": f"{size.prunable:,}" if size else NOTHING,
+        "vocabulary": f"{size.vocabulary_size:,}" if size else NOTHING,
+        "text": ", ".join(map(_name, p.text)),
+        "steps of burn-in": f"{p.burn_in_steps:,}, {begun}",
+        "steps while and after pruning": f"{p.pretrain_steps:,}, pruned over the first "
+        f"{p.ramp_steps:,}",
+        "sentence pairs a step × longest sequence": f"{p.pretrain_batch_size} × "
+        f"{p.max_length_tokens}",
+        "learning rate of burn-in": _rate(p.burn_in_learning_rate) if p.burn_in_steps else NOTHING,
+        "learning rate while and after pruning": _rate(p.pretrain_learning_rate),
+        "learning rates of fine-tuning, the best kept": ", ".join(map(_rate, p.learning_rates)),
+        "epochs of fine-tuning": _epochs(p),
+        "source of the tasks": _name(p.task_data),
+    }
+
+
+def _epochs(p: Finetune) -> str:
+    if isinstance(p, InformationDeletion):
+        return f"{p.epochs} with masks off"
+    if isinstance(p, PruneAfterFinetune):
+        return f"{p.epochs}, then {p.recovery_epochs} after pruning"
+    return f"{p.epochs}"
+
+
+def _parameters(study: Study) -> list[Finetune]:
+    """Those of the pruned models of table 1's arms; of all their models where none is pruned."""
+    arms = [arm for arm in study.arms if arm not in (FROM_SCRATCH, EPOCHS_BEFORE_PRUNING)]
+    runs = [run for arm in arms for run in study.runs_of(arm)] or [study.typical()]
+    given = [run.parameters for run in runs if isinstance(run.parameters, Finetune)]
+    return [p for p in given if p.sparsity > 0] or given
+
+
+def _train_examples(
+    given: list[Finetune], published: Mapping[str, Mapping[str, float]]
+) -> dict[str, str]:
+    """How many training examples the tasks have, as `published` (see `publishing`) or counted."""
+    sources = {task: p.task_data for p in given for task in p.task if task in RELEASED}
+    return {
+        task: f"{int(published[task]['train examples']):,}"
+        if task in published
+        else _counted(task, source)
+        for task, source in sources.items()
+    }
+
+
+def _counted(task: str, source: str) -> str:
+    """The training examples of a task that lies on this machine, or that of a lab language."""
+    if find_source(source) is None and not paths.resolve(source).is_dir():
+        return _NOT_COUNTED
+    # Here, since it takes a second, and only some studies need it.
+    from bertprune.data.tasks import load_task
+
+    try:
+        return f"{len(load_task(task, source).train):,}"
+    except UserError:
+        return _NOT_COUNTED
+
+
+def _seeds(found: Rows) -> str:
+    """How many seeds the study's own models have that were taken to tasks, by arm where they have
+    not the same."""
+    scored = scores.best_accuracies(found)
+    by_arm = scored[~scored.own & scored.arm.isin(COMPARED)].groupby("arm").seed.nunique()
+    if by_arm.nunique() < 2:
+        return str(by_arm.max() if len(by_arm) else 0)
+    return _listed(f"{ARMS[arm].words}: {by_arm[arm]}" for arm in COMPARED if arm in by_arm)
+
+
+def _by_task(said: Iterable[tuple[Sequence[str], str]]) -> str:
+    """What was `said` of runs with their tasks; by task where these have not the same."""
+    of_task: dict[str, list[str]] = {}
+    for tasks, one in said:
+        for task in tasks:
+            of_task.setdefault(task, []).append(one)
+    tasks_of: dict[str, list[str]] = {}
+    for task, each in of_task.items():
+        tasks_of.setdefault(_listed(each), []).append(task)
+    if len(tasks_of) < 2:
+        return _listed(tasks_of)
+    return ". ".join(f"{', '.join(tasks)}: {each}" for each, tasks in tasks_of.items())
+
+
+def _listed(said: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(said)) or NOTHING
+
+
+def _name(source: str) -> str:
+    """A model, text or task data as others know it, not where it lies on this machine."""
+    return Path(source).name if Path(source).is_absolute() else source
+
+
+def _rate(value: float) -> str:
+    """A learning rate as the paper writes it: 2e-5."""
+    mantissa, exponent = f"{value:e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"

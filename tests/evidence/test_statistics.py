@@ -1,0 +1,39 @@
+"""Statistics: bounds against scipy's, and pairs of what both have."""
+
+import math
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from bertprune.evidence.statistics import mean_difference, welch
+
+
+def test_the_interval_is_students() -> None:
+    values = pd.Series([0.1, -0.2, 0.4, 0.3])
+    found = mean_difference(values)
+    low, high = stats.t.interval(0.9, 3, loc=values.mean(), scale=stats.sem(values))
+    assert (found.lower, found.upper) == pytest.approx((low, high))
+    assert found.mean == pytest.approx(0.15) and found.seeds == 4
+
+
+def test_one_seed_tells_nothing() -> None:
+    found = mean_difference(pd.Series([-0.5]))
+    assert (found.lower, found.upper) == (-math.inf, math.inf)
+    assert not found.is_loss and not found.is_gain
+
+
+def test_where_all_is_equal_the_bounds_are_the_mean() -> None:
+    same = pd.Series([0.02] * 3)
+    for found in (mean_difference(same), welch(same, 0 * same)):
+        assert (found.lower, found.upper) == pytest.approx((0.02, 0.02))
+
+
+@pytest.mark.parametrize("two", [[0.0, 0.05, 0.1], [0.1, 0.1, 0.1]])
+def test_welchs_bounds_by_hand(two: list[float]) -> None:
+    one = [0.1, 0.3, 0.2, 0.5]
+    errors = [stats.sem(of) ** 2 for of in (one, two)]
+    freedom = sum(errors) ** 2 / (errors[0] ** 2 / 3 + errors[1] ** 2 / 2)
+    half = math.sqrt(sum(errors)) * stats.t.ppf(0.95, freedom)
+    got = welch(pd.Series(one), pd.Series(two))
+    assert (got.lower, got.upper) == pytest.approx((got.mean - half, got.mean + half))

@@ -1,9 +1,10 @@
-"""Words and tables of words as a notebook's page shows them."""
+"""Words and tables as a notebook's page shows them."""
 
 from __future__ import annotations
 
+import base64
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -26,3 +27,20 @@ class Sentence(str):
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self)}</p>"
+
+
+@dataclass(frozen=True)
+class Download:
+    """A table to take along, as CSV, from a link inside the page itself."""
+
+    name: str
+    """What the file is called, less the ending."""
+    words: str
+    table: pd.DataFrame = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        csv = base64.b64encode(self.table.to_csv(index=False).encode()).decode()
+        return (
+            f'<p><a download="{html.escape(self.name)}.csv" href="data:text/csv;base64,{csv}">'
+            f"{html.escape(self.words)}</a> (CSV, {len(self.table):,} lines)</p>"
+        )

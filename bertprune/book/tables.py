@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -16,23 +13,6 @@ from bertprune.base.words import percent
 from bertprune.evidence.scores import pretrained_and_not, worth_pretraining
 from bertprune.protocol.arms import ARMS, COMPARED, PRUNE_PRETRAIN, words_of_arm
 from bertprune.protocol.rows import PRETRAINING, Rows, final
-
-
-@dataclass(frozen=True)
-class Download:
-    """A table to take along, as CSV, from a link inside the page itself."""
-
-    name: str
-    """What the file is called, less the ending."""
-    words: str
-    table: pd.DataFrame = field(repr=False)
-
-    def _repr_html_(self) -> str:
-        csv = base64.b64encode(self.table.to_csv(index=False).encode()).decode()
-        return (
-            f'<p><a download="{html.escape(self.name)}.csv" href="data:text/csv;base64,{csv}">'
-            f"{html.escape(self.words)}</a> (CSV, {len(self.table):,} lines)</p>"
-        )
 
 
 def beside(table1: pd.DataFrame, quantity: str) -> pd.DataFrame:

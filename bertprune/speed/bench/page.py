@@ -20,8 +20,8 @@ import yaml
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.machine import processor
+from bertprune.base.shown import Download
 from bertprune.base.words import percent
-from bertprune.book.tables import Download
 from bertprune.speed.bench import bars
 from bertprune.speed.bench.times import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, by_sparsity
 

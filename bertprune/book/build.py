@@ -109,7 +109,7 @@ def refusal(run: Run, sweep: str) -> Refusal | None:
         notebook = run.folder / NOTEBOOK_FILE
         if hashlib.sha256(notebook.read_bytes()).hexdigest() != record.notebook_sha256:
             return Refusal(run.id, "its notebook was altered after it was executed", again)
-        if flaw := flaw_of(notebook):
+        if flaw := execution.flaw_of(notebook):
             return Refusal(run.id, flaw, again)
         if not run.is_done():
             return Refusal(run.id, "it was executed when a default was a different one", sweep)
@@ -120,25 +120,11 @@ def refusal(run: Run, sweep: str) -> Refusal | None:
     return None
 
 
-def flaw_of(notebook: Path) -> str | None:
-    """What is wrong with an executed notebook: it failed, or is partial; None if nothing is."""
-    content = nbformat.read(notebook, as_version=4)
-    code = [cell for cell in content.cells if cell.cell_type == "code"]
-    for cell in code:
-        for output in cell.outputs:
-            if output.output_type == "error":
-                return f"its notebook failed: {output.ename}: {output.evalue}"
-    if content.metadata.get("papermill", {}).get("exception"):
-        return "its notebook failed"
-    left = sum(cell.metadata.get("papermill", {}).get("status") != "completed" for cell in code)
-    return f"its notebook is partial: {left} of {len(code)} cells not completed" if left else None
-
-
 def _why_missing(run: Run) -> str:
     partial = run.partial_folder / NOTEBOOK_FILE
     # What was killed while it was written cannot be read: it is unfinished, not failed.
     with suppress(OSError, ValueError):
-        if (flaw := flaw_of(partial)) and "failed" in flaw:
+        if (flaw := execution.flaw_of(partial)) and "failed" in flaw:
             return flaw
     for file in sorted(run.folder.parent.glob(f"*/{RECORD_FILE}")):
         with suppress(OSError, DamagedRecord):

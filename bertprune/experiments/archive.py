@@ -26,8 +26,7 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.files import read_json, replacing, write_json
 from bertprune.base.progress import bar
-from bertprune.book.build import flaw_of
-from bertprune.experiments import runs
+from bertprune.experiments import execution, runs
 from bertprune.experiments.runs import FACTS_FILE, MODEL_FOLDER, NOTEBOOK_FILE, ROWS_FILE, Run
 from bertprune.experiments.studies import Study
 from bertprune.experiments.timekeeping import TRIES_FILE
@@ -263,7 +262,7 @@ def _verified(folder: Path, name: str) -> Record:
     notebook = folder / NOTEBOOK_FILE
     if runs.sha256_of(notebook) != record.notebook_sha256:
         raise _Flaw("its notebook was altered after it was executed")
-    if flaw := flaw_of(notebook):
+    if flaw := execution.flaw_of(notebook):
         raise _Flaw(flaw)
     # Former runs did not note them.
     if record.files_sha256:

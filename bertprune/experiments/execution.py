@@ -127,6 +127,20 @@ def tidy(file: Path) -> None:
     nbformat.write(notebook, file)
 
 
+def flaw_of(notebook: Path) -> str | None:
+    """What is wrong with an executed notebook: it failed, or is partial; None if nothing is."""
+    content = nbformat.read(notebook, as_version=4)
+    code = [cell for cell in content.cells if cell.cell_type == "code"]
+    for cell in code:
+        for output in cell.outputs:
+            if output.output_type == "error":
+                return f"its notebook failed: {output.ename}: {output.evalue}"
+    if content.metadata.get("papermill", {}).get("exception"):
+        return "its notebook failed"
+    left = sum(cell.metadata.get("papermill", {}).get("status") != "completed" for cell in code)
+    return f"its notebook is partial: {left} of {len(code)} cells not completed" if left else None
+
+
 def _execute_notebook(
     parameters: Contract,
     notebook: str,

@@ -81,13 +81,6 @@ def _failed(run: Run) -> None:
     change_notebook(run, fail)
 
 
-def _failed_by_papermill(run: Run) -> None:
-    def fail(notebook: nbformat.NotebookNode) -> None:
-        notebook.metadata["papermill"]["exception"] = True
-
-    change_notebook(run, fail)
-
-
 def _partial(run: Run) -> None:
     def stop(notebook: nbformat.NotebookNode) -> None:
         notebook.cells[0].metadata["papermill"]["status"] = "running"
@@ -140,7 +133,6 @@ def _with_a_broken_record(run: Run) -> None:
     ("spoil", "reason", "is_removed"),
     [
         (_failed, "failed: ValueError: no", True),
-        (_failed_by_papermill, "failed", True),
         (_partial, "partial: 1 of 1 cells not completed", True),
         (_altered, "altered", True),
         (_without_notebook, "cannot be read", True),

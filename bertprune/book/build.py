@@ -6,17 +6,13 @@ runs. So what must be seen to first is that every run is whole, unaltered, and o
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -27,26 +23,17 @@ import yaml
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.words import percent
+from bertprune.book.fitness import refuse_unfit
+from bertprune.book.records_page import PARTS, facts_of_run, records_page
 from bertprune.evidence import gathering, published
 from bertprune.experiments import execution, studies
 from bertprune.experiments.runs import NOTEBOOK_FILE, Run
 from bertprune.experiments.studies import Study
 from bertprune.experiments.sweep import local_workers
-from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
 from bertprune.protocol.notebook_parameters import Finetune, PrunePretrain
 from bertprune.protocol.pruning_methods import METHODS
-from bertprune.protocol.record import RECORD_FILE, DamagedRecord, Record
 from bertprune.protocol.views import CHAPTERS, Chapter
-
-_PARTS = {
-    "burn_in": "Before pruning",
-    "prune_pretrain": "Prune during pre-training",
-    "finetune": "Fine-tune",
-    "information_deletion": "Information deletion",
-    "prune_after_finetune": "Prune after fine-tuning",
-}
-_SPACE = "\N{NO-BREAK SPACE}"
 
 
 def build(study: Study) -> Path:
@@ -73,79 +60,6 @@ def build(study: Study) -> Path:
         built.replace(folder / "html")
         shutil.rmtree(work)
     return folder / "html" / "index.html"
-
-
-# Which runs are fit to print.
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A run that is not printed: why not, and the command that mends it."""
-
-    name: str
-    reason: str
-    mend: str
-
-
-def refuse_unfit(study: Study) -> None:
-    """Raise one UserError that names every run of `study` that is not fit to print."""
-    plan = study.plan()
-    refusals = [found for run in plan if (found := refusal(run, study.command("sweep")))]
-    if refusals:
-        lines = "".join(f"\n  {one.name}: {one.reason}. Mend: {one.mend}" for one in refusals)
-        raise UserError(
-            f"no book of study {study.name}: {len(refusals)} of its {len(plan)} runs are not fit "
-            f"to print{lines}"
-        )
-
-
-def refusal(run: Run, sweep: str) -> Refusal | None:
-    """Why `run` is not fit to print; None if it is. `sweep` is the command that executes it."""
-    if not (run.folder / RECORD_FILE).exists():
-        return Refusal(run.id, _why_missing(run), sweep)
-    again = f"rm -r {_shown_path(run.folder)} && {sweep}"
-    try:
-        record = run.record()
-        notebook = run.folder / NOTEBOOK_FILE
-        if hashlib.sha256(notebook.read_bytes()).hexdigest() != record.notebook_sha256:
-            return Refusal(run.id, "its notebook was altered after it was executed", again)
-        if flaw := execution.flaw_of(notebook):
-            return Refusal(run.id, flaw, again)
-        if not run.is_done():
-            return Refusal(run.id, "it was executed when a default was a different one", sweep)
-        if not run.is_current():
-            return Refusal(run.id, "its notebook, or how it draws, has changed since", sweep)
-    except (OSError, ValueError, KeyError) as error:
-        return Refusal(run.id, f"its record or notebook cannot be read ({error!r})", again)
-    return None
-
-
-def _why_missing(run: Run) -> str:
-    partial = run.partial_folder / NOTEBOOK_FILE
-    # What was killed while it was written cannot be read: it is unfinished, not failed.
-    with suppress(OSError, ValueError):
-        if (flaw := execution.flaw_of(partial)) and "failed" in flaw:
-            return flaw
-    for file in sorted(run.folder.parent.glob(f"*/{RECORD_FILE}")):
-        with suppress(OSError, DamagedRecord):
-            if changed := _what_changed(run, Record.read(file.parent)):
-                return f"{changed} changed since it was executed as {_shown_path(file.parent)}"
-    return "it was begun, but not finished" if partial.parent.exists() else "it was never executed"
-
-
-def _what_changed(run: Run, record: Record) -> str:
-    """What makes another run of the same parameters a different one; empty if they differ."""
-    then, now = record.parameters, notebook_parameters.as_values(run.parameters)
-    if any(then[name] != now[name] for name in then.keys() & now.keys()):
-        return ""
-    names = {
-        "code": "the code has",
-        "data": "the data have",
-        "upstream": "what it starts from has",
-        "compared_with": "what it is compared with has",
-    }
-    made_with, makes = record.identity, run.identity
-    return next((said for key, said in names.items() if made_with.get(key) != makes[key]), "")
 
 
 # The source of the site.
@@ -175,10 +89,10 @@ def assemble(study: Study, source: Path) -> None:
     for run in plan:
         page = nbformat.read(run.folder / NOTEBOOK_FILE, as_version=4)
         _retitle(page, titles[run])
-        facts = _facts(run, titles, places)
+        facts = facts_of_run(run, titles, places)
         page.cells.insert(1, nbformat.v4.new_markdown_cell(facts, id="facts"))
         _write_page(source / f"{places[run]}.ipynb", page)
-    (source / "records.md").write_text(_records_page(study, plan, titles, places))
+    (source / "records.md").write_text(records_page(study, plan, titles, places))
     contents = yaml.safe_load((root / "book" / "_toc.yml").read_text())
     contents["parts"][0]["chapters"] = [
         *({"file": place} for place in own_chapters),
@@ -188,7 +102,7 @@ def assemble(study: Study, source: Path) -> None:
         of_other = [{"file": place} for place in of_chapters]
         caption = f"Beside it: {other.title}"
         contents["parts"].insert(1, {"caption": caption, "chapters": of_other})
-    for notebook, caption in _PARTS.items():
+    for notebook, caption in PARTS.items():
         if pages := _chapters([run for run in plan if run.notebook == notebook], places):
             contents["parts"].append({"caption": caption, "chapters": pages})
     (source / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
@@ -234,7 +148,7 @@ def _reading_order(run: Run) -> tuple[int, str, float]:
     """Notebooks in the order of the contents, and in each of them the dense model first."""
     p = run.parameters
     pruning = (p.method, p.sparsity) if isinstance(p, PrunePretrain) else ("", 0.0)
-    return list(_PARTS).index(run.notebook), *pruning
+    return list(PARTS).index(run.notebook), *pruning
 
 
 def page_titles(plan: Sequence[Run]) -> dict[Run, str]:
@@ -304,106 +218,6 @@ def _write_page(file: Path, page: nbformat.NotebookNode) -> None:
             cell.metadata["mystnb"] = {"code_prompt_show": folded[name]}
     file.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(page, file)
-
-
-def _facts(run: Run, titles: Mapping[Run, str], places: Mapping[Run, str]) -> str:
-    record = run.record()
-    start = run.upstream
-    other = run.compared_with
-    starts = f"Starts from [{titles[start]}](../{places[start]}.ipynb). " if start else ""
-    starts += f"Compared with [{titles[other]}](../{places[other]}.ipynb). " if other else ""
-    return (
-        f"{starts}{_duration(record.wall_time_s)} of work on {record.device}, "
-        f"{_memory(record.peak_memory_bytes)} at its peak, finished {record.finished[:10]}; "
-        "see [all records](../records.md)."
-    )
-
-
-def _records_page(
-    study: Study, plan: Sequence[Run], titles: Mapping[Run, str], places: Mapping[Run, str]
-) -> str:
-    """The page that lists every run with its record."""
-    records = {run: run.record() for run in plan}
-    work: defaultdict[str, float] = defaultdict(float)
-    for run, record in records.items():
-        work[_PARTS[run.notebook]] += record.wall_time_s
-    lines = [
-        "# Records",
-        "",
-        f"Study `{study.name}`: {study.title}. {study.description}",
-        "",
-        f"{len(plan)} notebooks, {_duration(sum(work.values()))} of work: "
-        + ", ".join(f"{part.lower()} {_duration(time)}" for part, time in work.items())
-        + ". All rows that tables and figures are made of: {download}`rows.csv <rows.csv>`.",
-        "",
-        *_published_lines(study),
-        "Execute what is missing or out of date again with",
-        "",
-        f"```\n{study.command('sweep')}\n{study.command('book')}\n```",
-        "",
-        "| run | work | memory | tries | device | code |",
-        "| --- | ---: | ---: | ---: | --- | --- |",
-    ]
-    lines += [
-        f"| [{titles[run]}]({places[run]}.ipynb) | {_duration(record.wall_time_s)} "
-        f"| {_memory(record.peak_memory_bytes)} | {record.tries} "
-        f"| {record.machine} | `{record.identity['code'][:8]}` |"
-        for run, record in records.items()
-    ]
-    lines += [
-        "",
-        "*Work* is the wall time of training and evaluation, in all tries where there were "
-        "several; *device* has the number of threads; *code* is the hash of the code that the "
-        "result depends on.",
-        "",
-        "## Versions",
-        "",
-    ]
-    versions = Counter(json.dumps(record.versions) for record in records.values())
-    for which, count in versions.items():
-        named = ", ".join(f"{name} {version}" for name, version in json.loads(which).items())
-        lines += [f"{count} runs: {named}.", ""]
-    lines += ["## Whole records", ""]
-    for run, record in records.items():
-        shown = json.dumps(record.as_values(), indent=1)
-        lines += [f":::{{dropdown}} {titles[run]}", f"```json\n{shown}\n```", ":::", ""]
-    return "\n".join(lines)
-
-
-def _published_lines(study: Study) -> list[str]:
-    """Where the chapters about other studies come from, in Markdown."""
-    others = list(published.rows_beside(study))
-    if not others:
-        return []
-    facts = published.overview(others).reset_index().astype(str)
-    # Two hyphens would become a dash.
-    facts = facts.rename(columns={"changed by --set": "changed by `--set`"})
-    downloads = [
-        f"{{download}}`rows <published/{name}.csv>`, {{download}}`records <published/{name}.json>`"
-        for name in others
-    ]
-    facts.insert(1, "to download", downloads)
-    return [
-        "The chapters about other studies are made of rows that come with the book:",
-        "",
-        f"| {' | '.join(facts.columns)} |",
-        "| --- " * len(facts.columns) + "|",
-        *(f"| {' | '.join(line)} |" for line in facts.itertuples(index=False)),
-        "",
-    ]
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f}{_SPACE}s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes}{_SPACE}min"
-    return f"{minutes // 60}{_SPACE}h {minutes % 60}{_SPACE}min"
-
-
-def _memory(size_bytes: float) -> str:
-    return f"{size_bytes / 1e9:.2f}{_SPACE}GB"
 
 
 # The site.
@@ -480,7 +294,3 @@ class _AssetFinder(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         self._inside = ""
-
-
-def _shown_path(folder: Path) -> str:
-    return str(folder.relative_to(paths.root()))

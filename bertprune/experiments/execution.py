@@ -115,18 +115,6 @@ def execute_view(
     return folder / NOTEBOOK_FILE
 
 
-def tidy(file: Path) -> None:
-    """Take out of an executed notebook what is no result: progress bars, paths of this machine."""
-    notebook = nbformat.read(file, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
-    settings = notebook.metadata.get("papermill", {})
-    for name in ("input_path", "output_path"):
-        settings[name] = Path(settings.get(name) or "").name
-    nbformat.write(notebook, file)
-
-
 def flaw_of(notebook: Path) -> str | None:
     """What is wrong with an executed notebook: it failed, or is partial; None if nothing is."""
     content = nbformat.read(notebook, as_version=4)
@@ -139,6 +127,18 @@ def flaw_of(notebook: Path) -> str | None:
         return "its notebook failed"
     left = sum(cell.metadata.get("papermill", {}).get("status") != "completed" for cell in code)
     return f"its notebook is partial: {left} of {len(code)} cells not completed" if left else None
+
+
+def tidy(file: Path) -> None:
+    """Take out of an executed notebook what is no result: progress bars, paths of this machine."""
+    notebook = nbformat.read(file, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    settings = notebook.metadata.get("papermill", {})
+    for name in ("input_path", "output_path"):
+        settings[name] = Path(settings.get(name) or "").name
+    nbformat.write(notebook, file)
 
 
 def _execute_notebook(

@@ -158,7 +158,7 @@ def run(
 
     contract = parameters_of(notebook)
     if only_list:
-        print(notebook_parameters.parameters_cell(contract))
+        print(notebook_parameters.parameters_cell(contract, with_choices=True))
     elif chapter := CHAPTERS.get(notebook):
         named = {"study": study} if study else {}
         view = notebook_parameters.parse(View, named | _typed(parameters))
@@ -233,7 +233,7 @@ def sweep(
     threads = thread_counts(plan, workers)
     published = gathering.published_runs(study) if unpublished or dry_run else {}
     if unpublished:
-        plan = _unpublished(study, published)
+        plan = gathering.still_to_publish(study, published)
     if dry_run:
         _show_status(plan, published)
         return 0
@@ -250,19 +250,6 @@ def sweep(
     for name, reason in outcome.failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     return 1 if outcome.failed else 0
-
-
-def _unpublished(study: Study, published: Collection[Run]) -> list[Run]:
-    """The runs of the study that are neither published nor done, with what they need."""
-    if not published:
-        raise UserError(
-            f"no run of study {study.name} is published as it would be now, with the same "
-            "data, settings and code, or all are done here: leave out --unpublished"
-        )
-    plan = study.plan()
-    missing = [one for one in plan if one not in published and not one.is_current()]
-    wanted = {needed for one in missing for needed in [*lineage(one), one]}
-    return [one for one in plan if one in wanted]
 
 
 @commands.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ from bertprune.base.shown import Sentence
 from bertprune.evidence import published
 from bertprune.evidence.published import Published
 from bertprune.experiments import studies
-from bertprune.experiments.runs import Run
+from bertprune.experiments.runs import Run, lineage
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.arms import BURN_IN, EPOCHS_BEFORE_PRUNING, PRUNE_PRETRAIN
@@ -217,3 +217,20 @@ def _ends(found: Rows) -> pd.DataFrame:
     last = rows.final(dev[dev.metric == measured])
     rounded = last.value.map(lambda exact: float(f"{exact:.6g}"))
     return last.assign(value=rounded)[[*_PLACE, "value"]]
+
+
+def still_to_publish(study: Study, before: Collection[Run]) -> list[Run]:
+    """The runs of the study that are neither published, as those in `before` are, nor done here,
+    with what they need.
+
+    Raises UserError if nothing of it is published as it would be now.
+    """
+    if not before:
+        raise UserError(
+            f"no run of study {study.name} is published as it would be now, with the same "
+            "data, settings and code, or all are done here: leave out --unpublished"
+        )
+    plan = study.plan()
+    missing = [one for one in plan if one not in before and not one.is_current()]
+    wanted = {needed for one in missing for needed in [*lineage(one), one]}
+    return [one for one in plan if one in wanted]

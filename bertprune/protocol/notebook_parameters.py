@@ -166,7 +166,7 @@ class PrunePretrain(BurnIn):
     )
     method: str = parameter(
         MAGNITUDE,
-        f"which weights go: {', or '.join(method.words for method in METHODS.values())}",
+        "which weights go first",
         choices=tuple(METHODS),
     )
     scope: str = parameter(
@@ -341,10 +341,18 @@ def help_of(contract: type[Contract]) -> dict[str, str]:
     return {f.name: _help(f.metadata) for f in dataclasses.fields(contract)}
 
 
-def parameters_cell(contract: type[Contract]) -> str:
-    """Source of the parameters cell of the contract's notebook: `name = value  # help`."""
-    values = as_values(contract())
-    helps = help_of(contract)
+def parameters_cell(contract: type[Contract], *, with_choices: bool = False) -> str:
+    """Source of the parameters cell of the contract's notebook: `name = value  # help`.
+
+    What a parameter may be chosen from stands in the notebook that it begins with alone, so that a
+    new choice changes one notebook; `with_choices` shows all.
+    """
+    values, helps = as_values(contract()), help_of(contract)
+    above = [base for base in contract.__mro__ if issubclass(base, BurnIn) and base is not contract]
+    for one in dataclasses.fields(contract):
+        begun = [base.notebook for base in above if one.name in vars(base)]
+        if begun and one.metadata["choices"] and not with_choices:
+            helps[one.name] = f"{one.metadata['help']} (choices: see {begun[-1]})"
     return "\n".join(f"{name} = {_shown(value)}  # {helps[name]}" for name, value in values.items())
 
 

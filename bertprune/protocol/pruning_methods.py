@@ -16,8 +16,6 @@ RANDOM = "random"
 class Method:
     """A way to choose the weights that go."""
 
-    words: str
-    """Which ones: what the help of notebooks calls them."""
     in_titles: str = ""
     """What titles of pages add for it; nothing for the paper's own."""
     may_be_global: bool = True
@@ -25,7 +23,7 @@ class Method:
 
 
 METHODS = {
-    MAGNITUDE: Method("the smallest"),
-    RANDOM: Method("any", in_titles=" at random", may_be_global=False),
+    MAGNITUDE: Method(),
+    RANDOM: Method(in_titles=" at random", may_be_global=False),
 }
 """All methods by name, as parameters have it."""

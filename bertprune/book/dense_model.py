@@ -59,7 +59,7 @@ def pretraining_curve(study: Study, found: Rows) -> Rows:
     folder = checkpoints.local_folder(name) if name else None
     if folder is not None and (folder / checkpoints.CURVE_FILE).is_file():
         return rows.read(folder / checkpoints.CURVE_FILE)
-    curve = found[(found.arm == BURN_IN) & (found.task == PRETRAINING)]
+    curve = rows.where(found, arm=BURN_IN, task=PRETRAINING)
     if curve.step.nunique() < 2:
         raise UserError(f"no curve of pre-training came with {name or 'the published rows'}")
     return curve
@@ -76,8 +76,8 @@ def beside_miniatures(study: Study, found: Rows) -> pd.DataFrame:
     if language_of(parameters.text) is not None:
         raise UserError("the tasks of a lab language have GLUE's names and nothing else of GLUE's")
     best = best_accuracies(found)
-    best = best[(best.arm == PRUNE_PRETRAIN) & (best.sparsity == 0)]
-    last = rows.final(found[(found.split == "dev") & (found.metric == "matthews")])
+    best = rows.where(best, arm=PRUNE_PRETRAIN, sparsity=0)
+    last = rows.final(rows.where(found, split=rows.Split.DEV, metric=rows.Metric.MATTHEWS))
     keys = ["arm", "sparsity", "task", "seed", "learning_rate"]
     correlations = best.merge(last[[*keys, "value"]], on=keys)
     sst2 = best[best.task == "sst2"].accuracy

@@ -78,7 +78,7 @@ def ship(named: str, destination: Path, *, precision: str = "bf16") -> Path:
 def _curve(run: Path) -> rows.Rows:
     """The losses and dev metrics of a run of pre-training, step by step."""
     found = rows.read(run / ROWS_FILE)
-    return found[(found.task == rows.PRETRAINING) & found.split.isin(["train", "dev"])]
+    return rows.where(found, task=rows.PRETRAINING, split=[rows.Split.TRAIN, rows.Split.DEV])
 
 
 def _model_folder(named: str) -> Path:
@@ -244,7 +244,7 @@ def _shown(value: Any) -> str:
 
 
 def _measured(found: rows.Rows) -> list[Mapping[str, Any]]:
-    dev = found[(found.split == "dev") & (found.task == rows.PRETRAINING)]
+    dev = rows.where(found, split=rows.Split.DEV, task=rows.PRETRAINING)
     last = rows.final(dev).set_index("metric").value if not dev.empty else pd.Series(dtype=float)
     return [
         {

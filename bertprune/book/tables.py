@@ -12,7 +12,7 @@ from bertprune.base.errors import UserError
 from bertprune.base.words import percent
 from bertprune.evidence.scores import pretrained_and_not, worth_pretraining
 from bertprune.protocol.arms import ARMS, COMPARED, PRUNE_PRETRAIN, words_of_arm
-from bertprune.protocol.rows import PRETRAINING, Rows, final
+from bertprune.protocol.rows import PRETRAINING, Rows, Split, final, where
 
 
 def beside(table1: pd.DataFrame, quantity: str) -> pd.DataFrame:
@@ -166,7 +166,7 @@ def by_epoch(rows: Rows, metric: str) -> pd.DataFrame:
 
 def loss_curve(rows: Rows) -> pd.DataFrame:
     """Of a pre-training run: the dev metrics on the way, by step."""
-    dev = rows[(rows.task == PRETRAINING) & (rows.split == "dev")]
+    dev = where(rows, task=PRETRAINING, split=Split.DEV)
     table = dev.pivot_table(index="step", columns="metric", values="value", sort=False)
     return table.rename_axis(index=None, columns="step").round(4)
 

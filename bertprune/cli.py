@@ -343,19 +343,18 @@ def cost(
     publish: bool,
 ) -> None:
     """Say what a study costs: time, memory and disk, by arm."""
-    from bertprune.speed.cost import estimate, units
-    from bertprune.speed.cost import measure as measuring
+    from bertprune.speed.cost import estimate, measuring_costs, unit_costs
 
     if device is not None and (measure or publish):
         raise UserError("--measure and --publish are about this machine: leave out --device")
     plan = study.plan()
     if device is not None:
-        found = estimate.estimate(plan, units.named(device), workers)
+        found = estimate.estimate(plan, unit_costs.named(device), workers)
     else:
-        here = measuring.for_plan(plan, workers, again=measure)
+        here = measuring_costs.for_plan(plan, workers, again=measure)
         found = estimate.estimate(plan, here, workers)
         if publish:
-            print(units.publish(here))
+            print(unit_costs.publish(here))
     if file:
         _write_csv(found.table(), file, "lines")
     else:
@@ -389,13 +388,13 @@ def book(study: Study) -> None:
 @click.option("--publish", is_flag=True, help="Write them to book/published too, for its page.")
 def bench(cases: Sequence[str], only_list: bool, csv: str | None, **options: Any) -> None:
     """Time what we do beside what a user would pick instead; by default all CASEs."""
-    from bertprune.speed.bench import run
+    from bertprune.speed.bench import benchmark
 
     if only_list:
-        print(run.listed())
+        print(benchmark.listed())
         return
     file = Path(csv) if csv else paths.runs_folder() / "bench" / "measured.csv"
-    run.bench(cases, file=file, **options)
+    benchmark.bench(cases, file=file, **options)
 
 
 @commands.command(name="import")

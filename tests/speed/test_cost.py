@@ -19,9 +19,10 @@ from bertprune.model import checkpoints
 from bertprune.protocol import notebook_parameters
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.schedule import Schedule
-from bertprune.speed.cost import estimate, measure, units, work
-from bertprune.speed.cost.units import Line, Measured
-from bertprune.speed.cost.work import ModelSize
+from bertprune.speed.cost import amounts_of_work as work
+from bertprune.speed.cost import estimate, measuring_costs, unit_costs
+from bertprune.speed.cost.amounts_of_work import ModelSize
+from bertprune.speed.cost.unit_costs import Line, Measured
 
 from ..finished import write_record
 
@@ -218,8 +219,8 @@ def test_the_paper_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     study = studies.load("paper")
     plan = study.plan()
-    cpu = estimate.estimate(plan, units.named("book"))
-    gpu = estimate.estimate(plan, units.named("a100"))
+    cpu = estimate.estimate(plan, unit_costs.named("book"))
+    gpu = estimate.estimate(plan, unit_costs.named("a100"))
     assert cpu.hours() > gpu.hours() > 100
     # Twenty dense models of 440 MB at least, five tasks at four learning rates.
     assert cpu.disk_bytes() > 20 * 440e6
@@ -229,13 +230,13 @@ def test_the_paper_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gpu_follows_from_its_rate(root: Path) -> None:
     """32 × 128 tokens of BERT-Base at 35 % of 312 TFLOP/s, and 5 ms."""
     base = ModelSize(12, 768, 30_522)
-    step = units.named("a100").lines(base, 1)[work.PRETRAINING_STEP]
+    step = unit_costs.named("a100").lines(base, 1)[work.PRETRAINING_STEP]
     tokens = 32 * 128
     logits = 0.15 * 2 * 768 * (768 + 30_522)
     flop = 3 * tokens * (base.flop_per_token(128) + logits)
     assert step.seconds(tokens) == pytest.approx(0.005 + flop / (0.35 * 312e12))
     with pytest.raises(UserError, match="unknown device 'a1000': did you mean 'a100'"):
-        units.named("a1000")
+        unit_costs.named("a1000")
 
 
 def test_another_shape_is_scaled(root: Path) -> None:
@@ -248,41 +249,41 @@ def test_another_shape_is_scaled(root: Path) -> None:
 
 
 def test_a_line_through_two_measurements() -> None:
-    assert units.through((100, 3.0), (200, 5.0)) == Line(1.0, 0.02)
+    assert unit_costs.through((100, 3.0), (200, 5.0)) == Line(1.0, 0.02)
     # Noise: the larger batch alone counts.
-    assert units.through((100, 6.0), (200, 5.0)) == Line(0.0, 0.025)
-    assert units.through((100, 1.0), (200, 5.0)) == Line(0.0, 0.025)
-    assert units.through((200, 5.0), (200, 5.0)) == Line(0.0, 0.025)
+    assert unit_costs.through((100, 6.0), (200, 5.0)) == Line(0.0, 0.025)
+    assert unit_costs.through((100, 1.0), (200, 5.0)) == Line(0.0, 0.025)
+    assert unit_costs.through((200, 5.0), (200, 5.0)) == Line(0.0, 0.025)
 
 
 def test_measured_unit_costs_are_positive_and_used(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[measure.Request] = []
+    asked: list[measuring_costs.Request] = []
 
-    def steps(request: measure.Request) -> dict[str, Line]:
+    def steps(request: measuring_costs.Request) -> dict[str, Line]:
         asked.append(request)
-        return measure.steps(request)
+        return measuring_costs.steps(request)
 
     of_runs = {unit: INVENTED[unit] for unit in [work.NOTEBOOK, *_fixed_units()]}
-    monkeypatch.setattr(measure, "_side_by_side", steps)
-    monkeypatch.setattr(measure, "_runs", lambda request: of_runs)
+    monkeypatch.setattr(measuring_costs, "_side_by_side", steps)
+    monkeypatch.setattr(measuring_costs, "_runs", lambda request: of_runs)
     changes = ["model=", "tokenizer=lab", "text=[lab:0:200]", "task_data=lab", "hidden_size=8"]
     plan = by_hand(*changes).plan()
-    here = measure.for_plan(plan, 1)
+    here = measuring_costs.for_plan(plan, 1)
     (lines,) = here.table.values()
     assert lines.keys() == INVENTED.keys()
     assert all(line.seconds(1000) > 0 for line in lines.values())
     assert [(one.size.hidden_size, one.max_length_tokens) for one in asked] == [(8, 20)]
     found = estimate.estimate(plan, here, 1)
     burn_in = found.runs[0]
-    expected = units.seconds(work.run_work(burn_in.run), lines)
+    expected = unit_costs.seconds(work.run_work(burn_in.run), lines)
     assert burn_in.work_s + burn_in.notebook_s == pytest.approx(expected)
 
     # Kept for the next time, until asked for anew.
-    assert measure.for_plan(plan, 1) == here
+    assert measuring_costs.for_plan(plan, 1) == here
     assert len(asked) == 1
-    measure.for_plan(plan, 1, again=True)
+    measuring_costs.for_plan(plan, 1, again=True)
     assert len(asked) == 2
 
 
@@ -293,11 +294,11 @@ def _fixed_units() -> list[str]:
 def test_published_costs_are_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "published", lambda name: root / f"{name}.csv")
     with pytest.raises(UserError, match="bertprune cost STUDY --publish"):
-        units.published()
-    units.publish(machine(cores=4))
+        unit_costs.published()
+    unit_costs.publish(machine(cores=4))
     other = Measured("invented", "invented", 4, {(ModelSize(1, 8, 100), 2): INVENTED})
-    units.publish(other)
-    again = units.published()
+    unit_costs.publish(other)
+    again = unit_costs.published()
     assert again.cores == 4
     assert again.table == {(TINY, 1): INVENTED, (ModelSize(1, 8, 100), 2): INVENTED}
 
@@ -323,7 +324,7 @@ def test_the_page(root: Path) -> None:
         name for name in estimate.SHOWN for _ in range(2)
     ]
     assert set(shown["runs"]) >= {len(study.plan())}
-    assert list(shown[""]) == [units.MEASURED, units.ASSUMED] * len(estimate.SHOWN)
+    assert list(shown[""]) == [unit_costs.MEASURED, unit_costs.ASSUMED] * len(estimate.SHOWN)
     assert len(estimate.by_arm(study)) == len(estimate.by_arm(study, "a100")) > 5
     assert len(estimate.against_runs(study)) == 0
     against = estimate.against_published()
@@ -334,7 +335,7 @@ def test_the_page_takes_task_sizes_from_published_rows(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paths, "published", lambda name: root / f"{name}.csv")
-    monkeypatch.setattr(units, "published", machine)
+    monkeypatch.setattr(unit_costs, "published", machine)
     study = by_hand()
     monkeypatch.setattr(studies, "load", lambda name: study)
     monkeypatch.setattr(studies, "names", lambda: ["by-hand.yaml"])
@@ -345,7 +346,7 @@ def test_the_page_takes_task_sizes_from_published_rows(
 
     (root / "by-hand.csv").touch()
     tasks = {"cola": {"majority": 0.6, "train examples": 100, "dev examples": 300}}
-    facts = {"tasks": tasks, "runs": 3, "work_s": 1200.0}
+    facts = {"changes": [], "tasks": tasks, "runs": 3, "work_s": 1200.0}
     (root / "by-hand.json").write_text(json.dumps(facts))
     assert estimate.counted_for(study) == {"cola": (100, 300)}
     # One with other settings is another study.

@@ -22,8 +22,8 @@ from bertprune.book.figures.style import (
 )
 from bertprune.protocol.arms import PRUNE_PRETRAIN
 from bertprune.protocol.rows import Rows, final
-from bertprune.speed.bench import page
-from bertprune.speed.bench.times import SPEED_UP, TIME, by_sparsity
+from bertprune.speed.bench import published_benchmark
+from bertprune.speed.bench.quantities import SPEED_UP, TIME, by_sparsity
 
 _RATIO = "dense by sparse"
 """What `SPEED_UP` is called where there is little room."""
@@ -71,7 +71,7 @@ def inference_time() -> Picture:
     """A forward pass against sparsity, as the published benchmark has it, a row of panels for each
     size and device: milliseconds, dense and sparse, and their ratio. Raises UserError if it has
     none."""
-    measured = page.published()
+    measured = published_benchmark.read()
     times = by_sparsity(measured.rows, TIME)
     times = needed(times, "inference", "`bertprune bench inference-L2 inference-L4 --publish`")
     ratios = by_sparsity(measured.rows, SPEED_UP)

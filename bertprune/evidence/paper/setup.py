@@ -22,7 +22,7 @@ from bertprune.protocol.notebook_parameters import (
     PruneAfterFinetune,
 )
 from bertprune.protocol.rows import Rows
-from bertprune.speed.cost.work import ModelSize, model_size
+from bertprune.speed.cost.amounts_of_work import ModelSize, model_size
 
 BERT_BASE = ModelSize(layers=12, hidden_size=768, vocabulary_size=30_522)
 """The paper's model (section 3): BERT-Base uncased, with the vocabulary of its release."""

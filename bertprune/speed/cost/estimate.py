@@ -18,9 +18,10 @@ from bertprune.experiments.studies import Study
 from bertprune.experiments.sweep import thread_counts
 from bertprune.protocol.arms import arm_of, words_of_arm
 from bertprune.protocol.notebook_parameters import Finetune
-from bertprune.speed.cost import units, work
-from bertprune.speed.cost.units import Machine
-from bertprune.speed.cost.work import Examples, TaskSize
+from bertprune.speed.cost import amounts_of_work as work
+from bertprune.speed.cost import unit_costs
+from bertprune.speed.cost.amounts_of_work import Examples, TaskSize
+from bertprune.speed.cost.unit_costs import Machine
 
 TEXT = "text"
 """What stands in a table where the others have their notebook: text is prepared once for all."""
@@ -73,7 +74,7 @@ class Estimate:
         if not any(run.upstream is None for run in plan):
             return 0.0
         size = work.model_size(plan[0].parameters)
-        return units.seconds(work.text_work(plan), self.machine.lines(size, 1))
+        return unit_costs.seconds(work.text_work(plan), self.machine.lines(size, 1))
 
     def hours(self, *, left: bool = False) -> float:
         """Core-hours, or GPU-hours, of all runs or of those left."""
@@ -191,8 +192,8 @@ def _cost(run: Run, machine: Machine, threads: int, counted: Examples | None) ->
     return RunCost(
         run=run,
         threads=threads,
-        work_s=units.seconds(own, lines),
-        notebook_s=units.seconds([notebook], lines),
+        work_s=unit_costs.seconds(own, lines),
+        notebook_s=unit_costs.seconds([notebook], lines),
         memory_bytes=work.memory_bytes(p, on_gpu=machine.is_gpu),
         disk_bytes=work.disk_bytes(run),
     )
@@ -316,8 +317,8 @@ def of_studies(study: Study) -> pd.DataFrame:
     lines = []
     for one in chosen:
         plan, counted = one.plan(), counted_for(one)
-        for name in (units.BOOK, GPU_SHOWN):
-            found = estimate(plan, units.named(name), counted=counted)
+        for name in (unit_costs.BOOK, GPU_SHOWN):
+            found = estimate(plan, unit_costs.named(name), counted=counted)
             machine = found.machine
             hours = f"{_hours(found.hours())} {'GPU' if machine.is_gpu else 'core'}-hours"
             memory = max(one.memory_bytes for one in found.runs)
@@ -352,7 +353,7 @@ def against_published() -> pd.DataFrame:
     for name in SHOWN:
         if paths.published(name).exists():
             plan, facts = studies.load(name).plan(), Published.read(name)
-            found = estimate(plan, units.published(), counted=_published_examples(name))
+            found = estimate(plan, unit_costs.published(), counted=_published_examples(name))
             estimated = sum(found.crowded_work_s().values()) / 60
             needed = facts.work_s / 60
             lines[name] = {
@@ -368,15 +369,15 @@ def against_published() -> pd.DataFrame:
 def against_runs(study: Study) -> pd.DataFrame:
     """The same by notebook and arm for the runs of `study` that are done here, as a page shows it;
     without lines if there are none."""
-    table = against_records(estimate(study.plan(), units.published()))
+    table = against_records(estimate(study.plan(), unit_costs.published()))
     names = {"estimated_min": "estimated (min)", "needed_min": "needed (min)"}
     shown = table.rename(columns=names).round(2)
     return shown.assign(arm=_arm_names(table.arm)).set_index(["notebook", "arm"])
 
 
-def by_arm(study: Study, device: str = units.BOOK) -> pd.DataFrame:
+def by_arm(study: Study, device: str = unit_costs.BOOK) -> pd.DataFrame:
     """What the arms of `study` take on `device`, as a page shows it."""
-    found = estimate(study.plan(), units.named(device), counted=counted_for(study))
+    found = estimate(study.plan(), unit_costs.named(device), counted=counted_for(study))
     table = found.table()
     hours = "GPU-hours" if found.machine.is_gpu else "core-hours"
     shown = pd.DataFrame(

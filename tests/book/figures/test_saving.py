@@ -14,8 +14,9 @@ from bertprune.book.figures import made_by
 from bertprune.book.tables import storage_table
 from bertprune.protocol import rows
 from bertprune.protocol.notebook_parameters import PrunePretrain
-from bertprune.speed.bench import page
-from bertprune.speed.bench.times import (
+from bertprune.speed.bench import published_benchmark
+from bertprune.speed.bench.published_benchmark import inference_table
+from bertprune.speed.bench.quantities import (
     BY_UNPRUNED,
     DENSE,
     SIZES,
@@ -72,7 +73,7 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
     with pytest.raises(UserError, match="bertprune bench --publish"):
         figures.inference_time()
-    file = paths.published(page.NAME)
+    file = paths.published(published_benchmark.NAME)
     file.parent.mkdir(parents=True)
     cases = {name: {"finished": "2026-01-02", "commit": ""} for name in SIZES}
     facts = {"cpu": "abacus", "gpu": "", "versions": {}, "cases": cases}
@@ -104,7 +105,7 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
         for times, case in enumerate(SIZES, start=1)
         for side, quantity, sparsity, value in measured
     )
-    page.write(table, file)
+    published_benchmark.write_rows(table, file)
     drawn = figures.inference_time()
     small, large = SIZES.values()
     assert f"(ms), {small}, sparse (CSR): 70 at {percent(0)}, 9 at {percent(0.9)}" in drawn.alt
@@ -112,7 +113,7 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
     assert f"dense by sparse, {small}, sparse (CSR): 0.14 at {percent(0)}, 1.2 at" in drawn.alt
     assert "abacus, 2 threads, 2026-01-02" in drawn.svg
     assert drawn.data.groupby("panel").size().tolist() == [4, 4, 2, 2]
-    shown = page.inference_table()
+    shown = inference_table()
     assert shown.index.tolist() == [
         (size, "abacus", percent(sparsity)) for size in SIZES.values() for sparsity in (0, 0.9)
     ]
@@ -120,11 +121,11 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
         *("11", "9"),
         *("1.20 (0.60 to 2.40)", "1.10 (0.55 to 2.20)"),
     ]
-    page.write(pd.concat([table, table.assign(device="GPU")]), file)
+    published_benchmark.write_rows(pd.concat([table, table.assign(device="GPU")]), file)
     on_both = figures.inference_time()
     assert f"dense by sparse, {large}, GPU" in set(on_both.data.panel)
-    assert len(on_both.data) == 2 * len(drawn.data) and len(page.inference_table()) == 8
-    page.write(table.assign(quantity="other"), file)
-    for shows in (figures.inference_time, page.inference_table):
+    assert len(on_both.data) == 2 * len(drawn.data) and len(inference_table()) == 8
+    published_benchmark.write_rows(table.assign(quantity="other"), file)
+    for shows in (figures.inference_time, inference_table):
         with pytest.raises(UserError, match="no (figure|table) of inference"):
             shows()

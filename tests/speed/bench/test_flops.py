@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertForPreTraining, BertForSequenceClassification
 
 from bertprune.data.batches import ClassificationBatch, PretrainingBatch
-from bertprune.speed.bench.flops import model_flops
+from bertprune.speed.bench.timing import model_flops
 from bertprune.training.finetuning import ClassificationLoss
 from bertprune.training.pretraining import PretrainingLoss
 

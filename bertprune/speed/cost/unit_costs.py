@@ -12,8 +12,8 @@ import pandas as pd
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError, did_you_mean, full_disk_is_user_error
-from bertprune.speed.cost import work
-from bertprune.speed.cost.work import Amount, ModelSize
+from bertprune.speed.cost import amounts_of_work as work
+from bertprune.speed.cost.amounts_of_work import Amount, ModelSize
 
 MEASURED = "measured"
 ASSUMED = "assumed, not measured"
@@ -34,7 +34,7 @@ class Line:
 
 
 Lines = Mapping[str, Line]
-"""By unit (see `work`)."""
+"""By unit (see `amounts_of_work`)."""
 
 Table = dict[tuple[ModelSize, int], dict[str, Line]]
 """By shape and threads."""

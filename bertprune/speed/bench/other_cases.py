@@ -32,10 +32,10 @@ from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.protocol.record import RECORD_FILE, Record
 from bertprune.pruning.masks import Criterion, pruned_count, pruned_entries
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
-from bertprune.speed.bench.bars import OURS, TORCH_PRUNE
-from bertprune.speed.bench.inputs import MAX_LENGTH_TOKENS, Pairs
-from bertprune.speed.bench.measure import Row, Setting, in_turn, matrix_rates, seconds_of
-from bertprune.speed.bench.pretraining import SPARSITY
+from bertprune.speed.bench.pretraining_cases import SPARSITY
+from bertprune.speed.bench.quantities import OURS, TORCH_PRUNE
+from bertprune.speed.bench.timing import Row, Setting, in_turn, matrix_rates, seconds_of
+from bertprune.speed.made_up_inputs import MAX_LENGTH_TOKENS, Pairs
 
 DATASETS = "datasets.map, as run_mlm"
 TEXT = "lab:0:4000"

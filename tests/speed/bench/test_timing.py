@@ -2,8 +2,8 @@
 
 import pytest
 
-from bertprune.speed.bench.bars import FASTER, OURS
-from bertprune.speed.bench.measure import Setting, in_turn, pairwise, peak_memory_bytes, table
+from bertprune.speed.bench.quantities import FASTER, OURS
+from bertprune.speed.bench.timing import Setting, as_table, in_turn, pairwise, peak_memory_bytes
 
 SETTING = Setting(threads=3, case="some")
 
@@ -40,7 +40,7 @@ def test_sides_are_measured_in_turn(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_table_without_rows_has_its_columns() -> None:
-    assert list(table([]).columns)[:5] == ["case", "side", "quantity", "unit", "value"]
+    assert list(as_table([]).columns)[:5] == ["case", "side", "quantity", "unit", "value"]
 
 
 def hold(size_bytes: int) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from bertprune.data.batches import PretrainingBatch
-from bertprune.speed.bench.inputs import (
+from bertprune.speed.made_up_inputs import (
     DEV_QUANTILES,
     IGNORED,
     TRAIN_QUANTILES,

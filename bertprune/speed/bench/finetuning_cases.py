@@ -14,12 +14,25 @@ from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
-from bertprune.speed.bench import inputs, ours, rivals
-from bertprune.speed.bench.bars import DYNAMIC, GROUPED, OURS, PADDED
-from bertprune.speed.bench.flops import model_flops
-from bertprune.speed.bench.inputs import DEV_PHRASES, PHRASES, Phrases
-from bertprune.speed.bench.measure import Row, Setting, in_turn, memory_rows, quiet, seconds_of
-from bertprune.speed.bench.pretraining import SPARSITY
+from bertprune.speed import made_up_inputs
+from bertprune.speed.bench.pretraining_cases import SPARSITY
+from bertprune.speed.bench.quantities import DYNAMIC, GROUPED, OURS, PADDED
+from bertprune.speed.bench.sides import (
+    TorchPruner,
+    seconds_of_evaluation,
+    seconds_of_our_step,
+    seconds_of_trainer_step,
+)
+from bertprune.speed.bench.timing import (
+    Row,
+    Setting,
+    in_turn,
+    memory_rows,
+    model_flops,
+    quiet,
+    seconds_of,
+)
+from bertprune.speed.made_up_inputs import DEV_PHRASES, PHRASES, Phrases
 from bertprune.training import processes
 from bertprune.training.finetuning import ClassificationLoss, evaluate
 from bertprune.training.variants import Optimization, Variant
@@ -51,11 +64,11 @@ class Size:
         return BertForSequenceClassification(config)
 
 
-SMALL, MEDIUM = Size(inputs.SMALL), Size(inputs.MEDIUM, padded_steps=10)
+SMALL, MEDIUM = Size(made_up_inputs.SMALL), Size(made_up_inputs.MEDIUM, padded_steps=10)
 
 
 def epoch(setting: Setting, size: Size, *, with_memory: bool = True) -> Iterator[Row]:
-    """Examples/s of ours and of the rivals."""
+    """Examples/s of ours and of the sides."""
     phrases, model = size.made(setting), size.classifier()
     sides = {
         side: partial(_seconds, side, setting, size, phrases, model) for side in (OURS, *RIVALS)
@@ -84,7 +97,7 @@ def dev_set(setting: Setting, size: Size) -> Iterator[Row]:
     collator = DataCollatorWithPadding(phrases.tokenizer)
 
     def by_trainer(padded: bool) -> float:
-        return rivals.seconds_of_evaluation(
+        return seconds_of_evaluation(
             model,
             phrases.of_rival("dev", padded=padded),
             setting=setting,
@@ -127,11 +140,11 @@ def _seconds(
             seed=0,
             pruner=Pruner.holding(model, masks, criterion),
         )
-        per_step = ours.seconds_a_step([variant], setting=setting, steps=len(order), skip=0)
+        per_step = seconds_of_our_step([variant], setting=setting, steps=len(order), skip=0)
         return per_step * len(order) / len(phrases.train)
-    pruner = rivals.TorchPruner(model)
+    pruner = TorchPruner(model)
     pruner.hold(masks)
-    per_step = rivals.seconds_a_step(
+    per_step = seconds_of_trainer_step(
         model,
         phrases.of_rival("train", padded=side == PADDED),
         setting=setting,

@@ -20,10 +20,19 @@ import yaml
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.machine import processor
-from bertprune.base.shown import Download
 from bertprune.base.words import percent
-from bertprune.speed.bench import bars
-from bertprune.speed.bench.times import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, by_sparsity
+from bertprune.speed.bench.quantities import (
+    BY_UNPRUNED,
+    DENSE,
+    FASTER,
+    SPARSE,
+    SPEED_UP,
+    TIME,
+    bars_beside,
+    by_sparsity,
+    readable,
+    with_unit,
+)
 
 NAME = "bench"
 NOTES = "speed_notes"
@@ -44,9 +53,9 @@ class Measured:
         return pd.DataFrame({name: _shown(of) for name, of in self.facts.items()})
 
     def bars(self) -> pd.DataFrame:
-        """What was asked, beside what was measured on each machine; see `bars.table`."""
+        """What was asked, beside what was measured on each machine; see `bars_beside`."""
         by_machine = {
-            name: bars.table(self.rows[self.rows.machine == name], bool(of["gpu"])).set_index(
+            name: bars_beside(self.rows[self.rows.machine == name], bool(of["gpu"])).set_index(
                 "what"
             )
             for name, of in self.facts.items()
@@ -57,13 +66,13 @@ class Measured:
 
     def ratios(self) -> pd.DataFrame:
         """How many times as long as ours each rival takes, by case."""
-        found = self.rows[self.rows.quantity == bars.FASTER]
+        found = self.rows[self.rows.quantity == FASTER]
         return pd.DataFrame(
             {
                 "case": found.case,
                 "machine": found.machine,
                 "rival": found.side,
-                bars.FASTER: [f"{value:.2f}" for value in found.value],
+                FASTER: [f"{value:.2f}" for value in found.value],
                 "lowest to highest": _spread(found, "{:.2f}".format),
                 "repeats": found.repeats,
             }
@@ -71,7 +80,7 @@ class Measured:
 
     def numbers(self) -> pd.DataFrame:
         """All that is no ratio of times."""
-        found = self.rows[self.rows.quantity != bars.FASTER]
+        found = self.rows[self.rows.quantity != FASTER]
         return pd.DataFrame(
             {
                 "case": found.case,
@@ -79,13 +88,10 @@ class Measured:
                 "side": found.side,
                 "quantity": found.quantity,
                 "median": _with_units(found, "value"),
-                "lowest to highest": _spread(found, bars.readable),
+                "lowest to highest": _spread(found, readable),
                 "repeats": found.repeats,
             }
         ).set_index("case")
-
-    def download(self) -> Download:
-        return Download(NAME, "All rows", self.rows)
 
 
 @dataclass(frozen=True)
@@ -105,13 +111,13 @@ def notes() -> Link:
     return Link(NOTES, "What was tried, and what it brought")
 
 
-def published() -> Measured:
+def read() -> Measured:
     """The benchmark that comes with the book. Raises UserError if there is none."""
     file = paths.published(NAME)
     if not file.exists():
         raise UserError(f"there is no {file}: measure it with `bertprune bench --publish`")
     facts = json.loads(file.with_suffix(".json").read_text())
-    rows = read(file)
+    rows = read_rows(file)
     # A row calls the processor of its machine "CPU".
     names = rows.machine.map({name: of["cpu"] for name, of in facts.items()})
     return Measured(rows.assign(device=rows.device.mask(rows.device == "CPU", names)), facts)
@@ -123,7 +129,7 @@ def inference_table() -> pd.DataFrame:
 
     Raises UserError if there is none.
     """
-    rows = published().rows
+    rows = read().rows
     at = ["size", "device", "sparsity"]
     times = by_sparsity(rows, TIME).pivot(index=at, columns="side", values="value")
     if times.empty:
@@ -152,7 +158,7 @@ def publish(rows: pd.DataFrame, facts: dict[str, Any]) -> Path:
     rows = rows.assign(machine=machine)
     of_machines = {}
     if file.exists():
-        before = read(file)
+        before = read_rows(file)
         of_machines = json.loads(file.with_suffix(".json").read_text())
         is_here = before.machine == machine
         was = of_machines.get(machine, {})
@@ -161,21 +167,21 @@ def publish(rows: pd.DataFrame, facts: dict[str, Any]) -> Path:
             facts = facts | {"cases": was["cases"] | facts["cases"]}
         stay = before[~is_here]
         rows = pd.concat([stay, rows]) if len(stay) else rows
-    write(rows, file)
+    write_rows(rows, file)
     of_machines[machine] = facts
     text = json.dumps(of_machines, indent=1, ensure_ascii=False)
     file.with_suffix(".json").write_text(text + "\n")
     return file
 
 
-def write(rows: pd.DataFrame, file: Path) -> None:
+def write_rows(rows: pd.DataFrame, file: Path) -> None:
     """Write rows with six digits, which is more than a timing has."""
     with full_disk_is_user_error(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         rows.to_csv(file, index=False, float_format="%.6g")
 
 
-def read(file: Path) -> pd.DataFrame:
+def read_rows(file: Path) -> pd.DataFrame:
     return pd.read_csv(file, keep_default_na=False, dtype={"value": float})
 
 
@@ -230,7 +236,7 @@ def _pages() -> set[str]:
 
 
 def _with_units(rows: pd.DataFrame, name: str) -> list[str]:
-    return [bars.with_unit(value, unit) for value, unit in zip(rows[name], rows.unit, strict=True)]
+    return [with_unit(value, unit) for value, unit in zip(rows[name], rows.unit, strict=True)]
 
 
 def _spread(rows: pd.DataFrame, shown: Any) -> list[str]:

@@ -15,8 +15,8 @@ from transformers import BertModel
 from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
-from bertprune.speed.bench.measure import Row, Setting, in_turn, pairwise, seconds_of
-from bertprune.speed.bench.times import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, quantity_at
+from bertprune.speed.bench.quantities import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, quantity_at
+from bertprune.speed.bench.timing import Row, Setting, in_turn, pairwise, seconds_of
 
 SPARSITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """The paper's, and one at which little is left to multiply."""

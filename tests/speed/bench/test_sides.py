@@ -13,9 +13,9 @@ from bertprune.pruning.masks import Criterion, pruned_entries
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.speed.bench.inputs import Pairs, Phrases, padded
-from bertprune.speed.bench.measure import Setting
-from bertprune.speed.bench.rivals import TorchPruner, seconds_a_step
+from bertprune.speed.bench.sides import TorchPruner, seconds_of_trainer_step
+from bertprune.speed.bench.timing import Setting
+from bertprune.speed.made_up_inputs import Pairs, Phrases, padded
 from bertprune.training.finetuning import ClassificationLoss
 from bertprune.training.pretraining import PretrainingLoss
 
@@ -75,7 +75,7 @@ def test_trainer_follows_the_schedule(model: BertForPreTraining, pairs: Pairs) -
     pruner = TorchPruner(model)
     matrix: Any = model.bert.get_submodule("pooler.dense")
     before = matrix.weight.detach().clone()
-    seconds = seconds_a_step(
+    seconds = seconds_of_trainer_step(
         model,
         pairs.of_rival(3),
         setting=Setting(),

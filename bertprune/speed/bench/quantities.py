@@ -1,4 +1,4 @@
-"""What the benchmark is asked for, beside what it measured. Needs rows alone."""
+"""What the benchmark's rows are called, and what is asked of them. Needs no torch."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ BARS = (
 """All bars, in one place."""
 
 
-def table(rows: pd.DataFrame, gpu: bool) -> pd.DataFrame:
+def bars_beside(rows: pd.DataFrame, gpu: bool) -> pd.DataFrame:
     """The bars beside what `rows` have for them: median, lowest to highest, and the verdict.
 
     A bar without a row was not measured; `gpu` says whether the machine had one.
@@ -160,3 +160,30 @@ def with_unit(value: float, unit: str) -> str:
     """`12.3 GFLOP/s`, `5.1 ×`, or `0.6` for what has no unit."""
     shown = readable(value)
     return f"{shown}{unit}" if shown[-1].isalpha() else f"{shown} {unit}".rstrip()
+
+
+DENSE = "dense"
+SPARSE = "sparse (CSR)"
+TIME = "forward pass"
+SPEED_UP = "dense time by sparse time"
+BY_UNPRUNED = "time by that of the unpruned model"
+
+SIZES = {"inference-L2": "2 layers × 128", "inference-L4": "4 layers × 256"}
+"""The cases that time inference, and the size of the BERT that each has."""
+
+_AT = " at sparsity "
+
+
+def quantity_at(quantity: str, sparsity: float) -> str:
+    """What the rows call `quantity`, measured at `sparsity`."""
+    return f"{quantity}{_AT}{sparsity:g}"
+
+
+def by_sparsity(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """What published `rows` have of `quantity` by size of the BERT, device, side and sparsity:
+    value, low and high."""
+    found = rows[rows.case.isin(SIZES) & rows.quantity.str.startswith(quantity + _AT)]
+    sparsities = found.quantity.str.removeprefix(quantity + _AT).astype(float)
+    columns = ["machine", "case", "size", "device", "side", "sparsity", "value", "low", "high"]
+    named = found.assign(size=found.case.map(SIZES), sparsity=sparsities)
+    return named[[*columns, "repeats", "threads"]].reset_index(drop=True)

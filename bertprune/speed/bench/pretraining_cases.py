@@ -1,9 +1,9 @@
-"""Cases: a pre-training step with gradual pruning, and what pruning adds to it."""
+"""Cases: a pre-training step with gradual pruning, what that adds, and K variants at once."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,25 +14,26 @@ from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.speed.bench import inputs, ours, rivals
-from bertprune.speed.bench.bars import COST_OF_PRUNING, OURS, SHARE
-from bertprune.speed.bench.bars import TRAINER as RIVAL
-from bertprune.speed.bench.flops import model_flops
-from bertprune.speed.bench.inputs import Pairs
-from bertprune.speed.bench.measure import (
+from bertprune.speed import made_up_inputs
+from bertprune.speed.bench.quantities import COST_OF_PRUNING, ONE_AFTER_ANOTHER, OURS, SHARE
+from bertprune.speed.bench.quantities import TRAINER as RIVAL
+from bertprune.speed.bench.sides import TorchPruner, seconds_of_our_step, seconds_of_trainer_step
+from bertprune.speed.bench.timing import (
     Row,
     Setting,
     fastest_size,
     in_turn,
     matrix_rate,
     memory_rows,
+    model_flops,
     pairwise,
 )
+from bertprune.speed.made_up_inputs import Pairs
 from bertprune.training.pretraining import PretrainingLoss
 from bertprune.training.variants import Optimization, Variant
 
 MATRICES = "matrix product"
-DENSE = "bertprune without pruning"
+UNPRUNED = "bertprune without pruning"
 SPARSITY = 0.5
 FREQUENCY_STEPS = 10
 
@@ -56,11 +57,11 @@ class Size:
         return Schedule(SPARSITY, end_step=self.ramp_steps, frequency_steps=FREQUENCY_STEPS)
 
 
-SMALL, LONGER = Size(inputs.SMALL), Size(inputs.SMALL, steps=42)
-MEDIUM = Size(inputs.MEDIUM)
+SMALL, LONGER = Size(made_up_inputs.SMALL), Size(made_up_inputs.SMALL, steps=42)
+MEDIUM = Size(made_up_inputs.MEDIUM)
 # No mask is made anew in its three steps, which spares the rival the most.
-BASE = Size(inputs.BASE, batch_size=8, steps=4, skip=1)
-BASE_ON_GPU = Size(inputs.BASE, batch_size=256, steps=24, skip=4)
+BASE = Size(made_up_inputs.BASE, batch_size=8, steps=4, skip=1)
+BASE_ON_GPU = Size(made_up_inputs.BASE, batch_size=256, steps=24, skip=4)
 
 
 def steps(
@@ -70,7 +71,7 @@ def steps(
     pairs = Pairs(size.batch_size, size.shape.vocabulary_size)
     model = fresh_model(size.shape, seed=0)
     fastest = fastest_size(setting)
-    sides = [OURS, DENSE, RIVAL] if with_rival else [OURS, DENSE]
+    sides = [OURS, UNPRUNED, RIVAL] if with_rival else [OURS, UNPRUNED]
     seconds = in_turn(
         setting.case,
         {side: partial(_seconds, side, setting, size, pairs, model) for side in sides}
@@ -91,7 +92,7 @@ def steps(
         yield setting.row(side, "model arithmetic", "FLOP/s", [flops / time for time in times])
     shares = [flops * ratio for ratio in pairwise(seconds_a_flop, seconds[OURS])]
     yield setting.row(OURS, SHARE, "", shares)
-    cost = [ratio - 1 for ratio in pairwise(seconds[OURS], seconds[DENSE])]
+    cost = [ratio - 1 for ratio in pairwise(seconds[OURS], seconds[UNPRUNED])]
     yield setting.row(OURS, COST_OF_PRUNING, "", cost)
     if with_rival:
         yield from setting.ratios({side: seconds[side] for side in (OURS, RIVAL)})
@@ -112,14 +113,14 @@ def _seconds(
     """Seconds a step of one side, from the weights of `start`, which stay as they are."""
     model = copy.deepcopy(start).to(setting.device)
     if side == RIVAL:
-        return rivals.seconds_a_step(
+        return seconds_of_trainer_step(
             model,
             pairs.of_rival(size.steps),
             setting=setting,
             batch_size=size.batch_size,
             steps=size.steps,
             skip=size.skip,
-            pruner=rivals.TorchPruner(model),
+            pruner=TorchPruner(model),
             schedule=size.schedule,
             sampling="sequential",
         )
@@ -131,10 +132,60 @@ def _seconds(
         seed=0,
         pruner=pruner,
     )
-    return ours.seconds_a_step([variant], setting=setting, steps=size.steps, skip=size.skip)
+    return seconds_of_our_step([variant], setting=setting, steps=size.steps, skip=size.skip)
 
 
 def _alone(side: str, setting: Setting, size: Size) -> float:
     setting.use_threads()
     pairs = Pairs(size.batch_size, size.shape.vocabulary_size)
     return _seconds(side, setting, size, pairs, fresh_model(size.shape, seed=0))
+
+
+@dataclass(frozen=True)
+class Stack:
+    """How many variants of a BERT, and how long each timing is."""
+
+    shape: Shape
+    variants: int
+    steps: int
+    skip: int = 2
+
+
+ON_CPU = Stack(made_up_inputs.SMALL, variants=4, steps=6)
+ON_GPU = Stack(made_up_inputs.MEDIUM, variants=16, steps=24, skip=4)
+
+
+def stacked(setting: Setting, stack: Stack) -> Iterator[Row]:
+    """Steps of pre-training with gradual pruning, at sparsities that differ."""
+    pairs = Pairs(32, stack.shape.vocabulary_size)
+    start = fresh_model(stack.shape, seed=0)
+
+    def variants() -> list[Variant]:
+        found = []
+        for number in range(stack.variants):
+            model = copy.deepcopy(start).to(setting.device)
+            schedule = Schedule(
+                (number + 1) / (stack.variants + 1), end_step=20, frequency_steps=10
+            )
+            found.append(
+                Variant(
+                    PretrainingLoss(model),
+                    pairs.examples.batch,
+                    Optimization(learning_rate=1e-4, steps=stack.steps),
+                    seed=0,
+                    pruner=Pruner.following(model, schedule, Criterion()),
+                )
+            )
+        return found
+
+    def seconds(together: Sequence[Variant]) -> float:
+        return seconds_of_our_step(together, setting=setting, steps=stack.steps, skip=stack.skip)
+
+    def one_after_another() -> float:
+        return sum(seconds([variant]) for variant in variants())
+
+    sides = {OURS: lambda: seconds(variants()), ONE_AFTER_ANOTHER: one_after_another}
+    timed = in_turn(setting.case, sides, setting.repeats)
+    for side, times in timed.items():
+        yield setting.row(side, f"time a step of {stack.variants} variants", "s", times)
+    yield from setting.ratios(timed)

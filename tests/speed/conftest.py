@@ -5,7 +5,7 @@ from transformers import BertForPreTraining
 
 from bertprune.data.batches import PretrainingBatch
 from bertprune.model.checkpoints import Shape, fresh_model
-from bertprune.speed.bench.inputs import Pairs
+from bertprune.speed.made_up_inputs import Pairs
 
 SHAPE = Shape(layers=2, hidden_size=16, heads=2, vocabulary_size=300, dropout=0.0)
 

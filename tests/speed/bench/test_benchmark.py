@@ -12,10 +12,10 @@ from bertprune.base.shown import Prose
 from bertprune.cli import main
 from bertprune.experiments import studies
 from bertprune.protocol.views import CHAPTERS
-from bertprune.speed.bench import cases, page
-from bertprune.speed.bench.bars import FASTER, ONE_AFTER_ANOTHER
-from bertprune.speed.bench.cases import Case
-from bertprune.speed.bench.measure import Row, Setting, table
+from bertprune.speed.bench import benchmark, published_benchmark
+from bertprune.speed.bench.benchmark import Case
+from bertprune.speed.bench.quantities import FASTER, ONE_AFTER_ANOTHER
+from bertprune.speed.bench.timing import Row, Setting, as_table
 
 PROJECT = Path(__file__).parents[3]
 
@@ -33,7 +33,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_from_the_command_to_the_page(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = root / "here" / "bench.csv"
     assert main(["bench", "tiny", "--repeats", "1", "--threads", "1", "--csv", str(file)]) == 0
-    rows = page.read(file)
+    rows = published_benchmark.read_rows(file)
     assert (rows.case == "tiny").all()
     assert (rows.threads == 1).all()
     assert rows.value.notna().all()
@@ -67,14 +67,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         "on-gpu": Case("two", stopped, needs_gpu=True),
         "stopped": Case("three", stopped),
     }
-    monkeypatch.setattr(cases, "CASES", made)
+    monkeypatch.setattr(benchmark, "CASES", made)
 
 
 @pytest.mark.usefixtures("quick")
 def test_what_is_finished_is_kept(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench"]) == 130
     file = root / "runs" / "bench" / "measured.csv"
-    assert list(page.read(file).value) == [1.5, 5.5]
+    assert list(published_benchmark.read_rows(file).value) == [1.5, 5.5]
     said = capsys.readouterr()
     assert str(file) in said.err
     assert "not measured: no GPU" in said.out
@@ -98,19 +98,21 @@ def test_the_page_of_what_was_published(root: Path) -> None:
     assert bars[f"met, {machine}"].iloc[0] == "yes"
     assert "not measured: no GPU" in set(bars[f"measured, {machine}"])
     # The book has no page of notes yet; where it has one, this one links to it.
-    assert page.notes()._repr_html_() == ""
+    assert published_benchmark.notes()._repr_html_() == ""
     (root / "book" / "_toc.yml").write_text("parts: [{chapters: [{file: speed_notes}]}]")
-    assert 'href="speed_notes.html"' in page.notes()._repr_html_()
+    assert 'href="speed_notes.html"' in published_benchmark.notes()._repr_html_()
 
 
 def test_cases_of_one_machine_are_published_together(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def publish(case: str, value: float, threads: int) -> list[tuple[str, float]]:
-        made = table([Setting(case=case, threads=threads).row("bertprune", "time", "s", [value])])
-        facts = page.facts([case], threads=threads, gpu="", phrases="made up")
-        page.publish(made, facts)
-        found = page.published()
+        made = as_table(
+            [Setting(case=case, threads=threads).row("bertprune", "time", "s", [value])]
+        )
+        facts = published_benchmark.facts([case], threads=threads, gpu="", phrases="made up")
+        published_benchmark.publish(made, facts)
+        found = published_benchmark.read()
         (of_machine,) = found.facts.values()
         assert set(of_machine["cases"]) == set(found.rows.case)
         return list(zip(found.rows.case, found.rows.value, strict=True))
@@ -126,11 +128,11 @@ def test_cases_of_one_machine_are_published_together(
 
 
 def test_what_was_measured_on_another_machine_stays(root: Path) -> None:
-    def publish(value: float, processor: str, gpu: str = "") -> page.Measured:
-        made = table([Setting(case="masks").row("torch", FASTER, "×", [value])])
-        facts = page.facts(["masks"], threads=1, gpu=gpu, phrases="made up")
-        page.publish(made, facts | {"cpu": processor})
-        return page.published()
+    def publish(value: float, processor: str, gpu: str = "") -> published_benchmark.Measured:
+        made = as_table([Setting(case="masks").row("torch", FASTER, "×", [value])])
+        facts = published_benchmark.facts(["masks"], threads=1, gpu=gpu, phrases="made up")
+        published_benchmark.publish(made, facts | {"cpu": processor})
+        return published_benchmark.read()
 
     publish(1.0, "abacus")
     publish(2.0, "slide rule")
@@ -191,4 +193,4 @@ def test_nothing_published_is_no_page(root: Path) -> None:
 def test_a_list_of_cases(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--list"]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in listed] == list(cases.CASES)
+    assert [line.split()[0] for line in listed] == list(benchmark.CASES)

@@ -38,10 +38,10 @@ from bertprune.experiments.sweep import local_workers, thread_counts
 from bertprune.lab.language import SOURCE, language_of
 from bertprune.protocol.notebook_parameters import CONTRACTS, Finetune
 from bertprune.protocol.record import RECORD_FILE, Record
-from bertprune.speed.cost import work
+from bertprune.speed.cost import amounts_of_work as work
+from bertprune.speed.cost.amounts_of_work import ModelSize
 from bertprune.speed.cost.estimate import default_workers
-from bertprune.speed.cost.units import Line, Measured, Table, scaled, through
-from bertprune.speed.cost.work import ModelSize
+from bertprune.speed.cost.unit_costs import Line, Measured, Table, scaled, through
 from bertprune.training import dispatch
 
 if TYPE_CHECKING:

@@ -1,8 +1,11 @@
-"""The rival: Hugging Face's Trainer, with masks by torch.nn.utils.prune."""
+"""Both sides of the benchmark: our training loop; and Hugging Face's Trainer, with masks by
+torch.nn.utils.prune."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -17,11 +20,15 @@ from transformers import (
     TrainingArguments,
 )
 
+from bertprune.protocol.rows import History
 from bertprune.pruning.masks import Masks, pruned_count
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.pruning.schedule import Schedule
-from bertprune.speed.bench.inputs import Example
-from bertprune.speed.bench.measure import Setting, now
+from bertprune.speed.bench.timing import Setting, now
+from bertprune.speed.made_up_inputs import Example
+from bertprune.training import processes
+from bertprune.training.loop import train
+from bertprune.training.variants import Variant
 
 
 class TorchPruner:
@@ -104,7 +111,7 @@ class _Watch(TrainerCallback):
             self.marks.append(now())
 
 
-def seconds_a_step(
+def seconds_of_trainer_step(
     model: Any,
     examples: list[Example],
     *,
@@ -181,3 +188,28 @@ def _arguments(folder: str, setting: Setting, **own: Any) -> TrainingArguments:
 
 def _accuracy(predicted: Any) -> dict[str, float]:
     return {"accuracy": float((predicted.predictions.argmax(-1) == predicted.label_ids).mean())}
+
+
+def seconds_of_our_step(
+    variants: Sequence[Variant], *, setting: Setting, steps: int, skip: int
+) -> float:
+    """Mean seconds of the steps of `training.loop.train` after the first `skip`.
+
+    A training of less than half a minute saves no checkpoint, as the rival saves none.
+    """
+    marks = [now()]
+
+    def note(done: int) -> History:
+        marks.append(now())
+        return []
+
+    with TemporaryDirectory() as folder:
+        watched = replace(variants[0], evaluate=note, evaluate_after={skip, steps} - {0})
+        train(
+            [watched, *variants[1:]],
+            processes.accelerator(setting.precision),
+            folder=Path(folder),
+            what="bench",
+        )
+    first, last = marks[-2:]
+    return (last - first) / (steps - skip)

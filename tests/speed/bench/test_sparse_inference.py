@@ -10,9 +10,9 @@ from bertprune.model.checkpoints import Shape, fresh_model
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.speed.bench.inference import CsrLinear, inference, with_csr
-from bertprune.speed.bench.measure import Row, Setting
-from bertprune.speed.bench.times import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, by_sparsity
+from bertprune.speed.bench.quantities import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, by_sparsity
+from bertprune.speed.bench.sparse_inference import CsrLinear, inference, with_csr
+from bertprune.speed.bench.timing import Row, Setting
 
 TINY = Shape(layers=2, hidden_size=16, heads=2, vocabulary_size=50)
 
@@ -69,7 +69,7 @@ def test_all_sparsities_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> No
         timed.append(id(model))
         return 1.0
 
-    monkeypatch.setattr("bertprune.speed.bench.inference._seconds", seconds)
+    monkeypatch.setattr("bertprune.speed.bench.sparse_inference._seconds", seconds)
     list(inference(Setting(repeats=2), TINY, sparsities=(0.0, 0.5, 0.9), batch=(1, 4)))
     assert timed[:6] == timed[6:] and len(set(timed)) == 6
 
@@ -81,7 +81,7 @@ def test_a_machine_with_a_gpu_is_measured_on_both(monkeypatch: pytest.MonkeyPatc
         measured.append(setting.device.type)
         return []
 
-    monkeypatch.setattr("bertprune.speed.bench.inference._on_one_device", on_one_device)
+    monkeypatch.setattr("bertprune.speed.bench.sparse_inference._on_one_device", on_one_device)
     list(inference(Setting(), TINY))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     list(inference(Setting(), TINY))

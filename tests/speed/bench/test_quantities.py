@@ -3,10 +3,17 @@
 import pandas as pd
 import pytest
 
-from bertprune.speed.bench import bars
-from bertprune.speed.bench.bars import BARS, FASTER, SHARE, TRAINER
-from bertprune.speed.bench.cases import CASES
-from bertprune.speed.bench.measure import Setting, table
+from bertprune.speed.bench.benchmark import CASES
+from bertprune.speed.bench.quantities import (
+    BARS,
+    FASTER,
+    SHARE,
+    TRAINER,
+    bars_beside,
+    readable,
+    with_unit,
+)
+from bertprune.speed.bench.timing import Setting, as_table
 
 
 def lines(rows: list[tuple[str, str, str, list[float]]], gpu: bool = False) -> pd.DataFrame:
@@ -14,7 +21,7 @@ def lines(rows: list[tuple[str, str, str, list[float]]], gpu: bool = False) -> p
     made = [
         Setting(case=case).row(side, quantity, "", values) for case, side, quantity, values in rows
     ]
-    return bars.table(table(made), gpu)
+    return bars_beside(as_table(made), gpu)
 
 
 def test_met_by_all_repeats_by_none_or_within_the_noise() -> None:
@@ -68,9 +75,13 @@ def test_every_bar_has_a_case() -> None:
     [(0.01234, "0.0123"), (12.34, "12.3"), (1234.0, "1.23 k"), (9.87e10, "98.7 G"), (0, "0")],
 )
 def test_readable_numbers(value: float, shown: str) -> None:
-    assert bars.readable(value) == shown
+    assert readable(value) == shown
 
 
 def test_a_prefix_stands_at_its_unit() -> None:
-    shown = [bars.with_unit(2.5e10, "FLOP/s"), bars.with_unit(5.1, "×"), bars.with_unit(0.6, "")]
+    shown = [
+        with_unit(2.5e10, "FLOP/s"),
+        with_unit(5.1, "×"),
+        with_unit(0.6, ""),
+    ]
     assert shown == ["25 GFLOP/s", "5.1 ×", "0.6"]

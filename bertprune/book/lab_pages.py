@@ -8,7 +8,7 @@ import pandas as pd
 
 from bertprune.base.shown import Prose
 from bertprune.book.figures import Picture, average_and_loss, made_by
-from bertprune.data.glue import TASKS
+from bertprune.data.glue import PAPER_TASKS, TASKS
 from bertprune.data.tasks import load_task
 from bertprune.evidence.baselines import bag_of_words, majority
 from bertprune.evidence.scores import pretraining_losses, scores
@@ -73,7 +73,8 @@ def average(name: str, found: Rows) -> Picture:
 def task_examples(seed: int, count: int = 2) -> Prose:
     """Some examples of each label of each task."""
     lines = []
-    for name, task in TASKS.items():
+    for name in PAPER_TASKS:
+        task = TASKS[name]
         frame = load_task(name, f"{SOURCE}:{seed}").train
         for number, label in enumerate(task.labels):
             for example in frame[frame.label == number].head(count).itertuples():

@@ -10,7 +10,7 @@ import pandas as pd
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.words import NOTHING
-from bertprune.data.glue import RELEASED
+from bertprune.data.glue import PAPER_TASKS, RELEASED
 from bertprune.evidence import gathering, paper, scores
 from bertprune.evidence.published import Published
 from bertprune.experiments.studies import Study
@@ -50,8 +50,8 @@ def differences(study: Study, found: Rows) -> pd.DataFrame:
     }
     lines["seeds"] = ("not said, one number each", _seeds(found))
     examples = _train_examples(given, counted)
-    for task, released in RELEASED.items():
-        theirs = f"{released.train_examples:,}"
+    for task in PAPER_TASKS:
+        theirs = f"{RELEASED[task].train_examples:,}"
         lines[f"{task}: training examples"] = (theirs, examples.get(task, NOTHING))
     return pd.DataFrame.from_dict(lines, orient="index", columns=["the paper", "here"])
 

@@ -6,17 +6,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bertprune.book.figures.picture import Picture, needed, picture, tidy
 from bertprune.book.figures.style import (
     INK,
-    Picture,
     curve,
     handle,
     in_percent,
     in_words,
     looks,
-    needed,
-    picture,
-    tidy,
     title,
     words_of,
 )

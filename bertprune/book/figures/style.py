@@ -1,30 +1,18 @@
-"""What all figures share: their look, how seeds are drawn, and the picture that a page shows."""
+"""What all figures share: their look, how the seeds of a curve are drawn, and curves in words."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import re
-import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
-import matplotlib as mpl
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bertprune.base.errors import UserError
 from bertprune.base.words import percent
 from bertprune.data.glue import PAPER_TASKS
 from bertprune.protocol.arms import ARMS, COMPARED, FROM_SCRATCH, Look, words_of_arm
-from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
 
 INK = "#222222"
 QUIET = "#666666"
@@ -42,38 +30,6 @@ PALETTE = (
 )
 _MARKERS = "osD^vP*X"
 
-_STYLE: Any = {
-    # White paper under dark ink reads on a light page and on a dark one.
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": QUIET,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e3e3",
-    "axes.axisbelow": True,
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "font.size": 11,
-    "legend.edgecolor": "none",
-    "legend.framealpha": 0.8,
-    # Words as words, not as shapes: a third of the size.
-    "svg.fonttype": "none",
-    # The same bytes for the same rows.
-    "svg.hashsalt": "bertprune",
-}
-_PANEL_INCHES = (4.3, 3.3)
-_SMALL_PANEL_INCHES = (3.5, 2.9)
-_LEGEND_ENTRY_INCHES = 2.6
-_PNG_DPI = 120
-
-Paint = Callable[[Figure, list[Axes]], None]
-"""Fills the panels of a figure; called once for wide and once for narrow pages."""
-
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
     """A look for each of `names`, in order; after eight of them they begin again."""
@@ -88,177 +44,6 @@ def task_looks(tasks: Iterable[str]) -> dict[str, Look]:
     given = set(tasks)
     known = looks([*PAPER_TASKS, *sorted(given.difference(PAPER_TASKS))])
     return {task: look for task, look in known.items() if task in given}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawn figure with its text alternative and its data; a notebook's last line shows it.
-
-    Drawn twice, so that a narrow screen has its panels below each other.
-    """
-
-    svg: str = field(repr=False)
-    narrow_svg: str = field(repr=False)
-    alt: str
-    caption: str
-    name: str
-    """What downloads are called, less the ending."""
-    data: pd.DataFrame = field(compare=False, repr=False)
-    """What is drawn, a line each."""
-    png: bytes = field(default=b"", repr=False)
-    again: str = ""
-    """The command that makes the page of a study once more; empty for others."""
-
-    @property
-    def csv(self) -> str:
-        """The data, with six digits: more than an eye sees."""
-        return self.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-
-    def _repr_html_(self) -> str:
-        svg = _data_uri(self.svg.encode(), "image/svg+xml")
-        narrow = _data_uri(self.narrow_svg.encode(), "image/svg+xml")
-        return (
-            '<figure style="margin: 1em 0"><picture>'
-            f'<source media="(max-width: 640px)" srcset="{narrow}">'
-            f'<img src="{svg}" alt="{html.escape(self.alt)}" style="width: 100%; '
-            f'max-width: {_widest_px(self.svg)}px; background: white; border-radius: 4px">'
-            f"</picture><figcaption>{html.escape(self.caption)}"
-            f'<small style="display: block; margin-top: 0.3em">{self._links(svg)}</small>'
-            "</figcaption></figure>"
-        )
-
-    def _links(self, svg: str) -> str:
-        """All that one can take along, inside the page itself, and where the picture is from."""
-        csv = _data_uri(self.csv.encode(), "text/csv")
-        links = [f"Data: {self._download('CSV', 'csv', csv)}"]
-        # A run's page has the picture as it is: once more would double it.
-        if self.png:
-            png = self._download("PNG", "png", _data_uri(self.png, "image/png"))
-            links.append(f"Picture: {self._download('SVG', 'svg', svg)}, {png}")
-        if self.again:
-            links.append('Runs: <a href="records.html">records</a>')
-            links.append(f"Again: <code>{html.escape(self.again)}</code>")
-        return " · ".join(links)
-
-    def _download(self, words: str, ending: str, uri: str) -> str:
-        return f'<a download="{html.escape(self.name)}.{ending}" href="{uri}">{words}</a>'
-
-
-def made_by(maker: str, parameters: BurnIn) -> str:
-    """The line under a figure that says which study or run made it, at what scale."""
-    p = parameters
-    model = Path(p.model).name if p.model else f"a fresh BERT of {p.layers} × {p.hidden_size}"
-    steps = f"{p.burn_in_steps:,}"
-    if isinstance(p, PrunePretrain):
-        steps += f" + {p.pretrain_steps:,}"
-    text = ", ".join(Path(source).name for source in p.text)
-    return (
-        f"Made by {maker}: {model}, {steps} pre-training steps of {p.pretrain_batch_size} on {text}"
-    )
-
-
-def picture(
-    paint: Paint,
-    *,
-    name: str,
-    panels: int,
-    columns: int,
-    maker: str,
-    alt: str,
-    caption: str,
-    data: pd.DataFrame,
-    handles: Sequence[Artist] = (),
-    again: str = "",
-    panel_inches: tuple[float, float] | None = None,
-    is_quick: bool = False,
-) -> Picture:
-    """Draw `panels` panels, in `columns` columns where the page is wide and in one where not.
-
-    Where three are side by side they are smaller, for the sake of their words.
-
-    `handles` are the entries of a legend above all panels. A figure that `is_quick` has none, is
-    laid out by hand and comes without PNG, which takes half the time.
-    """
-    wide = panel_inches or (_SMALL_PANEL_INCHES if columns > 2 else _PANEL_INCHES)
-    with mpl.rc_context(_STYLE):
-        svgs: list[bytes] = []
-        png = b""
-        for count, size in ((columns, wide), (1, (_PANEL_INCHES[0], wide[1]))):
-            figure, axes = _panels(panels, count, size, maker, handles, is_quick=is_quick)
-            paint(figure, axes)
-            if not svgs and not is_quick:
-                png = _saved(figure, format="png", dpi=_PNG_DPI)
-            # The resolution is that of what is drawn in pixels, heat maps.
-            svgs.append(_saved(figure, format="svg", dpi=_PNG_DPI, metadata={"Date": None}))
-    return Picture(
-        svg=svgs[0].decode(),
-        narrow_svg=svgs[1].decode(),
-        alt=f"{alt} {maker}.",
-        caption=caption,
-        name=name,
-        data=data,
-        png=png,
-        again=again,
-    )
-
-
-def _panels(
-    count: int,
-    columns: int,
-    panel_inches: tuple[float, float],
-    maker: str,
-    handles: Sequence[Artist],
-    *,
-    is_quick: bool,
-) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels in one style, with the line that says who made it."""
-    lines = -(-count // columns)
-    width, height = panel_inches
-    in_a_line = max(1, int(width * columns / _LEGEND_ENTRY_INCHES))
-    legend_inches = 0.22 * -(-len(handles) // in_a_line)
-    figure = Figure(
-        figsize=(width * columns, height * lines + legend_inches + 0.5),
-        layout=None if is_quick else "constrained",
-    )
-    grid = figure.subplots(lines, columns, squeeze=False).flatten()
-    for empty in grid[count:]:
-        empty.remove()
-    if is_quick:
-        _place_by_hand(figure, lines, columns)
-    if handles:
-        figure.legend(handles=handles, loc="outside upper left", ncols=in_a_line, fontsize=10)
-    note = "\n".join(textwrap.wrap(maker, round(12.5 * width * columns)))
-    figure.supxlabel(note, fontsize=9, color=QUIET, x=0.01, ha="left")
-    return figure, list(grid[:count])
-
-
-def _place_by_hand(figure: Figure, lines: int, columns: int) -> None:
-    """Panels of one kind need no layout engine, which takes half the time of drawing them."""
-    width, height = figure.get_size_inches()
-    figure.subplots_adjust(
-        left=0.85 / width,
-        right=1 - 0.15 / width,
-        top=1 - 0.35 / height,
-        bottom=1.0 / height,
-        wspace=0.85 / (width / columns - 0.85),
-        hspace=0.85 / (height / lines - 0.85),
-    )
-
-
-def _saved(figure: Figure, **how: Any) -> bytes:
-    drawn = io.BytesIO()
-    figure.savefig(drawn, **how)
-    return drawn.getvalue()
-
-
-def _widest_px(svg: str) -> int:
-    """How wide a picture is shown at most, so that a single panel does not fill the page."""
-    size = re.search(r'<svg [^>]*?width="([\d.]+)pt"', svg)
-    return round(1.5 * float(size[1])) if size else 1000
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 # What panels are made of.
@@ -381,60 +166,6 @@ def _with_minus(number: str) -> str:
 
 def title(panel: Axes, words: str) -> None:
     panel.set_title(words, loc="left")
-
-
-# What figures are made of, besides panels.
-
-
-def needed(points: pd.DataFrame, what: str, runs: str) -> pd.DataFrame:
-    """`points`, if there are any.
-
-    Raises UserError that says `what` is missing and which `runs` would give it.
-    """
-    if points.empty:
-        raise UserError(
-            f"there is no figure of {what}, since the rows have none: "
-            f"they come from {runs}, which this study does not have or has not executed yet"
-        )
-    return points
-
-
-_TIDY = (
-    "panel",
-    "source",
-    "arm",
-    "task",
-    "sparsity",
-    "learning_rate",
-    "seed",
-    "epoch",
-    "step",
-    "split",
-    "metric",
-    "part",
-    "position",
-    "loss",
-    "bits",
-    "value",
-    "std",
-    "own",
-)
-
-Drawn = tuple[str, str, pd.DataFrame]
-"""A panel's title, whose points these are ("study" or "paper"), and the points."""
-
-
-def tidy(drawn: Iterable[Drawn]) -> pd.DataFrame:
-    """All points of a figure below each other; columns that nothing has are left out."""
-    found = [
-        points.assign(panel=panel, source=source)
-        for panel, source, points in drawn
-        if not points.empty
-    ]
-    table = pd.concat([one.dropna(axis=1, how="all") for one in found], ignore_index=True)
-    if "own" in table and not table.own.any():
-        table = table.drop(columns="own")
-    return table[[name for name in _TIDY if name in table and not (table[name] == "").all()]]
 
 
 def in_words(points: pd.DataFrame, show: Callable[[float], str], x: str = "sparsity") -> str:

@@ -5,8 +5,8 @@ import pytest
 
 from bertprune.base.errors import UserError
 from bertprune.base.words import percent
-from bertprune.book import figures
-from bertprune.book.figures import Picture, made_by
+from bertprune.book.figures import accuracy
+from bertprune.book.figures.picture import Picture, made_by
 from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence import paper
 from bertprune.protocol import rows
@@ -35,7 +35,7 @@ def panels(picture: Picture) -> list[str]:
 
 
 def test_the_paper_beside_itself_is_on_the_line() -> None:
-    drawn = figures.drops_beside(paper.rows(), MAKER)
+    drawn = accuracy.drops_beside(paper.rows(), MAKER)
     tasks = [*PAPER_TASKS, "average"]
     assert panels(drawn) == [f"{task} (points)" for task in tasks]
     place = ["arm", "sparsity", "task"]
@@ -50,7 +50,7 @@ def test_the_paper_beside_itself_is_on_the_line() -> None:
 
 
 def test_seeds_are_in_the_data_and_their_mean_in_words() -> None:
-    drawn = figures.drops_beside(paper_with({0: 0.01, 1: 0.03}), MAKER, again="bertprune run x")
+    drawn = accuracy.drops_beside(paper_with({0: 0.01, 1: 0.03}), MAKER, again="bertprune run x")
     ours = drawn.data[drawn.data.source == "study"]
     point = ours[(ours.arm == "random_pruning") & (ours.sparsity == 0.5) & (ours.task == "average")]
     # The average falls from 87.18 to 78.76.
@@ -63,7 +63,7 @@ def test_seeds_are_in_the_data_and_their_mean_in_words() -> None:
 
 
 def test_a_study_of_two_tasks_has_their_panels_and_no_average() -> None:
-    drawn = figures.drops_beside(study(), MAKER)
+    drawn = accuracy.drops_beside(study(), MAKER)
     assert panels(drawn) == ["mnli (points)", "sst2 (points)"]
     ours = drawn.data[drawn.data.source == "study"]
     assert set(ours.sparsity) == {0.3, 0.6, 0.9} and set(ours.seed) == {0, 1, 2}
@@ -75,4 +75,4 @@ def test_nothing_to_draw_is_said() -> None:
     dense_only = study().query("sparsity == 0")
     for found in (other, dense_only, study()[:0]):
         with pytest.raises(UserError, match="no figure of drops beside the paper's"):
-            figures.drops_beside(found, MAKER)
+            accuracy.drops_beside(found, MAKER)

@@ -12,8 +12,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from bertprune.base.errors import UserError
-from bertprune.book import figures
-from bertprune.book.figures import Picture, accuracy, made_by, masks
+from bertprune.book.figures import (
+    accuracy,
+    information,
+    pruned_parts,
+    sort_order_movement,
+    training_curves,
+    weight_shapes,
+)
+from bertprune.book.figures.picture import Picture, made_by
 from bertprune.evidence import paper, scores
 from bertprune.evidence.claims import straight_lines
 from bertprune.protocol import rows
@@ -30,71 +37,71 @@ Draw = Callable[[Rows], Picture]
 
 def accuracy_and_loss(found: Rows) -> Picture:
     losses = scores.pretraining_losses(found)
-    return figures.accuracy_and_loss(scores.scores(found), losses, MAKER)
+    return accuracy.accuracy_and_loss(scores.scores(found), losses, MAKER)
 
 
 def average_and_loss(found: Rows) -> Picture:
     losses = scores.pretraining_losses(found)
-    return figures.average_and_loss(scores.scores(found), losses, MAKER)
+    return accuracy.average_and_loss(scores.scores(found), losses, MAKER)
 
 
 def average_and_training_loss(found: Rows) -> Picture:
-    return figures.average_and_training_loss(found, MAKER, paper=paper.rows())
+    return accuracy.average_and_training_loss(found, MAKER, paper=paper.rows())
 
 
 def accuracy_drop(found: Rows) -> Picture:
-    return figures.accuracy_drop(found, MAKER, paper=paper.rows())
+    return accuracy.accuracy_drop(found, MAKER, paper=paper.rows())
 
 
 def drops_beside(found: Rows) -> Picture:
-    return figures.drops_beside(found, MAKER)
+    return accuracy.drops_beside(found, MAKER)
 
 
 def information_deletion(found: Rows) -> Picture:
-    return figures.information_deletion(
+    return information.information_deletion(
         found, straight_lines.line_fits(found), MAKER, paper=paper.rows()
     )
 
 
 def mask_difference(found: Rows) -> Picture:
-    return figures.mask_difference(found, MAKER)
+    return pruned_parts.mask_difference(found, MAKER)
 
 
 def before_pruning(found: Rows) -> Picture:
-    return figures.before_pruning(found, MAKER)
+    return pruned_parts.before_pruning(found, MAKER)
 
 
 def pruned_heads(found: Rows) -> Picture:
-    return figures.pruned_heads(found, MAKER)
+    return pruned_parts.pruned_heads(found, MAKER)
 
 
 def movement_by_epoch(found: Rows) -> Picture:
-    return figures.movement_by_epoch(found, MAKER, paper=paper.rows())
+    return sort_order_movement.movement_by_epoch(found, MAKER, paper=paper.rows())
 
 
 def movement_by_position(found: Rows) -> Picture:
-    return figures.movement_by_position(found, MAKER)
+    return sort_order_movement.movement_by_position(found, MAKER)
 
 
 def weight_histograms(found: Rows) -> Picture:
-    return figures.weight_histograms(found, MAKER)
+    return weight_shapes.weight_histograms(found, MAKER)
 
 
 def weight_std(found: Rows) -> Picture:
-    return figures.weight_std(found, MAKER, paper=paper.rows())
+    return weight_shapes.weight_std(found, MAKER, paper=paper.rows())
 
 
 def memory(found: Rows) -> Picture:
-    return figures.memory(found, MAKER)
+    return weight_shapes.memory(found, MAKER)
 
 
 def embedding_magnitudes(found: Rows) -> Picture:
-    return figures.embedding_magnitudes(found, MAKER)
+    return weight_shapes.embedding_magnitudes(found, MAKER)
 
 
 def bits_recalled(found: Rows) -> Picture:
     content = {"facts": 100.0, "kinds": 10.0}
-    return figures.bits_recalled(scores.bits(_with_bits(found)), content, MAKER)
+    return information.bits_recalled(scores.bits(_with_bits(found)), content, MAKER)
 
 
 def bits_against(found: Rows) -> Picture:
@@ -102,17 +109,18 @@ def bits_against(found: Rows) -> Picture:
     points = scores.with_bits(
         scored.assign(panel=scored.task, value=scored.accuracy), scores.bits(_with_bits(found))
     )
-    return figures.bits_against(points, MAKER, what="Dev accuracy of it", caption="Accuracy.")
+    return information.bits_against(points, MAKER, what="Dev accuracy of it", caption="Accuracy.")
 
 
 def recovery(found: Rows) -> Picture:
-    return figures.recovery(found, MAKER, ramp_steps=20)
+    curves = scores.recovery_curves(found)
+    return training_curves.recovery_from_pruning(curves, MAKER, ramp_steps=20)
 
 
 def learning_curves(found: Rows) -> Picture:
     run = found[(found.arm == "prune_pretrain") & (found.sparsity == 0) & (found.seed == 0)]
     maker = made_by("study tiny & small", BurnIn())
-    return figures.learning_curves(run, maker, ramp_steps=15)
+    return training_curves.learning_curves(run, maker, ramp_steps=15)
 
 
 def _with_bits(found: Rows) -> Rows:
@@ -262,7 +270,7 @@ def test_the_papers_drops_do_not_set_the_axis() -> None:
 def test_the_dense_level_is_of_the_seeds_that_were_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
     found = study()
     levels: list[float] = []
-    monkeypatch.setattr(masks, "dashed", lambda _, level: levels.append(level))
+    monkeypatch.setattr(pruned_parts, "dashed", lambda _, level: levels.append(level))
     before_pruning(found[(found.arm == "prune_pretrain") | (found.seed == 2)])
     scored = scores.scores(found).set_index(["arm", "task", "sparsity", "seed"]).accuracy
     ours = [scored["prune_pretrain", task, 0.0, 2] for task in TASKS]
@@ -351,7 +359,8 @@ def test_recovery_is_of_pruned_pretraining_with_its_ramp() -> None:
     picture = recovery(study())
     assert set(picture.data.step) == {50, 70, 100} and set(picture.data.sparsity) == set(SPARSITIES)
     assert "shaded" in picture.caption
-    assert "shaded" not in figures.recovery(study(), MAKER).caption
+    curves = scores.recovery_curves(study())
+    assert "shaded" not in training_curves.recovery_from_pruning(curves, MAKER).caption
     ends = study()[study().step == 100]
     with pytest.raises(UserError, match="while models are pruned"):
         recovery(ends)
@@ -371,7 +380,7 @@ def test_half_of_figure_2_can_be_drawn() -> None:
     picture = information_deletion(found[found.split != "features"])
     assert "imilarity" not in picture.caption + picture.alt
     only = found[(found.metric == "cosine_similarity")]
-    picture = figures.information_deletion(only, straight_lines.line_fits(only), MAKER)
+    picture = information.information_deletion(only, straight_lines.line_fits(only), MAKER)
     assert list(picture.data.panel.unique()) == ["similarity to dense features"]
     assert "Accuracy of information deletion" not in picture.alt
     with pytest.raises(UserError, match="information_deletion"):
@@ -452,7 +461,7 @@ def test_histograms_are_densities() -> None:
 
 def test_matrices_are_placed_by_layer_and_kind() -> None:
     found = study()
-    drawn = figures.weights._by_layer(found[found.metric == "weight_std"])
+    drawn = weight_shapes._by_layer(found[found.metric == "weight_std"])
     first = drawn.drop_duplicates("part").set_index("part")
     for matrix, kind in MATRICES.items():
         assert first.kind[matrix] == kind

@@ -9,8 +9,8 @@ import pytest
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.words import percent
-from bertprune.book import figures
-from bertprune.book.figures import made_by
+from bertprune.book.figures import saving
+from bertprune.book.figures.picture import made_by
 from bertprune.book.tables import storage_table
 from bertprune.protocol import rows
 from bertprune.protocol.notebook_parameters import PrunePretrain
@@ -48,7 +48,7 @@ def sizes() -> rows.Rows:
 
 
 def test_sizes_are_drawn_in_megabytes() -> None:
-    drawn = figures.storage(sizes(), MAKER)
+    drawn = saving.storage(sizes(), MAKER)
     assert len(drawn.data) == 8 and drawn.data.value.max() == pytest.approx(8.2)
     assert f"sparse float32: 8.1 MB at {percent(0)}, 4.1 MB at {percent(0.5)}" in drawn.alt
     assert "study tiny" in drawn.svg
@@ -64,7 +64,7 @@ def test_the_table_has_means_over_seeds() -> None:
 def test_rows_without_sizes() -> None:
     other = sizes().assign(metric="loss")
     with pytest.raises(UserError, match="no figure of storage"):
-        figures.storage(other, MAKER)
+        saving.storage(other, MAKER)
     with pytest.raises(UserError, match="no table of storage"):
         storage_table(other)
 
@@ -72,7 +72,7 @@ def test_rows_without_sizes() -> None:
 def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
     with pytest.raises(UserError, match="bertprune bench --publish"):
-        figures.inference_time()
+        saving.inference_time()
     file = paths.published(published_benchmark.NAME)
     file.parent.mkdir(parents=True)
     cases = {name: {"finished": "2026-01-02", "commit": ""} for name in SIZES}
@@ -106,7 +106,7 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
         for side, quantity, sparsity, value in measured
     )
     published_benchmark.write_rows(table, file)
-    drawn = figures.inference_time()
+    drawn = saving.inference_time()
     small, large = SIZES.values()
     assert f"(ms), {small}, sparse (CSR): 70 at {percent(0)}, 9 at {percent(0.9)}" in drawn.alt
     assert f"(ms), {large}, dense: 20 at {percent(0)}, 22 at {percent(0.9)}" in drawn.alt
@@ -122,10 +122,10 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
         *("1.20 (0.60 to 2.40)", "1.10 (0.55 to 2.20)"),
     ]
     published_benchmark.write_rows(pd.concat([table, table.assign(device="GPU")]), file)
-    on_both = figures.inference_time()
+    on_both = saving.inference_time()
     assert f"dense by sparse, {large}, GPU" in set(on_both.data.panel)
     assert len(on_both.data) == 2 * len(drawn.data) and len(inference_table()) == 8
     published_benchmark.write_rows(table.assign(quantity="other"), file)
-    for shows in (figures.inference_time, inference_table):
+    for shows in (saving.inference_time, inference_table):
         with pytest.raises(UserError, match="no (figure|table) of inference"):
             shows()

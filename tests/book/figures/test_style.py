@@ -12,19 +12,18 @@ from matplotlib.figure import Figure
 
 from bertprune.base import fingerprint
 from bertprune.base.errors import UserError
-from bertprune.book import figures
-from bertprune.book.figures import style
+from bertprune.book.figures import picture, style
 from bertprune.protocol.arms import ARMS, Look
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune
 
 
-def drawn(again: str = "", *, is_quick: bool = False) -> figures.Picture:
+def drawn(again: str = "", *, is_quick: bool = False) -> picture.Picture:
     points = pd.DataFrame({"sparsity": [0.0, 0.5], "seed": [0, 0], "value": [1 / 3, 0.25]})
 
     def paint(_: Figure, axes: list[Axes]) -> None:
         style.curve(axes[0], points, Look("#000000", "o"))
 
-    return style.picture(
+    return picture.picture(
         paint,
         name="a-figure",
         panels=1,
@@ -32,18 +31,18 @@ def drawn(again: str = "", *, is_quick: bool = False) -> figures.Picture:
         maker="Made by a < b",
         alt="Words.",
         caption="A & B.",
-        data=style.tidy([("panel", "study", points)]),
+        data=picture.tidy([("panel", "study", points)]),
         again=again,
         is_quick=is_quick,
     )
 
 
-def parsed(picture: figures.Picture) -> ElementTree.Element:
+def parsed(picture: picture.Picture) -> ElementTree.Element:
     page = re.sub(r"(<(?:img|source) [^>]*)>", r"\1/>", picture._repr_html_())
     return ElementTree.fromstring(page)
 
 
-def downloads(picture: figures.Picture) -> dict[str, bytes]:
+def downloads(picture: picture.Picture) -> dict[str, bytes]:
     """What the links of a picture give, by file name."""
     found = {}
     for link in parsed(picture).iter("a"):
@@ -94,10 +93,10 @@ def test_a_task_looks_the_same_in_every_figure() -> None:
 
 
 def test_scale_is_part_of_the_line() -> None:
-    small = figures.made_by("run a", BurnIn(layers=3, hidden_size=12, text=("/some/where/x.txt",)))
+    small = picture.made_by("run a", BurnIn(layers=3, hidden_size=12, text=("/some/where/x.txt",)))
     assert "3 × 12" in small
     assert "x.txt" in small and "/some" not in small
-    named = figures.made_by("run a", Finetune(model="google-bert/bert-base-uncased"))
+    named = picture.made_by("run a", Finetune(model="google-bert/bert-base-uncased"))
     assert "bert-base-uncased" in named
 
 
@@ -162,11 +161,11 @@ def test_captions_of_what_has_no_bands() -> None:
 
 def test_what_is_missing_is_said_with_the_runs_that_give_it() -> None:
     with pytest.raises(UserError, match="no figure of heads.*runs of prune_pretrain"):
-        style.needed(pd.DataFrame(), "heads", "runs of prune_pretrain")
+        picture.needed(pd.DataFrame(), "heads", "runs of prune_pretrain")
 
 
 def test_the_page_of_a_run_does_not_depend_on_the_figures_of_studies() -> None:
-    waiting, reached = ["bertprune.book.figures.runs"], set[str]()
+    waiting, reached = ["bertprune.book.figures.training_curves"], set[str]()
     while waiting:
         module = waiting.pop()
         file = fingerprint._module_file(module)
@@ -174,5 +173,7 @@ def test_the_page_of_a_run_does_not_depend_on_the_figures_of_studies() -> None:
             reached.add(module)
             waiting += fingerprint._read_module(file, file.stat().st_mtime_ns)[0]
     ours = {module for module in reached if module.startswith("bertprune.book.figures")}
-    assert ours == {"bertprune.book.figures.runs", "bertprune.book.figures.style"}
+    assert ours == {
+        f"bertprune.book.figures.{name}" for name in ("training_curves", "picture", "style")
+    }
     assert "bertprune.evidence.gathering" not in reached

@@ -15,12 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bertprune.base.words import percent
+from bertprune.book.figures.picture import Drawn, Picture, needed, picture, tidy
 from bertprune.book.figures.style import (
     INK,
     PALETTE,
     QUIET,
-    Drawn,
-    Picture,
     curve,
     first_number,
     handle,
@@ -28,11 +27,8 @@ from bertprune.book.figures.style import (
     in_words,
     line_handle,
     looks,
-    needed,
-    picture,
     seeds_in_words,
     shown_percent,
-    tidy,
     title,
 )
 from bertprune.protocol.arms import ARMS, PRUNE_PRETRAIN, RANDOM_PRUNING, Look

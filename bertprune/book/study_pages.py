@@ -1,4 +1,4 @@
-"""Figures on the pages of a study."""
+"""What the pages of a study share: who made a figure, and what stands where one is missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertprune.base.errors import UserError
-from bertprune.book.figures.style import Picture, made_by
+from bertprune.book.figures.picture import Picture, made_by
 from bertprune.evidence.gathering import as_shown
 from bertprune.experiments.studies import Study
 
@@ -32,7 +32,7 @@ def drawn(draw: Callable[..., Picture], *given: Any, **options: Any) -> Picture 
         return Missing(str(error))
 
 
-def of_study(study: Study, notebook: str) -> dict[str, str]:
+def origin_of(study: Study, notebook: str) -> dict[str, str]:
     """What each figure on the page `notebook` of a study says: who made it, and how to again."""
     parameters = as_shown(study).typical().parameters
     made = made_by(f"study {study.name}, “{study.title}”", parameters)

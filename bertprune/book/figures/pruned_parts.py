@@ -8,22 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bertprune.base.words import percent
+from bertprune.book.figures.picture import Picture, needed, picture, tidy
 from bertprune.book.figures.style import (
     INK,
     QUIET,
-    Picture,
     curve,
     dashed,
     handle,
     in_percent,
     in_words,
     line_handle,
-    needed,
-    picture,
     seeds_in_words,
     shown_percent,
     task_looks,
-    tidy,
     title,
 )
 from bertprune.evidence.claims.weights import FEW_ENTRIES

@@ -8,23 +8,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bertprune.base.words import percent
+from bertprune.book.figures.picture import Drawn, Picture, needed, picture, tidy
 from bertprune.book.figures.style import (
     QUIET,
-    Drawn,
-    Picture,
     curve,
     handle,
     in_percent,
     in_words,
     line_handle,
-    needed,
     paper_handle,
-    picture,
     seeds_in_words,
     shown_percent,
     task_looks,
     thin_curve,
-    tidy,
     title,
 )
 from bertprune.protocol.arms import PRUNE_PRETRAIN

@@ -1,24 +1,31 @@
-"""Figures of a single run."""
+"""How losses and accuracies go while training: curves of a single run, and the recovery of the
+pre-training loss from pruning.
+"""
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bertprune.base.words import percent
+from bertprune.book.figures.picture import Picture, needed, picture, tidy
 from bertprune.book.figures.style import (
-    Picture,
+    curve,
+    handle,
     in_percent,
     looks,
-    made_by,
-    picture,
+    seeds_in_words,
     shaded_ramp,
-    tidy,
     title,
+    words_of,
 )
+from bertprune.protocol.arms import Look
 from bertprune.protocol.rows import PRETRAINING, Rows
-
-__all__ = ["learning_curves", "made_by"]
 
 
 def learning_curves(rows: Rows, maker: str, ramp_steps: int = 0) -> Picture:
@@ -87,15 +94,17 @@ def _losses(panel: Axes, rows: Rows) -> None:
 
 def _accuracies(panel: Axes, rows: Rows) -> None:
     curves = {
-        (str(metric), rate): curve
-        for (metric, rate), curve in rows.groupby(["metric", "learning_rate"])
+        (str(metric), rate): points
+        for (metric, rate), points in rows.groupby(["metric", "learning_rate"])
     }
     names = {"masked_accuracy": "masked words", "next_sentence_accuracy": "next sentence"}
-    for ((metric, rate), curve), (colour, marker) in zip(
+    for ((metric, rate), points), (colour, marker) in zip(
         curves.items(), looks(map(str, curves)).values(), strict=True
     ):
         label = names.get(metric, f"at {rate:g}" if len(curves) > 1 else None)
-        panel.plot(curve.step, curve.value, color=colour, marker=marker, ms=5, lw=1.8, label=label)
+        panel.plot(
+            points.step, points.value, color=colour, marker=marker, ms=5, lw=1.8, label=label
+        )
 
 
 def _task_name(task: str) -> str:
@@ -108,4 +117,61 @@ def _curve_in_words(rows: Rows, task: str) -> str:
     return (
         f"{_task_name(task)} dev loss from {dev.value.iloc[0]:.3f} at step {dev.step.iloc[0]} "
         f"to {dev.value.iloc[-1]:.3f} at step {dev.step.iloc[-1]}"
+    )
+
+
+_SHADES = colormaps["viridis_r"]
+_MARKERS = "osD^v"
+
+
+def recovery_from_pruning(
+    curves: pd.DataFrame, maker: str, *, ramp_steps: int = 0, again: str = ""
+) -> Picture:
+    """Dev loss of pre-training against its steps while models are pruned and after, a line for each
+    sparsity. `curves` as `scores.recovery_curves` has them. The `ramp_steps` in which weights are
+    taken away are shaded.
+
+    Raises UserError without such curves.
+    """
+    name = "pre-training: dev loss (nats)"
+    needed(curves, "the loss while models are pruned", "runs of prune_pretrain")
+    sparsities = sorted(float(one) for one in curves.sparsity.unique())
+    shades = _SHADES(np.linspace(0.1, 1, len(sparsities)))
+    shades_of = {
+        sparsity: Look(shade, _MARKERS[place % len(_MARKERS)])
+        for place, (sparsity, shade) in enumerate(zip(sparsities, shades, strict=True))
+    }
+
+    def paint(_: Figure, axes: list[Axes]) -> None:
+        (panel,) = axes
+        shaded_ramp(panel, ramp_steps)
+        for sparsity, look in shades_of.items():
+            curve(panel, curves[curves.sparsity == sparsity], look, x="step")
+        panel.set_xlabel("steps of pre-training since burn-in")
+        title(panel, name)
+
+    handles: list[Artist] = [handle(look, percent(at)) for at, look in shades_of.items()]
+    # All points would take minutes to hear.
+    means = curves.groupby(["sparsity", "step"]).value.mean()
+    said = {
+        percent(at): f"{means[at].max():.2f} at most, {means[at].iloc[-1]:.2f} in the end"
+        for at in sparsities
+    }
+    ramp = " In the shaded steps weights are taken away." if ramp_steps else ""
+    return picture(
+        paint,
+        name="recovery",
+        panels=1,
+        columns=1,
+        panel_inches=(6.4, 3.6),
+        maker=maker,
+        alt=f"Dev loss of pre-training against steps, a line for each sparsity. {words_of(said)}.",
+        caption="Dev loss of pre-training (masked words and next sentence) from the first pruning "
+        f"on, by the sparsity that it ends with.{ramp} "
+        + seeds_in_words(
+            [curves.assign(sparsity=curves.sparsity.map(percent))], "sparsity", x="step"
+        ),
+        data=tidy([(name, "study", curves)]),
+        handles=handles,
+        again=again,
     )

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from bertprune.base.files import file_key
 from bertprune.data.hub import download
 from bertprune.data.tokenizer import TOKENIZER_FILES
 from bertprune.lab import language as lab
+from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Masks
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.storage import SPARSE_FILE, load_sparse
@@ -39,20 +39,6 @@ CURVE_FILE = "training.csv"
 
 # Loading and saving take a moment here; bars for them would bury those of the training.
 transformers.logging.disable_progress_bar()
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Shape of a fresh BERT; the intermediate size is four times the hidden size."""
-
-    layers: int
-    hidden_size: int
-    heads: int
-    vocabulary_size: int
-    max_length_tokens: int = 512
-    dropout: float = 0.1
-    initializer_range: float = 0.02
-    """Standard deviation of the fresh weights."""
 
 
 def fresh_model(shape: Shape, *, padding_id: int = 0, seed: int) -> BertForPreTraining:

@@ -26,7 +26,7 @@ from bertprune.data.pretraining_examples import PretrainingExamples
 from bertprune.data.task_examples import TaskExamples
 from bertprune.data.tasks import LABEL, load_task
 from bertprune.data.tokenizer import SPECIAL_TOKENS, wordpiece
-from bertprune.model.checkpoints import Shape
+from bertprune.model.shape import Shape
 
 VOCABULARY = 30_522  # BERT's
 MAX_LENGTH_TOKENS = 128

@@ -23,6 +23,7 @@ from bertprune.data.tokenizer import KeyedTokenizer, load_tokenizer, tokenizer_k
 from bertprune.lab.language import SOURCE, language, language_of
 from bertprune.lab.probe import probe
 from bertprune.model import checkpoints, forward
+from bertprune.model.shape import Shape
 from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of, seed_of
 from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
@@ -174,7 +175,7 @@ def _plan(parameters: BurnIn, upstream: Path | None, accelerator: Accelerator) -
         model = checkpoints.load_pretraining_model(parameters.model, seed=parameters.burn_in_seed)
         checkpoints.check_fit(model, len(tokenizer), parameters.max_length_tokens)
     else:
-        shape = checkpoints.Shape(
+        shape = Shape(
             layers=parameters.layers,
             hidden_size=parameters.hidden_size,
             heads=parameters.heads,

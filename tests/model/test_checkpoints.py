@@ -19,7 +19,6 @@ from bertprune.lab.probe import probe
 from bertprune.model.checkpoints import (
     DENSE_FILE,
     MASKS_FILE,
-    Shape,
     check_fit,
     check_model,
     fresh_model,
@@ -29,6 +28,7 @@ from bertprune.model.checkpoints import (
     model_key,
     save_pretrained,
 )
+from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion, pruned_entries, sparsity_of
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner

@@ -15,7 +15,6 @@ import bertprune
 from bertprune.base.errors import UserError
 from bertprune.data.tokenizer import load_tokenizer
 from bertprune.model.checkpoints import (
-    Shape,
     fresh_model,
     load_classifier,
     load_masks,
@@ -23,6 +22,7 @@ from bertprune.model.checkpoints import (
     model_key,
     save_pretrained,
 )
+from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion, Masks
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner

@@ -4,7 +4,8 @@ import pytest
 from transformers import BertForPreTraining
 
 from bertprune.data.batches import PretrainingBatch
-from bertprune.model.checkpoints import Shape, fresh_model
+from bertprune.model.checkpoints import fresh_model
+from bertprune.model.shape import Shape
 from bertprune.speed.made_up_inputs import Pairs
 
 SHAPE = Shape(layers=2, hidden_size=16, heads=2, vocabulary_size=300, dropout=0.0)

@@ -16,12 +16,12 @@ from bertprune.experiments import studies
 from bertprune.experiments.runs import Run
 from bertprune.experiments.studies import Study
 from bertprune.model import checkpoints
+from bertprune.model.shape import Shape, shape_of
 from bertprune.protocol import notebook_parameters
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.schedule import Schedule
 from bertprune.speed.cost import amounts_of_work as work
 from bertprune.speed.cost import estimate, measuring_costs, unit_costs
-from bertprune.speed.cost.amounts_of_work import ModelSize
 from bertprune.speed.cost.unit_costs import Line, Measured
 
 from ..finished import write_record
@@ -47,7 +47,7 @@ grid: {sparsity: [0.5], task: [cola], seed: [0]}
 arms: {prune_pretrain: {}}
 """
 
-TINY = ModelSize(2, 128, 30_522)
+TINY = Shape(2, 128, 1, 30_522)
 
 INVENTED = {
     work.PRETRAINING_STEP: Line(0.5, 0.01),
@@ -164,10 +164,10 @@ def test_mask_updates_are_those_of_the_schedule(ramp: int, frequency: int) -> No
 
 
 def test_sizes_of_models() -> None:
-    base = work.model_size(notebook_parameters.BurnIn(model="google-bert/bert-base-uncased"))
+    base = shape_of(notebook_parameters.BurnIn(model="google-bert/bert-base-uncased"))
     # The checkpoint's own number, with the decoder tied.
     assert base.parameters == 110_106_428
-    shipped = work.model_size(notebook_parameters.BurnIn(model="lab"))
+    shipped = shape_of(notebook_parameters.BurnIn(model="lab"))
     real = checkpoints.load_pretraining_model("lab", seed=0)
     assert shipped.parameters == sum(weight.numel() for weight in real.parameters())
     assert shipped.prunable == sum(weight.numel() for weight in prunable_matrices(real).values())
@@ -229,7 +229,7 @@ def test_the_paper_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_gpu_follows_from_its_rate(root: Path) -> None:
     """32 × 128 tokens of BERT-Base at 35 % of 312 TFLOP/s, and 5 ms."""
-    base = ModelSize(12, 768, 30_522)
+    base = Shape(12, 768, 1, 30_522)
     step = unit_costs.named("a100").lines(base, 1)[work.PRETRAINING_STEP]
     tokens = 32 * 128
     logits = 0.15 * 2 * 768 * (768 + 30_522)
@@ -242,7 +242,7 @@ def test_a_gpu_follows_from_its_rate(root: Path) -> None:
 def test_another_shape_is_scaled(root: Path) -> None:
     same = machine().lines(TINY, 4)
     assert same == INVENTED
-    wider = machine().lines(ModelSize(2, 256, 30_522), 1)
+    wider = machine().lines(Shape(2, 256, 1, 30_522), 1)
     assert wider[work.NOTEBOOK] == INVENTED[work.NOTEBOOK]
     assert wider[work.MASK_UPDATE].fixed_s > 3.0
     assert wider[work.PRETRAINING_STEP].per_token_s > 2 * 0.01
@@ -296,11 +296,11 @@ def test_published_costs_are_read_again(root: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(UserError, match="bertprune cost STUDY --publish"):
         unit_costs.published()
     unit_costs.publish(machine(cores=4))
-    other = Measured("invented", "invented", 4, {(ModelSize(1, 8, 100), 2): INVENTED})
+    other = Measured("invented", "invented", 4, {(Shape(1, 8, 1, 100), 2): INVENTED})
     unit_costs.publish(other)
     again = unit_costs.published()
     assert again.cores == 4
-    assert again.table == {(TINY, 1): INVENTED, (ModelSize(1, 8, 100), 2): INVENTED}
+    assert again.table == {(TINY, 1): INVENTED, (Shape(1, 8, 1, 100), 2): INVENTED}
 
 
 def test_the_command(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

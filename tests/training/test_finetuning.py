@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from bertprune.data.tokenizer import wordpiece
 from bertprune.model import checkpoints
-from bertprune.model.checkpoints import Shape, fresh_model, load_masks, save_pretrained
+from bertprune.model.checkpoints import fresh_model, load_masks, save_pretrained
+from bertprune.model.shape import Shape
 from bertprune.protocol import rows
 from bertprune.protocol.notebook_parameters import (
     Finetune,

@@ -22,7 +22,8 @@ from transformers import BertForPreTraining, BertForSequenceClassification
 from bertprune.base.errors import UserError
 from bertprune.data.batches import ClassificationBatch, PretrainingBatch
 from bertprune.model import forward
-from bertprune.model.checkpoints import Shape, fresh_model
+from bertprune.model.checkpoints import fresh_model
+from bertprune.model.shape import Shape
 from bertprune.protocol.rows import History
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices

@@ -9,7 +9,8 @@ from accelerate import Accelerator
 
 from bertprune.data.batches import PretrainingBatch
 from bertprune.data.pretraining_examples import reads
-from bertprune.model.checkpoints import Shape, fresh_model
+from bertprune.model.checkpoints import fresh_model
+from bertprune.model.shape import Shape
 from bertprune.protocol.notebook_parameters import BurnIn
 from bertprune.training import pretraining
 from bertprune.training.pretraining import PretrainingLoss, evaluate

@@ -30,6 +30,7 @@ from bertprune.evidence.statistics import (
     mean_difference,
     sample,
 )
+from bertprune.model.shape import BERT_BASE
 from bertprune.protocol.arms import PRUNE_AFTER_FINETUNE, PRUNE_PRETRAIN
 from bertprune.protocol.rows import PRETRAINING, WHOLE, Metric, Rows, Split, final, where
 
@@ -266,8 +267,8 @@ EMBEDDINGS_SHARE = (0.205, 0.219)
     "about 21 %",
 )
 def memory(found: Rows) -> Finding:
-    parts = bert_parameters()
-    base = parts["word embeddings"] / sum(parts.values())
+    parts = BERT_BASE.parts
+    base = parts["word embeddings"] / BERT_BASE.parameters
     verdict = HOLDS if EMBEDDINGS_SHARE[0] <= base <= EMBEDDINGS_SHARE[1] else FAILS
     of_dense = {"sparsity": 0, "split": Split.WEIGHTS, "metric": Metric.MEMORY_BYTES}
     stored = at_end(found, **of_dense, **_PRETRAINED)
@@ -278,34 +279,6 @@ def memory(found: Rows) -> Finding:
     return Finding(
         verdict,
         f"BERT-Base's shape {of_all(base)}; this study's model {ours}",
-        f"counted, {sum(parts.values()):,} parameters of BERT-Base",
+        f"counted, {BERT_BASE.parameters:,} parameters of BERT-Base",
         reason="the verdict is about BERT-Base's shape, whatever the study",
     )
-
-
-def bert_parameters(
-    *,
-    vocabulary: int = 30522,
-    positions: int = 512,
-    segments: int = 2,
-    layers: int = 12,
-    hidden: int = 768,
-    intermediate: int = 3072,
-) -> dict[str, int]:
-    """Parameters of a BERT for pre-training by part, as a formula; the default is BERT-Base.
-
-    Biases count with their matrices, and the word embeddings once: the MLM decoder is tied to
-    them. All are of one size, so their shares are those of the memory.
-    """
-    square = hidden * hidden + hidden
-    norm = 2 * hidden
-    return {
-        "word embeddings": vocabulary * hidden,
-        "position and segment embeddings": (positions + segments) * hidden,
-        "attention": layers * 4 * square,
-        "feed-forward": layers * (2 * hidden * intermediate + intermediate + hidden),
-        "pooler": square,
-        "LayerNorm": norm + layers * 2 * norm,
-        # The MLM head's dense layer, its LayerNorm and the decoder's bias, and the NSP head.
-        "heads": square + norm + vocabulary + 2 * hidden + 2,
-    }

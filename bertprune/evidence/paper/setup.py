@@ -15,6 +15,7 @@ from bertprune.evidence import gathering, paper, scores
 from bertprune.evidence.published import Published
 from bertprune.experiments.studies import Study
 from bertprune.lab.language import find_source
+from bertprune.model.shape import BERT_BASE, shape_of
 from bertprune.protocol.arms import ARMS, COMPARED, EPOCHS_BEFORE_PRUNING, FROM_SCRATCH
 from bertprune.protocol.notebook_parameters import (
     Finetune,
@@ -22,10 +23,6 @@ from bertprune.protocol.notebook_parameters import (
     PruneAfterFinetune,
 )
 from bertprune.protocol.rows import Rows
-from bertprune.speed.cost.amounts_of_work import ModelSize, model_size
-
-BERT_BASE = ModelSize(layers=12, hidden_size=768, vocabulary_size=30_522)
-"""The paper's model (section 3): BERT-Base uncased, with the vocabulary of its release."""
 
 _NOT_COUNTED = "not counted here"
 
@@ -76,7 +73,7 @@ _OF_PAPER = {
 def _of_run(p: Finetune) -> dict[str, str]:
     """The same of the models that one run fine-tunes."""
     try:
-        size = model_size(p)
+        size = shape_of(p)
     except UserError:
         # The shape of a model that is not at hand, say.
         size = None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bertprune.base.errors import UserError, did_you_mean
 from bertprune.data.tasks import check_task
-from bertprune.model.checkpoints import Shape
+from bertprune.model.shape import Shape
 from bertprune.speed.bench import finetuning_cases, pretraining_cases, published_benchmark
 from bertprune.speed.bench.other_cases import analyses, data, machine, mask_update, study
 from bertprune.speed.bench.pretraining_cases import Stack, stacked

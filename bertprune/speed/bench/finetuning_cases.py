@@ -10,7 +10,8 @@ from functools import partial
 from transformers import BertForSequenceClassification, DataCollatorWithPadding
 
 from bertprune.data.batches import ClassificationBatch
-from bertprune.model.checkpoints import Shape, fresh_model
+from bertprune.model.checkpoints import fresh_model
+from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner

@@ -10,7 +10,8 @@ from functools import partial
 from transformers import BertForPreTraining
 
 from bertprune.data.batches import PretrainingBatch
-from bertprune.model.checkpoints import Shape, fresh_model
+from bertprune.model.checkpoints import fresh_model
+from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import BertModel
 
-from bertprune.model.checkpoints import Shape, fresh_model
+from bertprune.model.checkpoints import fresh_model
+from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.speed.bench.quantities import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, quantity_at

@@ -6,19 +6,17 @@ itself: local task data, the lab, a local model. What is on the Hub only has kno
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
-from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.data.glue import RELEASED, mean_length_tokens
 from bertprune.experiments.runs import Run
 from bertprune.lab import language as lab
 from bertprune.lab.language import find_source, language_of
+from bertprune.model.shape import is_at_hand, shape_of
 from bertprune.protocol.arms import seed_of
 from bertprune.protocol.notebook_parameters import (
     BurnIn,
@@ -57,41 +55,6 @@ _BYTES_A_PAIR = 40
 
 
 @dataclass(frozen=True)
-class ModelSize:
-    """The shape of a BERT as far as its cost depends on it."""
-
-    layers: int
-    hidden_size: int
-    vocabulary_size: int
-    heads: int = field(default=1, compare=False)
-    positions: int = field(default=512, compare=False)
-    dropout: float = field(default=0.1, compare=False)
-
-    @property
-    def parameters(self) -> int:
-        """Parameters of `BertForPreTraining`, whose decoder is tied to the word embeddings."""
-        h, v = self.hidden_size, self.vocabulary_size
-        embeddings = (v + self.positions + 2) * h + 2 * h
-        layer = 12 * h * h + 13 * h
-        pooler = h * h + h
-        heads = h * h + h + 2 * h + v + 2 * h + 2
-        return embeddings + self.layers * layer + pooler + heads
-
-    @property
-    def prunable(self) -> int:
-        """Weights of the prunable matrices: word embeddings, layers, pooler."""
-        h = self.hidden_size
-        return self.vocabulary_size * h + (12 * self.layers + 1) * h * h
-
-    def flop_per_token(self, length_tokens: float, masked_share: float = 0.0) -> float:
-        """FLOP of the forward pass a token: two for each weight of the layers, attention over
-        `length_tokens`, and the vocabulary at the masked share of the positions."""
-        h = self.hidden_size
-        layers = self.layers * (24 * h * h + 4 * length_tokens * h)
-        return layers + masked_share * 2 * h * (h + self.vocabulary_size)
-
-
-@dataclass(frozen=True)
 class TaskSize:
     """How large a task is."""
 
@@ -117,103 +80,12 @@ class Amount:
     tokens: float = 0.0
 
 
-# Shapes of BERTs on the Hub, from their config.json: layers, hidden size, vocabulary.
-_HUB_MODELS = {
-    "bert-base-uncased": (12, 768, 30_522),
-    "bert-base-cased": (12, 768, 28_996),
-    "bert-large-uncased": (24, 1024, 30_522),
-    "prajjwal1/bert-tiny": (2, 128, 30_522),
-    "prajjwal1/bert-mini": (4, 256, 30_522),
-    "prajjwal1/bert-small": (4, 512, 30_522),
-    "prajjwal1/bert-medium": (8, 512, 30_522),
-}
-
 # Bytes of text of data sets on the Hub, about, from their cards.
 _HUB_TEXTS = {
     "wikimedia/wikipedia:20231101.en": 20.2e9,
     "wikimedia/wikipedia:20231101.simple": 0.29e9,
     "bookcorpus/bookcorpus": 4.85e9,
 }
-
-
-def model_size(parameters: BurnIn) -> ModelSize:
-    """The shape of the model that a run trains.
-
-    From the folder of the model named, what is known of the Hub's, or the parameters of a fresh
-    one. Raises UserError for a model or tokenizer whose shape cannot be known without a network.
-    """
-    if parameters.model:
-        return _size_of_model(parameters.model)
-    return ModelSize(
-        layers=parameters.layers,
-        hidden_size=parameters.hidden_size,
-        vocabulary_size=_vocabulary_size(parameters),
-        heads=parameters.heads,
-        positions=parameters.max_length_tokens,
-        dropout=parameters.dropout,
-    )
-
-
-def _size_of_model(name: str) -> ModelSize:
-    is_shipped = find_source(name) is not None
-    folder = Path(lab.__file__).parent / "model" if is_shipped else paths.resolve(name)
-    file = folder / "config.json"
-    if file.is_file():
-        try:
-            config = json.loads(file.read_text())
-            return ModelSize(
-                layers=int(config["num_hidden_layers"]),
-                hidden_size=int(config["hidden_size"]),
-                vocabulary_size=int(config["vocab_size"]),
-                heads=int(config["num_attention_heads"]),
-                positions=int(config.get("max_position_embeddings", 512)),
-                dropout=float(config.get("hidden_dropout_prob", 0.1)),
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{file} does not say the shape of a BERT: {error!r}") from error
-    known = _HUB_MODELS.get(name.removeprefix("google-bert/"))
-    if known is None:
-        raise UserError(
-            f"the shape of model {name!r} is not known, and `cost` asks no network: download it "
-            "and give its folder with --set model=FOLDER, or give the shape of a fresh model with "
-            "--set model= --set layers=... --set hidden_size=... --set vocabulary_size=... "
-            f"(known: {', '.join(_HUB_MODELS)})"
-        )
-    layers, hidden_size, vocabulary_size = known
-    return ModelSize(layers, hidden_size, vocabulary_size, heads=hidden_size // 64)
-
-
-def _vocabulary_size(parameters: BurnIn) -> int:
-    """Entries of the vocabulary of a fresh model."""
-    named = parameters.tokenizer
-    if named:
-        known = _HUB_MODELS.get(named.removeprefix("google-bert/"))
-        if tokens := _tokens_of(named):
-            return tokens
-        if known:
-            return known[2]
-        raise UserError(
-            f"the vocabulary of tokenizer {named!r} is not known, and `cost` asks no network: give "
-            "a local folder with --set tokenizer=FOLDER, or none, for a WordPiece of "
-            "vocabulary_size entries"
-        )
-    seed = language_of(parameters.text)
-    return parameters.vocabulary_size if seed is None else _tokens_of(f"{lab.SOURCE}:{seed}")
-
-
-@cache
-def _tokens_of(tokenizer: str) -> int:
-    """Entries of a tokenizer that is at hand; 0 for one that is not."""
-    if not _is_at_hand(tokenizer):
-        return 0
-    from bertprune.data.tokenizer import load_tokenizer
-
-    return len(load_tokenizer(tokenizer))
-
-
-def _is_at_hand(named: str) -> bool:
-    """Whether a model, tokenizer or task data is the lab's or a local folder."""
-    return bool(named) and (find_source(named) is not None or paths.resolve(named).is_dir())
 
 
 def task_size(name: str, parameters: Finetune, counted: Examples | None = None) -> TaskSize:
@@ -231,12 +103,12 @@ def task_size(name: str, parameters: Finetune, counted: Examples | None = None) 
 
 def _known_size(name: str, parameters: Finetune) -> TaskSize:
     """That of the data at hand, or what is known of GLUE."""
-    vocabulary_size = model_size(parameters).vocabulary_size
+    vocabulary_size = shape_of(parameters).vocabulary_size
     named = parameters.tokenizer or parameters.model
     if not named and (seed := language_of(parameters.text)) is not None:
         named = f"{lab.SOURCE}:{seed}"
-    tokenizer = named if _is_at_hand(named) else ""
-    if _is_at_hand(parameters.task_data):
+    tokenizer = named if is_at_hand(named) else ""
+    if is_at_hand(parameters.task_data):
         return _size_of_data(
             name, parameters.task_data, tokenizer, vocabulary_size, parameters.max_length_tokens
         )
@@ -374,7 +246,7 @@ def memory_bytes(p: BurnIn, *, on_gpu: bool) -> float:
     Weights, gradients, their copy when they are clipped, AdamW's two moments, masks and the values
     kept aside, for a comparison the dense model; and what a step keeps for its backward pass.
     """
-    size = model_size(p)
+    size = shape_of(p)
     weights = 20 * size.parameters + 5 * size.prunable
     if p.compared_with() is not None:
         weights += 4 * size.parameters
@@ -397,7 +269,7 @@ def memory_bytes(p: BurnIn, *, on_gpu: bool) -> float:
 def disk_bytes(run: Run) -> float:
     """About what a run leaves on the disk: models with masks, the notebook, rows."""
     p = run.parameters
-    size = model_size(p)
+    size = shape_of(p)
     model = 4 * size.parameters + size.prunable + _TOKENIZER_BYTES_AN_ENTRY * size.vocabulary_size
     models = len(p.task) * len(p.learning_rates) if isinstance(p, Finetune) else 1
     models *= p.leaves_model()
@@ -406,7 +278,7 @@ def disk_bytes(run: Run) -> float:
 
 def checkpoint_bytes(p: BurnIn) -> float:
     """The checkpoint of a run in work: weights, AdamW's moments, masks and the values aside."""
-    size = model_size(p)
+    size = shape_of(p)
     return 12 * size.parameters + 5 * size.prunable
 
 

@@ -16,6 +16,7 @@ from bertprune.experiments import studies
 from bertprune.experiments.runs import Run, lineage
 from bertprune.experiments.studies import Study
 from bertprune.experiments.sweep import thread_counts
+from bertprune.model.shape import shape_of
 from bertprune.protocol.arms import arm_of, words_of_arm
 from bertprune.protocol.notebook_parameters import Finetune
 from bertprune.speed.cost import amounts_of_work as work
@@ -73,7 +74,7 @@ class Estimate:
         plan = [one.run for one in chosen]
         if not any(run.upstream is None for run in plan):
             return 0.0
-        size = work.model_size(plan[0].parameters)
+        size = shape_of(plan[0].parameters)
         return unit_costs.seconds(work.text_work(plan), self.machine.lines(size, 1))
 
     def hours(self, *, left: bool = False) -> float:
@@ -187,7 +188,7 @@ def estimate(
 
 def _cost(run: Run, machine: Machine, threads: int, counted: Examples | None) -> RunCost:
     p = run.parameters
-    lines = machine.lines(work.model_size(p), threads)
+    lines = machine.lines(shape_of(p), threads)
     *own, notebook = work.run_work(run, counted)
     return RunCost(
         run=run,

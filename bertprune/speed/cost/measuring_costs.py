@@ -36,10 +36,10 @@ from bertprune.data.glue import TASKS
 from bertprune.experiments.runs import Run
 from bertprune.experiments.sweep import local_workers, thread_counts
 from bertprune.lab.language import SOURCE, language_of
+from bertprune.model.shape import Shape, shape_of
 from bertprune.protocol.notebook_parameters import CONTRACTS, Finetune
 from bertprune.protocol.record import RECORD_FILE, Record
 from bertprune.speed.cost import amounts_of_work as work
-from bertprune.speed.cost.amounts_of_work import ModelSize
 from bertprune.speed.cost.estimate import default_workers
 from bertprune.speed.cost.unit_costs import Line, Measured, Table, scaled, through
 from bertprune.training import dispatch
@@ -71,7 +71,7 @@ _DOCUMENTS, _SENTENCES_A_DOCUMENT, _TOKENS_A_SENTENCE = 100, 30, 20
 class Request:
     """What is measured: a model of `size`, at these batches and lengths, with `threads`."""
 
-    size: ModelSize
+    size: Shape
     max_length_tokens: int
     pretrain_batch_size: int
     batch_size: int
@@ -90,17 +90,17 @@ class Request:
 def requests(threads: Mapping[Run, int]) -> list[Request]:
     """What must be measured for runs with their `threads`: each shape once for each number of
     threads that a run with steps has, at the batches and lengths of the last such run."""
-    lengths: defaultdict[ModelSize, set[int]] = defaultdict(set)
+    lengths: defaultdict[Shape, set[int]] = defaultdict(set)
     found = {}
     for run in threads:
         p = run.parameters
         if isinstance(p, Finetune):
             sizes = [work.task_size(name, p) for name in p.task]
-            lengths[work.model_size(p)] |= {round(one.mean_length_tokens) for one in sizes}
+            lengths[shape_of(p)] |= {round(one.mean_length_tokens) for one in sizes}
     for run, count in threads.items():
         p = run.parameters
         if _trains(run):
-            size = work.model_size(p)
+            size = shape_of(p)
             of_tasks = lengths[size] or {p.max_length_tokens}
             found[size, count] = Request(
                 size=size,
@@ -138,7 +138,7 @@ def _measured(wanted: Sequence[Request], again: bool) -> Table:
     if not wanted:
         raise UserError("no run of the study has a training step: there is nothing to measure")
     table: Table = {}
-    of_runs: dict[tuple[ModelSize, int | None], dict[str, Line]] = {}
+    of_runs: dict[tuple[Shape, int | None], dict[str, Line]] = {}
     for one in wanted:
         sized = _small_enough(one)
         sort = one.size, one.language
@@ -218,19 +218,20 @@ def steps(request: Request) -> dict[str, Line]:
 
     from bertprune.data.tokenizer import load_tokenizer
     from bertprune.model import checkpoints
+    from bertprune.model.shape import Shape
     from bertprune.training import processes
 
     torch.set_num_threads(request.threads)
     size = request.size
     accelerator = processes.accelerator()
     tokenizer = load_tokenizer(f"{SOURCE}:{request.language or 0}")
-    shape = checkpoints.Shape(
+    shape = Shape(
         layers=size.layers,
         hidden_size=size.hidden_size,
         heads=size.heads,
         # As many as the tokenizer that stands in for the study's own, at least.
         vocabulary_size=max(size.vocabulary_size, len(tokenizer)),
-        max_length_tokens=max(size.positions, request.max_length_tokens),
+        max_length_tokens=max(size.max_length_tokens, request.max_length_tokens),
         dropout=size.dropout,
     )
     model = checkpoints.fresh_model(shape, seed=0).to(accelerator.device)
@@ -524,6 +525,7 @@ def _write_project(request: Request, root: Path) -> None:
     from bertprune.data.documents import documents
     from bertprune.data.tokenizer import load_tokenizer
     from bertprune.model import checkpoints
+    from bertprune.model.shape import Shape
 
     copytree(paths.root() / "notebooks", root / "notebooks")
     size = request.size
@@ -535,12 +537,12 @@ def _write_project(request: Request, root: Path) -> None:
         )
         text = "text.txt"
     tokenizer = load_tokenizer(f"{SOURCE}:{request.language or 0}")
-    shape = checkpoints.Shape(
+    shape = Shape(
         layers=size.layers,
         hidden_size=size.hidden_size,
         heads=size.heads,
         vocabulary_size=max(size.vocabulary_size, len(tokenizer)),
-        max_length_tokens=max(size.positions, request.max_length_tokens),
+        max_length_tokens=max(size.max_length_tokens, request.max_length_tokens),
     )
     checkpoints.save_pretrained(
         checkpoints.fresh_model(shape, seed=0), tokenizer, {}, root / "model"

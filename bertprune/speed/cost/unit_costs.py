@@ -12,8 +12,9 @@ import pandas as pd
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError, did_you_mean, full_disk_is_user_error
+from bertprune.model.shape import Shape
 from bertprune.speed.cost import amounts_of_work as work
-from bertprune.speed.cost.amounts_of_work import Amount, ModelSize
+from bertprune.speed.cost.amounts_of_work import Amount
 
 MEASURED = "measured"
 ASSUMED = "assumed, not measured"
@@ -36,7 +37,7 @@ class Line:
 Lines = Mapping[str, Line]
 """By unit (see `amounts_of_work`)."""
 
-Table = dict[tuple[ModelSize, int], dict[str, Line]]
+Table = dict[tuple[Shape, int], dict[str, Line]]
 """By shape and threads."""
 
 
@@ -82,7 +83,7 @@ class Machine(Protocol):
     @property
     def is_gpu(self) -> bool: ...
 
-    def lines(self, size: ModelSize, threads: int) -> Lines:
+    def lines(self, size: Shape, threads: int) -> Lines:
         """Unit costs of a model of `size` in a run with `threads`."""
 
 
@@ -97,7 +98,7 @@ class Measured:
     is_gpu: bool = False
     how: str = MEASURED
 
-    def lines(self, size: ModelSize, threads: int) -> Lines:
+    def lines(self, size: Shape, threads: int) -> Lines:
         """Those of the closest shape that was measured, scaled where it is another one."""
         closest, at = min(
             self.table,
@@ -106,13 +107,13 @@ class Measured:
         return scaled(self.table[closest, at], closest, size)
 
 
-def _distance(one: ModelSize, other: ModelSize) -> float:
+def _distance(one: Shape, other: Shape) -> float:
     """How unlike two shapes are, by the logarithm of their work."""
     ratios = (_work_ratio(one, other), one.prunable / other.prunable)
     return sum(abs(math.log(ratio)) for ratio in ratios)
 
 
-def _work_ratio(size: ModelSize, other: ModelSize) -> float:
+def _work_ratio(size: Shape, other: Shape) -> float:
     return size.flop_per_token(64, 0.15) / other.flop_per_token(64, 0.15)
 
 
@@ -125,7 +126,7 @@ _OF_TOKENS = (
 _OF_TEXT = (work.TASK_TOKENISING, work.TEXT, work.PAIRING, work.NOTEBOOK)
 
 
-def scaled(lines: Lines, measured: ModelSize, size: ModelSize) -> Lines:
+def scaled(lines: Lines, measured: Shape, size: Shape) -> Lines:
     """Unit costs of `measured` for another shape: the tokens' part by FLOP, the fixed part of a
     step, where the optimizer works, and all else by the number of weights."""
     if measured == size:
@@ -175,7 +176,7 @@ class Gpu:
     is_gpu: bool = True
     how: str = ASSUMED
 
-    def lines(self, size: ModelSize, threads: int) -> Lines:
+    def lines(self, size: Shape, threads: int) -> Lines:
         rate = ASSUMED_SHARE * self.tflop_per_s * 1e12
         pretraining = size.flop_per_token(_LENGTH_TOKENS, _MASKED_SHARE) / rate
         finetuning = size.flop_per_token(_LENGTH_TOKENS) / rate
@@ -224,8 +225,8 @@ def published() -> Measured:
 def _table(found: pd.DataFrame) -> Table:
     table: Table = {}
     for one in found.to_dict("records"):
-        *shape, threads = (int(one[key]) for key in _KEYS)
-        lines = table.setdefault((ModelSize(*shape), threads), {})
+        layers, hidden_size, vocabulary_size, threads = (int(one[key]) for key in _KEYS)
+        lines = table.setdefault((Shape(layers, hidden_size, 1, vocabulary_size), threads), {})
         lines[str(one["unit"])] = Line(float(one["fixed_s"]), float(one["per_token_s"]))
     return table
 

@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from scipy import stats
-from transformers import BertConfig, BertForPreTraining
 
 from bertprune.base.shown import Prose
 from bertprune.data.glue import PAPER_TASKS
@@ -17,7 +15,6 @@ from bertprune.evidence import paper, scores
 from bertprune.evidence.claims import CLAIMS, ON_ACCURACY, ledger
 from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Finding
 from bertprune.evidence.claims.ledger import Entry
-from bertprune.evidence.claims.weights import bert_parameters
 from bertprune.evidence.paper.beside_ours import numbers
 from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN
@@ -476,20 +473,6 @@ def test_c14_is_about_bert_base_whatever_the_study() -> None:
     got = entry("C14", made(values, fixed, "part"))
     assert got.verdict == HOLDS and "this study's model 80.0" in got.ours
     assert "BERT-Base's shape 21.3" in got.ours
-
-
-@pytest.mark.parametrize("shape", [{}, {"layers": 3, "hidden": 24, "intermediate": 40}])
-def test_parameters_are_those_of_the_model(shape: dict[str, int]) -> None:
-    names = {"layers": "num_hidden_layers", "hidden": "hidden_size"}
-    names["intermediate"] = "intermediate_size"
-    config: Any = {names[key]: size for key, size in shape.items()}
-    with torch.device("meta"):
-        model: Any = BertForPreTraining(BertConfig(**config))
-    model.tie_weights()
-    counted = bert_parameters(**shape)
-    assert sum(counted.values()) == sum(one.numel() for one in model.parameters())
-    assert counted["word embeddings"] == model.bert.embeddings.word_embeddings.weight.numel()
-    assert counted["pooler"] == sum(one.numel() for one in model.bert.pooler.parameters())
 
 
 # What is missing, and what is too little.

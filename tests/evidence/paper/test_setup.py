@@ -8,9 +8,10 @@ import pytest
 
 from bertprune.base import paths
 from bertprune.evidence import gathering, paper
-from bertprune.evidence.paper.setup import BERT_BASE, differences
+from bertprune.evidence.paper.setup import differences
 from bertprune.experiments import studies
 from bertprune.experiments.studies import Study
+from bertprune.model.shape import BERT_BASE
 
 from .test_agreement import found_with
 

@@ -1,0 +1,165 @@
+"""The shape of a BERT, what it counts to, and the shape of the model that a run trains."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError
+from bertprune.lab import language as lab
+from bertprune.lab.language import find_source, language_of
+from bertprune.protocol.notebook_parameters import BurnIn
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Shape of a BERT; the intermediate size is four times the hidden size.
+
+    Two shapes are equal if they have as much to compute: heads, positions and dropout are no part
+    of that.
+    """
+
+    layers: int
+    hidden_size: int
+    heads: int = field(compare=False)
+    vocabulary_size: int
+    max_length_tokens: int = field(default=512, compare=False)
+    dropout: float = field(default=0.1, compare=False)
+    initializer_range: float = field(default=0.02, compare=False)
+    """Standard deviation of the fresh weights."""
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Parameters of `BertForPreTraining` by part.
+
+        Biases count with their matrices, and the word embeddings once: the MLM decoder is tied to
+        them. All are of one size, so their shares are those of the memory.
+        """
+        h = self.hidden_size
+        square, norm = h * h + h, 2 * h
+        return {
+            "word embeddings": self.vocabulary_size * h,
+            "position and segment embeddings": (self.max_length_tokens + 2) * h,
+            "attention": self.layers * 4 * square,
+            "feed-forward": self.layers * (8 * h * h + 5 * h),
+            "pooler": square,
+            "LayerNorm": norm + self.layers * 2 * norm,
+            # The MLM head's dense layer, its LayerNorm and the decoder's bias, and the NSP head.
+            "heads": square + norm + self.vocabulary_size + 2 * h + 2,
+        }
+
+    @property
+    def parameters(self) -> int:
+        """All of `parts`."""
+        return sum(self.parts.values())
+
+    @property
+    def prunable(self) -> int:
+        """Weights of the prunable matrices: word embeddings, layers, pooler."""
+        h = self.hidden_size
+        return self.vocabulary_size * h + (12 * self.layers + 1) * h * h
+
+    def flop_per_token(self, length_tokens: float, masked_share: float = 0.0) -> float:
+        """FLOP of the forward pass a token: two for each weight of the layers, attention over
+        `length_tokens`, and the vocabulary at the masked share of the positions."""
+        h = self.hidden_size
+        layers = self.layers * (24 * h * h + 4 * length_tokens * h)
+        return layers + masked_share * 2 * h * (h + self.vocabulary_size)
+
+
+BERT_BASE = Shape(layers=12, hidden_size=768, heads=12, vocabulary_size=30_522)
+"""BERT-Base uncased, with the vocabulary of its release."""
+
+# Shapes of BERTs on the Hub, from their config.json: layers, hidden size, vocabulary.
+_HUB_MODELS = {
+    "bert-base-uncased": (12, 768, 30_522),
+    "bert-base-cased": (12, 768, 28_996),
+    "bert-large-uncased": (24, 1024, 30_522),
+    "prajjwal1/bert-tiny": (2, 128, 30_522),
+    "prajjwal1/bert-mini": (4, 256, 30_522),
+    "prajjwal1/bert-small": (4, 512, 30_522),
+    "prajjwal1/bert-medium": (8, 512, 30_522),
+}
+
+
+def shape_of(parameters: BurnIn) -> Shape:
+    """The shape of the model that a run trains.
+
+    From the folder of the model named, what is known of the Hub's, or the parameters of a fresh
+    one. Raises UserError for a model or tokenizer whose shape cannot be known without a network.
+    """
+    if parameters.model:
+        return _shape_of_model(parameters.model)
+    return Shape(
+        layers=parameters.layers,
+        hidden_size=parameters.hidden_size,
+        vocabulary_size=_vocabulary_size(parameters),
+        heads=parameters.heads,
+        max_length_tokens=parameters.max_length_tokens,
+        dropout=parameters.dropout,
+    )
+
+
+def _shape_of_model(name: str) -> Shape:
+    is_shipped = find_source(name) is not None
+    folder = Path(lab.__file__).parent / "model" if is_shipped else paths.resolve(name)
+    file = folder / "config.json"
+    if file.is_file():
+        try:
+            config = json.loads(file.read_text(encoding="utf-8"))
+            return Shape(
+                layers=int(config["num_hidden_layers"]),
+                hidden_size=int(config["hidden_size"]),
+                vocabulary_size=int(config["vocab_size"]),
+                heads=int(config["num_attention_heads"]),
+                max_length_tokens=int(config.get("max_position_embeddings", 512)),
+                dropout=float(config.get("hidden_dropout_prob", 0.1)),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{file} does not say the shape of a BERT: {error!r}") from error
+    known = _HUB_MODELS.get(name.removeprefix("google-bert/"))
+    if known is None:
+        raise UserError(
+            f"the shape of model {name!r} is not known, and `cost` asks no network: download it "
+            "and give its folder with --set model=FOLDER, or give the shape of a fresh model with "
+            "--set model= --set layers=... --set hidden_size=... --set vocabulary_size=... "
+            f"(known: {', '.join(_HUB_MODELS)})"
+        )
+    layers, hidden_size, vocabulary_size = known
+    return Shape(layers, hidden_size, hidden_size // 64, vocabulary_size)
+
+
+def _vocabulary_size(parameters: BurnIn) -> int:
+    """Entries of the vocabulary of a fresh model."""
+    named = parameters.tokenizer
+    if named:
+        known = _HUB_MODELS.get(named.removeprefix("google-bert/"))
+        if tokens := _tokens_of(named):
+            return tokens
+        if known:
+            return known[2]
+        raise UserError(
+            f"the vocabulary of tokenizer {named!r} is not known, and `cost` asks no network: give "
+            "a local folder with --set tokenizer=FOLDER, or none, for a WordPiece of "
+            "vocabulary_size entries"
+        )
+    seed = language_of(parameters.text)
+    return parameters.vocabulary_size if seed is None else _tokens_of(f"{lab.SOURCE}:{seed}")
+
+
+@cache
+def _tokens_of(tokenizer: str) -> int:
+    """Entries of a tokenizer that is at hand; 0 for one that is not."""
+    if not is_at_hand(tokenizer):
+        return 0
+    from bertprune.data.tokenizer import load_tokenizer
+
+    return len(load_tokenizer(tokenizer))
+
+
+def is_at_hand(named: str) -> bool:
+    """Whether a model, tokenizer or task data is the lab's or a local folder."""
+    return bool(named) and (find_source(named) is not None or paths.resolve(named).is_dir())

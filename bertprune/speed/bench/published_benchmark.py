@@ -18,7 +18,8 @@ import pandas as pd
 import yaml
 
 from bertprune.base import paths
-from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.errors import UserError
+from bertprune.base.files import read_json, replacing, write_text
 from bertprune.base.machine import processor
 from bertprune.base.words import percent
 from bertprune.speed.bench.quantities import (
@@ -116,7 +117,7 @@ def read() -> Measured:
     file = paths.published(NAME)
     if not file.exists():
         raise UserError(f"there is no {file}: measure it with `bertprune bench --publish`")
-    facts = json.loads(file.with_suffix(".json").read_text())
+    facts = read_json(file.with_suffix(".json"))
     rows = read_rows(file)
     # A row calls the processor of its machine "CPU".
     names = rows.machine.map({name: of["cpu"] for name, of in facts.items()})
@@ -159,7 +160,7 @@ def publish(rows: pd.DataFrame, facts: dict[str, Any]) -> Path:
     of_machines = {}
     if file.exists():
         before = read_rows(file)
-        of_machines = json.loads(file.with_suffix(".json").read_text())
+        of_machines = read_json(file.with_suffix(".json"))
         is_here = before.machine == machine
         was = of_machines.get(machine, {})
         if all(was.get(name) == facts[name] for name in facts if name != "cases"):
@@ -170,15 +171,14 @@ def publish(rows: pd.DataFrame, facts: dict[str, Any]) -> Path:
     write_rows(rows, file)
     of_machines[machine] = facts
     text = json.dumps(of_machines, indent=1, ensure_ascii=False)
-    file.with_suffix(".json").write_text(text + "\n")
+    write_text(text + "\n", file.with_suffix(".json"))
     return file
 
 
 def write_rows(rows: pd.DataFrame, file: Path) -> None:
     """Write rows with six digits, which is more than a timing has."""
-    with full_disk_is_user_error(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        rows.to_csv(file, index=False, float_format="%.6g")
+    with replacing(file) as unfinished:
+        rows.to_csv(unfinished, index=False, float_format="%.6g")
 
 
 def read_rows(file: Path) -> pd.DataFrame:

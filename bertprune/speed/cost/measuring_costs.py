@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 
 from bertprune.base import paths
-from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.errors import UserError
+from bertprune.base.files import read_json, write_json
 from bertprune.base.fingerprint import code_key
 from bertprune.base.machine import device_name, gpu_name
 from bertprune.data.glue import TASKS
@@ -185,13 +186,9 @@ def _kept(
         started = time.monotonic()
         lines = measured()
         print(f" {time.monotonic() - started:.0f} s", file=sys.stderr)
-        with full_disk_is_user_error(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            values = {unit: asdict(line) for unit, line in lines.items()}
-            unfinished = file.with_suffix(f".{os.getpid()}")
-            unfinished.write_text(json.dumps(identity | {"lines": values}, indent=1))
-            unfinished.replace(file)
-    stored = json.loads(file.read_text())["lines"]
+        values = {unit: asdict(line) for unit, line in lines.items()}
+        write_json(identity | {"lines": values}, file)
+    stored = read_json(file)["lines"]
     return {unit: Line(**line) for unit, line in stored.items()}
 
 

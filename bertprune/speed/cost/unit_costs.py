@@ -11,7 +11,8 @@ from typing import Protocol
 import pandas as pd
 
 from bertprune.base import paths
-from bertprune.base.errors import UserError, did_you_mean, full_disk_is_user_error
+from bertprune.base.errors import UserError, did_you_mean
+from bertprune.base.files import replacing
 from bertprune.model.shape import Shape
 from bertprune.speed.cost import amounts_of_work as work
 from bertprune.speed.cost.amounts_of_work import Amount
@@ -240,9 +241,8 @@ def publish(machine: Measured) -> Path:
         before = pd.read_csv(file)
         if (before.machine == machine.words).all() and (before.cores == machine.cores).all():
             table = _table(before) | table
-    with full_disk_is_user_error(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _frame(machine, table).to_csv(file, index=False)
+    with replacing(file) as unfinished:
+        _frame(machine, table).to_csv(unfinished, index=False)
     return file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,9 @@ from bertprune.base.errors import UserError
 from bertprune.lab import language as lab
 from bertprune.lab.language import find_source, language_of
 from bertprune.protocol.notebook_parameters import BurnIn
+
+_BACKWARD = 2
+"""The backward pass has two matrix products for each one of the forward pass."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,33 @@ class Shape:
         h = self.hidden_size
         layers = self.layers * (24 * h * h + 4 * length_tokens * h)
         return layers + masked_share * 2 * h * (h + self.vocabulary_size)
+
+    def training_flop(
+        self, lengths: Sequence[int], *, masked: Sequence[int] | None = None, classes: int = 2
+    ) -> int:
+        """Model FLOP of a training step, forward and backward: what a batch cannot do without.
+
+        Of matrix products alone, a multiplication and an addition each, and only of those that must
+        be computed: the tokens of `lengths` (one number an example) without padding, attention from
+        each of them to those of its own example, and the vocabulary's logits at the `masked`
+        positions of each. Each example has a pooler and `classes` logits over it. Of the last
+        layer, all tokens have keys and values, but only what is read of its result has the rest:
+        the first token, and the masked ones. Counting for n tokens, hidden size h and intermediate
+        size i, a whole layer takes 2n(4h² + 2hi) for its matrices and 4n²h for attention (as
+        Hoffmann et al., 2022, appendix F, without embeddings, whose look-up multiplies nothing).
+        """
+        hidden, inner = self.hidden_size, 4 * self.hidden_size
+        masked = [0] * len(lengths) if masked is None else masked
+        forward = 0
+        for length, count in zip(lengths, masked, strict=True):
+            asking = [length] * (self.layers - 1) + [1 + count]
+            for positions in asking:
+                forward += 2 * length * 2 * hidden**2
+                forward += 2 * positions * (2 * hidden**2 + 2 * hidden * inner)
+                forward += 4 * positions * length * hidden
+            forward += 2 * hidden * (hidden + classes)
+            forward += count * 2 * hidden * (hidden + self.vocabulary_size)
+        return forward * (1 + _BACKWARD)
 
 
 BERT_BASE = Shape(layers=12, hidden_size=768, heads=12, vocabulary_size=30_522)

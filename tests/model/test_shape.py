@@ -1,16 +1,23 @@
-"""What a BERT counts to, beside the models themselves."""
+"""What a BERT counts to, beside the models themselves and the products that torch makes."""
 
 from typing import Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import BertForPreTraining, BertForSequenceClassification
 
+from bertprune.data.batches import ClassificationBatch, PretrainingBatch
 from bertprune.model.checkpoints import fresh_model
 from bertprune.model.shape import BERT_BASE, Shape
 from bertprune.pruning.matrices import prunable_matrices
+from bertprune.training.finetuning import ClassificationLoss
+from bertprune.training.pretraining import PretrainingLoss
+
+SMALL = Shape(layers=3, hidden_size=12, heads=2, vocabulary_size=50, max_length_tokens=16)
 
 
-@pytest.mark.parametrize("shape", [BERT_BASE, Shape(3, 24, 2, 50, 16)])
+@pytest.mark.parametrize("shape", [BERT_BASE, SMALL])
 def test_counts_are_those_of_the_model(shape: Shape) -> None:
     with torch.device("meta"):
         model: Any = fresh_model(shape, seed=0)
@@ -18,3 +25,58 @@ def test_counts_are_those_of_the_model(shape: Shape) -> None:
     assert shape.prunable == sum(one.numel() for one in prunable_matrices(model).values())
     assert shape.parts["word embeddings"] == model.bert.embeddings.word_embeddings.weight.numel()
     assert shape.parts["pooler"] == sum(one.numel() for one in model.bert.pooler.parameters())
+
+
+def config_of(shape: Shape) -> Any:
+    config = fresh_model(shape, seed=0).config
+    # Of the fused attention torch counts nothing.
+    config._attn_implementation = "eager"
+    return config
+
+
+def test_training_flop_of_a_classifier() -> None:
+    """Examples one by one, so that nothing is padded."""
+    loss = ClassificationLoss(BertForSequenceClassification(config_of(SMALL)))
+    found = 0
+    for length in (5, 9):
+        ids = torch.ones(1, length, dtype=torch.int64)
+        batch = ClassificationBatch(ids, 0 * ids, ids, torch.tensor([1]), 1)
+        with FlopCounterMode(display=False) as counter:
+            loss(batch).backward()
+        found += counter.get_total_flops()
+    assert SMALL.training_flop([5, 9]) == found
+
+
+def test_training_flop_of_pretraining() -> None:
+    """As many masked positions an example as there are reads, so that nothing is padded."""
+    ids = torch.ones(2, 7, dtype=torch.int64)
+    batch = PretrainingBatch(
+        input_ids=ids,
+        token_type_ids=0 * ids,
+        attention_mask=ids,
+        read_positions=torch.tensor([[0, 1, 5, 6], [0, 2, 3, 4]]),
+        masked_reads=torch.tensor([1, 2, 3, 5, 6, 7]),
+        masked_labels=torch.ones(6, dtype=torch.int64),
+        next_sentence_labels=torch.tensor([0, 1]),
+        masked_total=6,
+        examples_total=2,
+    )
+    with FlopCounterMode(display=False) as counter:
+        PretrainingLoss(BertForPreTraining(config_of(SMALL)))(batch).backward()
+    assert SMALL.training_flop([7, 7], masked=[3, 3]) == counter.get_total_flops()
+
+
+def test_transformers_multiplies_as_much_but_for_the_last_layer() -> None:
+    model = BertForSequenceClassification(config_of(SMALL))
+    with FlopCounterMode(display=False) as counter:
+        model(torch.ones(1, 9, dtype=torch.int64)).logits.sum().backward()
+    # For the eight positions that nobody reads: queries, attention, output and feed-forward.
+    unread = 3 * (2 * 8 * (2 * 12**2 + 2 * 12 * 48) + 4 * 8 * 9 * 12)
+    assert SMALL.training_flop([9]) == counter.get_total_flops() - unread
+
+
+def test_training_flop_of_bert_base_by_hand() -> None:
+    """One token: 12 layers of 7,077,888 weights and 2 × 768 for attention, then the pooler and the
+    classifier; two FLOPs a weight, three passes."""
+    by_hand = 12 * (7_077_888 + 2 * 768) + 768 * 768 + 2 * 768
+    assert BERT_BASE.training_flop([1]) == 6 * by_hand

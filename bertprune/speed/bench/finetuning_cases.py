@@ -29,7 +29,6 @@ from bertprune.speed.bench.timing import (
     Setting,
     in_turn,
     memory_rows,
-    model_flops,
     quiet,
     seconds_of,
 )
@@ -81,7 +80,7 @@ def epoch(setting: Setting, size: Size, *, with_memory: bool = True) -> Iterator
             _seconds(side, setting, shorter, phrases, model)
         sides[OURS]()
     seconds = in_turn(setting.case, sides, setting.repeats)
-    flops = model_flops(model.config, phrases.train.lengths.tolist()) / len(phrases.train)
+    flops = size.shape.training_flop(phrases.train.lengths.tolist()) / len(phrases.train)
     tokens = phrases.train.lengths.mean()
     for side, times in seconds.items():
         yield setting.row(side, "speed", "examples/s", [1 / time for time in times])

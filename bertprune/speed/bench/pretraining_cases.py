@@ -26,7 +26,6 @@ from bertprune.speed.bench.timing import (
     in_turn,
     matrix_rate,
     memory_rows,
-    model_flops,
     pairwise,
 )
 from bertprune.speed.made_up_inputs import Pairs
@@ -84,7 +83,7 @@ def steps(
     lengths = [batch.attention_mask.sum(1).tolist() for batch in batches]
     tokens = sum(map(sum, lengths)) / len(batches)
     flops = sum(
-        model_flops(model.config, of_batch, masked=_masked(batch))
+        size.shape.training_flop(of_batch, masked=_masked(batch))
         for of_batch, batch in zip(lengths, batches, strict=True)
     ) / len(batches)
     for side, times in seconds.items():

@@ -9,6 +9,7 @@ import pandas as pd
 from safetensors import safe_open
 
 from bertprune.base.errors import UserError
+from bertprune.base.shown import Prose
 from bertprune.base.words import percent
 from bertprune.evidence.scores import pretrained_and_not, worth_pretraining
 from bertprune.protocol.arms import ARMS, COMPARED, PRUNE_PRETRAIN, words_of_arm
@@ -74,6 +75,11 @@ def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(lines).set_index(["arm", "sparsity"])
+
+
+def arms_table() -> Prose:
+    """Which arms there are, by the words of tables and legends, and how each works."""
+    return Prose(pd.DataFrame({"how": {arm.words: arm.how for arm in ARMS.values()}}))
 
 
 def seeds_apart(repeatability: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from bertprune.base.errors import UserError
 from bertprune.book.figures import (
     accuracy,
     information,
-    pruned_parts,
+    pruned_weights,
     sort_order_movement,
     training_curves,
     weight_shapes,
@@ -64,15 +64,15 @@ def information_deletion(found: Rows) -> Picture:
 
 
 def mask_difference(found: Rows) -> Picture:
-    return pruned_parts.mask_difference(found, MAKER)
+    return pruned_weights.mask_difference(found, MAKER)
 
 
 def before_pruning(found: Rows) -> Picture:
-    return pruned_parts.before_pruning(found, MAKER)
+    return pruned_weights.before_pruning(found, MAKER)
 
 
 def pruned_heads(found: Rows) -> Picture:
-    return pruned_parts.pruned_heads(found, MAKER)
+    return pruned_weights.pruned_heads(found, MAKER)
 
 
 def movement_by_epoch(found: Rows) -> Picture:
@@ -270,7 +270,7 @@ def test_the_papers_drops_do_not_set_the_axis() -> None:
 def test_the_dense_level_is_of_the_seeds_that_were_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
     found = study()
     levels: list[float] = []
-    monkeypatch.setattr(pruned_parts, "dashed", lambda _, level: levels.append(level))
+    monkeypatch.setattr(pruned_weights, "dashed", lambda _, level: levels.append(level))
     before_pruning(found[(found.arm == "prune_pretrain") | (found.seed == 2)])
     scored = scores.scores(found).set_index(["arm", "task", "sparsity", "seed"]).accuracy
     ours = [scored["prune_pretrain", task, 0.0, 2] for task in TASKS]

@@ -23,6 +23,7 @@ from bertprune.pruning.schedule import Schedule
 from bertprune.speed.cost import amounts_of_work as work
 from bertprune.speed.cost import estimate, measuring_costs, unit_costs
 from bertprune.speed.cost.unit_costs import Line, Measured
+from bertprune.speed.cost.what_to_measure import Request
 
 from ..finished import write_record
 
@@ -259,15 +260,15 @@ def test_a_line_through_two_measurements() -> None:
 def test_measured_unit_costs_are_positive_and_used(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[measuring_costs.Request] = []
+    asked: list[Request] = []
 
-    def steps(request: measuring_costs.Request) -> dict[str, Line]:
+    def steps(request: Request) -> dict[str, Line]:
         asked.append(request)
         return measuring_costs.steps(request)
 
     of_runs = {unit: INVENTED[unit] for unit in [work.NOTEBOOK, *_fixed_units()]}
     monkeypatch.setattr(measuring_costs, "_side_by_side", steps)
-    monkeypatch.setattr(measuring_costs, "_runs", lambda request: of_runs)
+    monkeypatch.setattr(measuring_costs, "runs_without_steps", lambda request: of_runs)
     changes = ["model=", "tokenizer=lab", "text=[lab:0:200]", "task_data=lab", "hidden_size=8"]
     plan = by_hand(*changes).plan()
     here = measuring_costs.for_plan(plan, 1)

@@ -5,6 +5,7 @@ of a lab language models recall, in bits.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,7 @@ from bertprune.book.figures.style import (
     title,
     words_of,
 )
+from bertprune.evidence.claims import straight_lines
 from bertprune.protocol.arms import (
     ARMS,
     BY_SPARSITY,
@@ -62,12 +64,7 @@ _CAPTIONS = {
 
 
 def information_deletion(
-    found: Rows,
-    fits: pd.DataFrame,
-    maker: str,
-    *,
-    paper: Rows | None = None,
-    again: str = "",
+    found: Rows, fits: pd.DataFrame, maker: str, *, paper: Rows | None = None, again: str = ""
 ) -> Picture:
     """The paper's figure 2. Left: accuracy under information deletion against pre-training loss,
     a point for each task, sparsity and seed, with the straight lines of `fits`: task, slope,
@@ -76,13 +73,10 @@ def information_deletion(
 
     A half that the rows have nothing of is left out; raises UserError if both are.
     """
-    # Here, since it brings scipy, which the page of a run does not need.
-    from bertprune.evidence.claims.straight_lines import points
-
-    deleted = points(found).rename(columns={"accuracy": "value"})
+    deleted = straight_lines.points(found).rename(columns={"accuracy": "value"})
     theirs = None
     if paper is not None and len(deleted):
-        theirs = points(paper).rename(columns={"accuracy": "value"})
+        theirs = straight_lines.points(paper).rename(columns={"accuracy": "value"})
     features = final(found[found.metric == "cosine_similarity"])
     by_model = features.groupby(["arm", "sparsity", "seed"], as_index=False)
     means = by_model.agg(value=("value", "mean"))
@@ -97,15 +91,6 @@ def information_deletion(
     # A task of too few points has no line.
     lines = fits.dropna(subset=["slope"]).itertuples()
     slopes = {str(one.task): one for one in lines if str(one.task) in tasks}
-    handles: list[Artist] = []
-    for task, look in tasks.items():
-        label = f"{task} {_slope(slopes[task])}" if task in slopes else task
-        handles.append(handle(look, label))
-    if not deleted.fitted.astype(bool).all():
-        words = "hollow: left out of its line"
-        handles.append(Line2D([], [], color=INK, marker="o", mfc="white", ls="", label=words))
-    if theirs is not None:
-        handles.append(paper_handle())
 
     def paint(_: Figure, axes: list[Axes]) -> None:
         for panel, name in zip(axes, halves, strict=True):
@@ -113,25 +98,12 @@ def information_deletion(
             if halves[name] is features:
                 _similarities(panel, features, means)
                 continue
-            for task, look in tasks.items():
-                if theirs is not None:
-                    of_paper = theirs[theirs.task == task]
-                    thin_curve(panel, of_paper, look, x="loss")
-                _points_and_line(panel, deleted[deleted.task == task], slopes.get(task), look)
-            panel.set_xlabel("pre-training dev loss (nats)")
-            in_percent(panel.yaxis)
+            if theirs is not None:
+                for task, look in tasks.items():
+                    thin_curve(panel, theirs[theirs.task == task], look, x="loss")
+            _against_loss(panel, deleted, tasks, slopes)
 
-    said = "; ".join(f"{task} {_slope(one)}" for task, one in slopes.items())
-    slopes_said = f", slopes in points a nat with 95 % intervals: {said}" if said else ""
-    cosines = "; ".join(
-        f"{ARMS[str(arm)].words}: {in_words(of, '{:.3f}'.format)}"
-        for arm, of in means.groupby("arm", sort=False)
-    )
-    both_said = (
-        f"Accuracy of information deletion against pre-training loss{slopes_said}.",
-        f"Mean cosine similarity with dense features, {cosines}.",
-    )
-    alt = dict(zip(_CAPTIONS, both_said, strict=True))
+    alt = dict(zip(_CAPTIONS, _halves_in_words(slopes, means), strict=True))
     captions = [_CAPTIONS[name] for name in halves]
     if len(features):
         captions.append(seeds_in_words([means]))
@@ -147,8 +119,49 @@ def information_deletion(
         alt=" ".join(alt[name] for name in halves),
         caption=" ".join(captions),
         data=tidy(drawn),
-        handles=handles,
+        handles=_task_handles(tasks, slopes, deleted, theirs),
         again=again,
+    )
+
+
+def _against_loss(
+    panel: Axes, deleted: pd.DataFrame, tasks: Mapping[str, Look], slopes: Mapping[str, Any]
+) -> None:
+    for task, look in tasks.items():
+        _points_and_line(panel, deleted[deleted.task == task], slopes.get(task), look)
+    panel.set_xlabel("pre-training dev loss (nats)")
+    in_percent(panel.yaxis)
+
+
+def _task_handles(
+    tasks: Mapping[str, Look],
+    slopes: Mapping[str, Any],
+    deleted: pd.DataFrame,
+    theirs: pd.DataFrame | None,
+) -> list[Artist]:
+    """What the legend has: each task with its slope, what is hollow, and the paper."""
+    handles: list[Artist] = []
+    for task, look in tasks.items():
+        label = f"{task} {_slope(slopes[task])}" if task in slopes else task
+        handles.append(handle(look, label))
+    if not deleted.fitted.astype(bool).all():
+        words = "hollow: left out of its line"
+        handles.append(Line2D([], [], color=INK, marker="o", mfc="white", ls="", label=words))
+    if theirs is not None:
+        handles.append(paper_handle())
+    return handles
+
+
+def _halves_in_words(slopes: Mapping[str, Any], means: pd.DataFrame) -> tuple[str, str]:
+    said = "; ".join(f"{task} {_slope(one)}" for task, one in slopes.items())
+    slopes_said = f", slopes in points a nat with 95 % intervals: {said}" if said else ""
+    cosines = "; ".join(
+        f"{ARMS[str(arm)].words}: {in_words(of, '{:.3f}'.format)}"
+        for arm, of in means.groupby("arm", sort=False)
+    )
+    return (
+        f"Accuracy of information deletion against pre-training loss{slopes_said}.",
+        f"Mean cosine similarity with dense features, {cosines}.",
     )
 
 
@@ -210,8 +223,8 @@ def bits_recalled(
 
     def paint(_: Figure, axes: list[Axes]) -> None:
         left, right = axes
-        for arm, points in by_arm.items():
-            curve(left, points, ARMS[arm].look, label=ARMS[arm].words)
+        for arm, of_arm in by_arm.items():
+            curve(left, of_arm, ARMS[arm].look, label=ARMS[arm].words)
         dense = together[(together.arm == PRUNE_PRETRAIN) & (together.sparsity == 0)].value
         if len(dense):
             dashed(left, dense.mean(), label="dense")

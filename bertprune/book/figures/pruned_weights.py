@@ -32,7 +32,7 @@ from bertprune.protocol.arms import (
     PRUNE_PRETRAIN,
     Look,
 )
-from bertprune.protocol.rows import Rows, final
+from bertprune.protocol.rows import Metric, Rows, Split, final, where
 
 
 def mask_difference(found: Rows, maker: str, *, again: str = "") -> Picture:
@@ -81,14 +81,9 @@ def before_pruning(found: Rows, maker: str, *, again: str = "") -> Picture:
 
     Accuracies are the best over learning rates. Raises UserError without such runs.
     """
-    ours = found[found.arm == EPOCHS_BEFORE_PRUNING]
-    last = final(ours[(ours.split == "dev") & (ours.metric == "accuracy")])
-    by_model = last.groupby(["sparsity", "task", "position", "seed"], as_index=False)
-    accuracies = by_model.agg(value=("value", "max"))
-    both: dict[str, pd.DataFrame] = {
-        "dev accuracy": accuracies,
-        "mask entries that differ": _whole(found, EPOCHS_BEFORE_PRUNING, "mask_difference"),
-    }
+    ours = where(found, arm=EPOCHS_BEFORE_PRUNING)
+    both = _accuracy_and_masks(ours)
+    accuracies = both["dev accuracy"]
     panels = {name: points for name, points in both.items() if len(points)}
     everything = pd.concat(both.values())
     needed(
@@ -140,6 +135,16 @@ def before_pruning(found: Rows, maker: str, *, again: str = "") -> Picture:
         handles=handles,
         again=again,
     )
+
+
+def _accuracy_and_masks(ours: Rows) -> dict[str, pd.DataFrame]:
+    """By panel, what became of models that were fine-tuned for so many epochs before."""
+    last = final(where(ours, split=Split.DEV, metric=Metric.ACCURACY))
+    by_model = last.groupby(["sparsity", "task", "position", "seed"], as_index=False)
+    return {
+        "dev accuracy": by_model.agg(value=("value", "max")),
+        "mask entries that differ": _whole(ours, EPOCHS_BEFORE_PRUNING, Metric.MASK_DIFFERENCE),
+    }
 
 
 def pruned_heads(found: Rows, maker: str, *, again: str = "") -> Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ from bertprune.book.figures.style import (
     thin_curve,
     title,
 )
-from bertprune.protocol.arms import PRUNE_PRETRAIN
+from bertprune.protocol.arms import PRUNE_PRETRAIN, Look
 from bertprune.protocol.rows import Rows, final
 
 _RUNS = "runs of finetune at sparsity 0"
@@ -46,11 +47,7 @@ def movement_by_epoch(
     # Learning rates are told apart where a task has several.
     is_told = points.groupby("task").learning_rate.nunique().max() > 1
     lines = {rate: _LINES[place % 4] if is_told else "-" for place, rate in enumerate(rates)}
-    theirs = None if paper is None else _of_dense(paper, "movement_mean", "")
-    if theirs is not None:
-        # A run of which there is the last epoch alone is no curve.
-        curves = theirs.groupby(["task", "learning_rate", "seed"]).epoch.transform("nunique")
-        theirs = theirs[(curves > 1) & theirs.task.isin(list(tasks))]
+    theirs = None if paper is None else _curves_of(paper, list(tasks))
 
     def paint(_: Figure, axes: list[Axes]) -> None:
         (panel,) = axes
@@ -97,6 +94,13 @@ def movement_by_epoch(
     )
 
 
+def _curves_of(paper: Rows, tasks: list[str]) -> Rows:
+    """The paper's rows of `tasks`; a run of which there is the last epoch alone is no curve."""
+    theirs = _of_dense(paper, "movement_mean", "")
+    epochs = theirs.groupby(["task", "learning_rate", "seed"]).epoch.transform("nunique")
+    return theirs[(epochs > 1) & theirs.task.isin(tasks)]
+
+
 def movement_by_position(found: Rows, maker: str, *, again: str = "") -> Picture:
     """The paper's figure 6: movement against the place in the sort order that a weight starts
     from, a panel for each task, with a band of its standard deviation over weights.
@@ -117,26 +121,11 @@ def movement_by_position(found: Rows, maker: str, *, again: str = "") -> Picture
         for panel, (task, of_task) in zip(axes, by_task.items(), strict=True):
             rates = list(of_task.groupby("learning_rate"))
             for place, (rate, one) in enumerate(rates):
-                mean = one.groupby("position")[["value", "std"]].mean()
-                panel.fill_between(
-                    mean.index,
-                    (mean.value - mean["std"]).clip(lower=0),
-                    mean.value + mean["std"],
-                    color=tasks[task].colour,
-                    alpha=0.15 / len(rates) + 0.05,
-                    lw=0,
-                )
-                label = f"at {float(str(rate)):g}" if len(rates) > 1 else None
+                _spread_over_weights(panel, one, tasks[task], 0.15 / len(rates) + 0.05)
+                label = f"at {rate:g}" if len(rates) > 1 else None
                 line = _LINES[place % 4]
-                curve(
-                    panel,
-                    one,
-                    tasks[task],
-                    x="position",
-                    linestyle=line,
-                    label=label,
-                    has_band=False,
-                )
+                has = {"x": "position", "linestyle": line}
+                curve(panel, one, tasks[task], label=label, has_band=False, **has)
             if len(rates) > 1:
                 panel.legend(fontsize=9)
             panel.set_xlabel("start (100 %: the largest magnitude)")
@@ -163,6 +152,13 @@ def movement_by_position(found: Rows, maker: str, *, again: str = "") -> Picture
         data=tidy((f"{task}: movement", "study", of_task) for task, of_task in by_task.items()),
         again=again,
     )
+
+
+def _spread_over_weights(panel: Axes, points: pd.DataFrame, look: Look, alpha: float) -> None:
+    """A band of a standard deviation over weights about the mean over seeds."""
+    mean = points.groupby("position")[["value", "std"]].mean()
+    low, high = (mean.value - mean["std"]).clip(lower=0), mean.value + mean["std"]
+    panel.fill_between(mean.index, low, high, color=look.colour, alpha=alpha, lw=0)
 
 
 def _of_dense(found: Rows, metric: str, part: str) -> Rows:

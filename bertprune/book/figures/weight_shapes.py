@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bertprune.base.words import percent
-from bertprune.book.figures.picture import Drawn, Picture, needed, picture, tidy
+from bertprune.book.figures.picture import Picture, needed, picture, tidy
 from bertprune.book.figures.style import (
     INK,
     PALETTE,
@@ -32,7 +32,7 @@ from bertprune.book.figures.style import (
     title,
 )
 from bertprune.protocol.arms import ARMS, PRUNE_PRETRAIN, RANDOM_PRUNING, Look
-from bertprune.protocol.rows import PRETRAINING, Rows, final
+from bertprune.protocol.rows import PRETRAINING, Metric, Rows, Split, final, where
 
 _KINDS = (
     "word_embeddings",
@@ -180,8 +180,8 @@ def embedding_magnitudes(found: Rows, maker: str, *, again: str = "") -> Picture
     """
     magnitudes = _dense(found, "magnitude")
     magnitudes = magnitudes[magnitudes.seed == magnitudes.seed.min()]
-    pruned = found[(found.split == "embeddings") & (found.metric == "pruned_share")]
-    pruned = final(pruned[pruned.task == PRETRAINING])
+    of_embeddings = {"split": Split.EMBEDDINGS, "metric": Metric.PRUNED_SHARE}
+    pruned = final(where(found, task=PRETRAINING, **of_embeddings))
     lengths = pruned[pruned.part == "subword"]
     of_dimensions = pruned[pruned.part.str.startswith("dimension ")]
     dimensions = _sorted_shares(of_dimensions)
@@ -201,7 +201,6 @@ def embedding_magnitudes(found: Rows, maker: str, *, again: str = "") -> Picture
         ),
     }
     panels = {name: one for name, one in all_panels.items() if len(one[0])}
-    drawn: list[Drawn] = [(name, "study", points) for name, (points, _) in panels.items()]
     needed(
         pd.concat([points for points, _ in all_panels.values()]),
         "word embeddings",
@@ -229,7 +228,7 @@ def embedding_magnitudes(found: Rows, maker: str, *, again: str = "") -> Picture
         maker=maker,
         alt=_embeddings_in_words(magnitudes, lengths, dimensions),
         caption=" ".join(captions).rstrip(),
-        data=tidy(drawn),
+        data=tidy((name, "study", points) for name, (points, _) in panels.items()),
         handles=handles,
         again=again,
     )

@@ -10,23 +10,18 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
-from shutil import copytree
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import yaml
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
@@ -36,13 +31,14 @@ from bertprune.base.machine import device_name, gpu_name
 from bertprune.data.glue import TASKS
 from bertprune.experiments.runs import Run
 from bertprune.experiments.sweep import local_workers, thread_counts
-from bertprune.lab.language import SOURCE, language_of
-from bertprune.model.shape import Shape, shape_of
-from bertprune.protocol.notebook_parameters import CONTRACTS, Finetune
-from bertprune.protocol.record import RECORD_FILE, Record
+from bertprune.lab.language import SOURCE
+from bertprune.model.shape import Shape
+from bertprune.protocol.notebook_parameters import CONTRACTS
 from bertprune.speed.cost import amounts_of_work as work
 from bertprune.speed.cost.estimate import default_workers
+from bertprune.speed.cost.runs_without_steps import runs_without_steps
 from bertprune.speed.cost.unit_costs import Line, Measured, Table, scaled, through
+from bertprune.speed.cost.what_to_measure import Request, requests
 from bertprune.training import dispatch
 
 if TYPE_CHECKING:
@@ -66,59 +62,6 @@ _SMALL_LAYERS, _SMALL_HIDDEN_SIZE, _SMALL_HEADS = 2, 128, 2
 
 _LAB_DOCUMENTS = 2000
 _DOCUMENTS, _SENTENCES_A_DOCUMENT, _TOKENS_A_SENTENCE = 100, 30, 20
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is measured: a model of `size`, at these batches and lengths, with `threads`."""
-
-    size: Shape
-    max_length_tokens: int
-    pretrain_batch_size: int
-    batch_size: int
-    shortest_tokens: int
-    """The shortest mean length of the tasks; and the longest:"""
-    longest_tokens: int
-    language: int | None
-    """Seed of the lab language that the text is in."""
-    threads: int
-
-    def in_words(self) -> str:
-        size = self.size
-        return f"{size.layers} layers × {size.hidden_size}, vocabulary {size.vocabulary_size:,}"
-
-
-def requests(threads: Mapping[Run, int]) -> list[Request]:
-    """What must be measured for runs with their `threads`: each shape once for each number of
-    threads that a run with steps has, at the batches and lengths of the last such run."""
-    lengths: defaultdict[Shape, set[int]] = defaultdict(set)
-    found = {}
-    for run in threads:
-        p = run.parameters
-        if isinstance(p, Finetune):
-            sizes = [work.task_size(name, p) for name in p.task]
-            lengths[shape_of(p)] |= {round(one.mean_length_tokens) for one in sizes}
-    for run, count in threads.items():
-        p = run.parameters
-        if _trains(run):
-            size = shape_of(p)
-            of_tasks = lengths[size] or {p.max_length_tokens}
-            found[size, count] = Request(
-                size=size,
-                max_length_tokens=p.max_length_tokens,
-                pretrain_batch_size=p.pretrain_batch_size,
-                batch_size=p.batch_size if isinstance(p, Finetune) else p.pretrain_batch_size,
-                shortest_tokens=min(of_tasks),
-                longest_tokens=max(of_tasks),
-                language=language_of(p.text),
-                threads=count,
-            )
-    return list(found.values())
-
-
-def _trains(run: Run) -> bool:
-    steps = (work.PRETRAINING_STEP, work.FINETUNING_STEP)
-    return any(one.times and one.unit in steps for one in work.run_work(run))
 
 
 def for_plan(plan: Sequence[Run], workers: int | None = None, *, again: bool = False) -> Measured:
@@ -146,7 +89,7 @@ def _measured(wanted: Sequence[Request], again: bool) -> Table:
         if sort not in of_runs:
             key = {"size": asdict(sized.size), "language": one.language}
             what = f"loading, saving and notebooks: {sized.in_words()}"
-            found = _kept(key, what, partial(_runs, sized), again)
+            found = _kept(key, what, partial(runs_without_steps, sized), again)
             of_runs[sort] = dict(scaled(found, sized.size, one.size))
         threads = f"{one.threads} thread{'s' * (one.threads != 1)}"
         what = f"steps: {one.in_words()}, {threads}"
@@ -345,10 +288,7 @@ def _of_tasks(
 
     def examples(count: int, length: int) -> TaskExamples:
         """A task of `count` sentences, each so many tokens long."""
-        texts = [
-            " ".join(words[(start + place) % len(words)] for place in range(max(1, length - 2)))
-            for start in range(count)
-        ]
+        texts = _sentences(words, count, length - 2)
         frame = pd.DataFrame({"sentence": texts, "label": [at % 2 for at in range(count)]})
         longest = request.max_length_tokens
         made, took = _timed(lambda: TaskExamples(frame, task, tokenizer, longest))
@@ -383,6 +323,14 @@ def _of_tasks(
         work.FINETUNING_EVALUATION: _line(evaluation, lengths, work.FINETUNING_EVALUATION_BATCH),
         work.TASK_TOKENISING: Line(0.0, median(tokenising)),
     }
+
+
+def _sentences(words: Sequence[str], count: int, length: int) -> list[str]:
+    """Different sentences of `length` of the words each, of one at least."""
+    places = range(max(1, length))
+    return [
+        " ".join(words[(start + place) % len(words)] for place in places) for start in range(count)
+    ]
 
 
 def _line(seconds: Callable[[int], float], sizes: tuple[int, int], tokens_each: int) -> Line:
@@ -482,89 +430,3 @@ def _numbers(corpus: Corpus) -> Any:
     import numpy as np
 
     return np.arange(corpus.documents_total)
-
-
-# Runs: what they take beside their steps.
-
-
-def _runs(request: Request) -> dict[str, Line]:
-    """What a run of each notebook takes without a step, and its notebook beside it: from a sweep of
-    a study of such runs, in a folder of its own."""
-    with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary)
-        _write_project(request, root)
-        done = subprocess.run(
-            [sys.executable, "-m", "bertprune", "sweep", "measured.yaml", "--workers", "1"],
-            env=os.environ | {"BERTPRUNE_ROOT": str(root)},
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise UserError(f"the runs of no steps that are measured fail: {done.stderr[-2000:]}")
-        files = (root / "runs").glob(f"*/*/{RECORD_FILE}")
-        records = [Record.read(file.parent) for file in files]
-        records.sort(key=lambda record: record.finished)
-    found = defaultdict(list)
-    for record in records:
-        found[record.notebook].append(record.wall_time_s)
-    # The first one starts the process that the others come from.
-    beside = [one.notebook_wall_time_s - one.wall_time_s for one in records[1:]]
-    lines = {work.fixed(notebook): Line(fmean(times)) for notebook, times in found.items()}
-    return lines | {work.NOTEBOOK: Line(median(beside))}
-
-
-def _write_project(request: Request, root: Path) -> None:
-    """A project with a study of no steps: a fresh model of the size, and next to no data."""
-    import pandas as pd
-
-    from bertprune.data.documents import documents
-    from bertprune.data.tokenizer import load_tokenizer
-    from bertprune.model import checkpoints
-    from bertprune.model.shape import Shape
-
-    copytree(paths.root() / "notebooks", root / "notebooks")
-    size = request.size
-    text = f"{SOURCE}:{request.language or 0}:{_LAB_DOCUMENTS // 10}"
-    if request.language is None:
-        # Only of a lab language a model is asked what it recalls.
-        (root / "text.txt").write_text(
-            "\n".join(one.replace("\n", " ") for one in documents([text]))
-        )
-        text = "text.txt"
-    tokenizer = load_tokenizer(f"{SOURCE}:{request.language or 0}")
-    shape = Shape(
-        layers=size.layers,
-        hidden_size=size.hidden_size,
-        heads=size.heads,
-        vocabulary_size=max(size.vocabulary_size, len(tokenizer)),
-        max_length_tokens=max(size.max_length_tokens, request.max_length_tokens),
-    )
-    checkpoints.save_pretrained(
-        checkpoints.fresh_model(shape, seed=0), tokenizer, {}, root / "model"
-    )
-    (root / "model" / checkpoints.MASKS_FILE).unlink()
-    (root / "tasks" / "sst2").mkdir(parents=True)
-    words = [word for word in tokenizer.get_vocab() if word.isalpha()]
-    few = pd.DataFrame({"sentence": words[:8], "label": [0, 1] * 4})
-    for split in ("train", "validation"):
-        few.to_parquet(root / "tasks" / "sst2" / f"{split}.parquet")
-    study = {
-        "parameters": {
-            "model": "model",
-            "text": [text],
-            "task_data": "tasks",
-            "max_length_tokens": request.max_length_tokens,
-            "dev_share": 0.5,
-            "dev_examples": 8,
-            "burn_in_steps": 0,
-            "pretrain_steps": 0,
-            "ramp_steps": 0,
-            "epochs": 0,
-            "recovery_epochs": 0,
-        },
-        "grid": {"sparsity": [0.5], "task": ["sst2"], "seed": [0]},
-        "arms": {"information_deletion": {}, "prune_after_finetune": {}},
-    }
-    (root / "measured.yaml").write_text(yaml.safe_dump(study))

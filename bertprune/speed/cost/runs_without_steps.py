@@ -1,0 +1,107 @@
+"""What runs take beside their steps: measured by a tiny real sweep, in a project of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from shutil import copytree
+from statistics import fmean, median
+
+import yaml
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError
+from bertprune.lab.language import SOURCE
+from bertprune.model.shape import Shape
+from bertprune.protocol.record import RECORD_FILE, Record
+from bertprune.speed.cost import amounts_of_work as work
+from bertprune.speed.cost.unit_costs import Line
+from bertprune.speed.cost.what_to_measure import Request
+
+_LAB_DOCUMENTS = 200
+
+
+def runs_without_steps(request: Request) -> dict[str, Line]:
+    """What a run of each notebook takes without a step, and its notebook beside it: from a sweep of
+    a study of such runs, in a folder of its own."""
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        _write_project(request, root)
+        done = subprocess.run(
+            [sys.executable, "-m", "bertprune", "sweep", "measured.yaml", "--workers", "1"],
+            env=os.environ | {"BERTPRUNE_ROOT": str(root)},
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise UserError(f"the runs of no steps that are measured fail: {done.stderr[-2000:]}")
+        files = (root / "runs").glob(f"*/*/{RECORD_FILE}")
+        records = [Record.read(file.parent) for file in files]
+        records.sort(key=lambda record: record.finished)
+    found = defaultdict(list)
+    for record in records:
+        found[record.notebook].append(record.wall_time_s)
+    # The first one starts the process that the others come from.
+    beside = [one.notebook_wall_time_s - one.wall_time_s for one in records[1:]]
+    lines = {work.fixed(notebook): Line(fmean(times)) for notebook, times in found.items()}
+    return lines | {work.NOTEBOOK: Line(median(beside))}
+
+
+def _write_project(request: Request, root: Path) -> None:
+    """A project with a study of no steps: a fresh model of the size, and next to no data."""
+    import pandas as pd
+
+    from bertprune.data.documents import documents
+    from bertprune.data.tokenizer import load_tokenizer
+    from bertprune.model import checkpoints
+
+    copytree(paths.root() / "notebooks", root / "notebooks")
+    size = request.size
+    text = f"{SOURCE}:{request.language or 0}:{_LAB_DOCUMENTS}"
+    if request.language is None:
+        # Only of a lab language a model is asked what it recalls.
+        (root / "text.txt").write_text(
+            "\n".join(one.replace("\n", " ") for one in documents([text]))
+        )
+        text = "text.txt"
+    tokenizer = load_tokenizer(f"{SOURCE}:{request.language or 0}")
+    shape = Shape(
+        layers=size.layers,
+        hidden_size=size.hidden_size,
+        heads=size.heads,
+        vocabulary_size=max(size.vocabulary_size, len(tokenizer)),
+        max_length_tokens=max(size.max_length_tokens, request.max_length_tokens),
+    )
+    checkpoints.save_pretrained(
+        checkpoints.fresh_model(shape, seed=0), tokenizer, {}, root / "model"
+    )
+    (root / "model" / checkpoints.MASKS_FILE).unlink()
+    (root / "tasks" / "sst2").mkdir(parents=True)
+    words = [word for word in tokenizer.get_vocab() if word.isalpha()]
+    few = pd.DataFrame({"sentence": words[:8], "label": [0, 1] * 4})
+    for split in ("train", "validation"):
+        few.to_parquet(root / "tasks" / "sst2" / f"{split}.parquet")
+    study = {
+        "parameters": {
+            "model": "model",
+            "text": [text],
+            "task_data": "tasks",
+            "max_length_tokens": request.max_length_tokens,
+            "dev_share": 0.5,
+            "dev_examples": 8,
+            "burn_in_steps": 0,
+            "pretrain_steps": 0,
+            "ramp_steps": 0,
+            "epochs": 0,
+            "recovery_epochs": 0,
+        },
+        "grid": {"sparsity": [0.5], "task": ["sst2"], "seed": [0]},
+        "arms": {"information_deletion": {}, "prune_after_finetune": {}},
+    }
+    (root / "measured.yaml").write_text(yaml.safe_dump(study))

@@ -1,7 +1,10 @@
 """Notebooks: each is its contract, without outputs, and short."""
 
+import ast
 import re
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
@@ -74,3 +77,20 @@ def test_cells_are_short(notebook: nbformat.NotebookNode) -> None:
 def test_it_begins_its_own_run(name: str, notebook: nbformat.NotebookNode) -> None:
     begins = re.findall(r'begin\("(\w+)", globals\(\)\)', code_cells(notebook)[1].source)
     assert begins == ([name] if name in notebook_parameters.CONTRACTS else [])
+
+
+def test_what_cells_name_is_there(notebook: nbformat.NotebookNode) -> None:
+    """What a cell takes from a module of the package exists, so no page fails for a renaming."""
+    modules: dict[str, ModuleType] = {}
+    for cell in code_cells(notebook):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("bertprune"):
+                module = import_module(str(node.module))
+                for alias in node.names:
+                    found = getattr(module, alias.name, None)
+                    found = found or import_module(f"{node.module}.{alias.name}")
+                    if isinstance(found, ModuleType):
+                        modules[alias.asname or alias.name] = found
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                module_or_none = modules.get(node.value.id)
+                assert module_or_none is None or hasattr(module_or_none, node.attr)

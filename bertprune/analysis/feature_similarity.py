@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bertprune.data.batches import PretrainingBatch
+from bertprune.protocol.evaluation import PAIRS_COMPARED
 from bertprune.protocol.rows import Entry, Metric, Split, entry
 
 Inputs = dict[str, Tensor]
@@ -17,7 +18,11 @@ Inputs = dict[str, Tensor]
 
 @torch.inference_mode()
 def similarity(
-    model: nn.Module, dense: nn.Module, batches: Iterable[PretrainingBatch], *, pairs: int = 1500
+    model: nn.Module,
+    dense: nn.Module,
+    batches: Iterable[PretrainingBatch],
+    *,
+    pairs: int = PAIRS_COMPARED,
 ) -> list[Entry]:
     """cosine_similarity of the features of `model` and `dense` in each layer.
 

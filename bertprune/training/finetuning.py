@@ -23,6 +23,7 @@ from bertprune.data.tokenizer import KeyedTokenizer, load_tokenizer, tokenizer_k
 from bertprune.model import checkpoints, forward
 from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of
+from bertprune.protocol.evaluation import FINETUNING_EVALUATION_BATCH
 from bertprune.protocol.notebook_parameters import (
     Finetune,
     InformationDeletion,
@@ -38,8 +39,6 @@ from bertprune.training.loop import train
 from bertprune.training.resume import CHECKPOINT_FILE
 from bertprune.training.stacks import train_in_stacks
 from bertprune.training.variants import Ahead, Loss, Optimization, Variant
-
-_EVALUATION_BATCH_SIZE = 256
 
 
 class ClassificationLoss(Loss):
@@ -87,7 +86,7 @@ def evaluate(
     """The task's metrics over all `examples` and the mean loss (nats), without dropout."""
     weights, form = forward.weights_of(model), forward.Architecture.of(model.config)
     loss, predictions = 0.0, np.empty(len(examples), dtype=np.int64)
-    for indices in examples.sorted_batches(_EVALUATION_BATCH_SIZE):
+    for indices in examples.sorted_batches(FINETUNING_EVALUATION_BATCH):
         batch = examples.batch(indices).to(accelerator.device)
         with accelerator.autocast():
             logits = _logits(weights, form, batch)

@@ -26,6 +26,7 @@ from bertprune.model import checkpoints, forward
 from bertprune.model.shape import Shape
 from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of, seed_of
+from bertprune.protocol.evaluation import EVALUATIONS_OF_A_TRAINING, PRETRAINING_EVALUATION_BATCH
 from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
 from bertprune.protocol.rows import Entry, Split, entry
 from bertprune.pruning.masks import Criterion
@@ -34,8 +35,6 @@ from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 from bertprune.training import loop, processes
 from bertprune.training.variants import Ahead, Loss, Optimization, Variant
-
-_DEV_BATCH_SIZE = 64
 
 
 class PretrainingLoss(Loss):
@@ -310,7 +309,7 @@ def _dev(parameters: BurnIn, tokenizer: PreTrainedTokenizerFast) -> list[Pretrai
             documents,
             tokenizer,
             max_length_tokens=parameters.max_length_tokens,
-            batch_size=_DEV_BATCH_SIZE,
+            batch_size=PRETRAINING_EVALUATION_BATCH,
             examples=parameters.dev_examples,
         )
     )
@@ -349,7 +348,7 @@ def _beside_dense(plan: _Plan, compared_with: Path, accelerator: Accelerator) ->
     ]
 
 
-def _curve_points(steps: int, points: int = 10) -> frozenset[int]:
+def _curve_points(steps: int, points: int = EVALUATIONS_OF_A_TRAINING) -> frozenset[int]:
     """Steps after which the dev set is evaluated: the last one, and some on the way."""
     return frozenset(round(steps * point / points) for point in range(1, points + 1)) - {0}
 

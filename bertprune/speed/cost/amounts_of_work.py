@@ -18,6 +18,12 @@ from bertprune.lab import language as lab
 from bertprune.lab.language import find_source, language_of
 from bertprune.model.shape import is_at_hand, shape_of
 from bertprune.protocol.arms import seed_of
+from bertprune.protocol.evaluation import (
+    EVALUATIONS_OF_A_TRAINING,
+    FINETUNING_EVALUATION_BATCH,
+    PAIRS_COMPARED,
+    PRETRAINING_EVALUATION_BATCH,
+)
 from bertprune.protocol.notebook_parameters import (
     BurnIn,
     Finetune,
@@ -35,10 +41,6 @@ TEXT = "preparing text"
 PAIRING = "pairing sentences"
 NOTEBOOK = "notebook"
 
-PRETRAINING_EVALUATION_BATCH = 64
-FINETUNING_EVALUATION_BATCH = 256
-_EVALUATIONS_OF_A_TRAINING = 10
-_PAIRS_COMPARED = 1500
 _BYTES_A_TOKEN = 4.5
 _TOKENS_A_WORD = 1.4
 _EXAMPLES_LOOKED_AT = 2000
@@ -199,13 +201,13 @@ def _steps(p: BurnIn) -> int:
 def _pretraining(p: BurnIn) -> list[Amount]:
     steps = _steps(p)
     batches = math.ceil(p.dev_examples / PRETRAINING_EVALUATION_BATCH)
-    evaluations = min(_EVALUATIONS_OF_A_TRAINING, steps) or 1
+    evaluations = min(EVALUATIONS_OF_A_TRAINING, steps) or 1
     compared = 0.0
     updates = 0
     if isinstance(p, PrunePretrain) and p.sparsity > 0:
         updates = 1 + math.ceil(p.ramp_steps / p.pruning_frequency_steps)
         # The features of two models, each about an evaluation.
-        pairs = min(_PAIRS_COMPARED, p.dev_examples)
+        pairs = min(PAIRS_COMPARED, p.dev_examples)
         compared = 2 * math.ceil(pairs / PRETRAINING_EVALUATION_BATCH)
     length = p.max_length_tokens
     return [

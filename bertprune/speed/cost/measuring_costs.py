@@ -33,6 +33,7 @@ from bertprune.experiments.runs import Run
 from bertprune.experiments.sweep import local_workers, thread_counts
 from bertprune.lab.language import SOURCE
 from bertprune.model.shape import Shape
+from bertprune.protocol.evaluation import FINETUNING_EVALUATION_BATCH, PRETRAINING_EVALUATION_BATCH
 from bertprune.protocol.notebook_parameters import CONTRACTS
 from bertprune.speed.cost import amounts_of_work as work
 from bertprune.speed.cost.estimate import default_workers
@@ -259,7 +260,7 @@ def _of_pretraining(
     return {
         work.PRETRAINING_STEP: _line(step, _sizes(wanted, 3 * flop), length),
         work.PRETRAINING_EVALUATION: _line(
-            evaluation, _sizes(work.PRETRAINING_EVALUATION_BATCH, flop), length
+            evaluation, _sizes(PRETRAINING_EVALUATION_BATCH, flop), length
         ),
         work.MASK_UPDATE: Line(min(updates)),
     }
@@ -311,7 +312,7 @@ def _of_tasks(
         return took * request.batch_size / batch_size
 
     def evaluation(length: int) -> float:
-        wanted = work.FINETUNING_EVALUATION_BATCH
+        wanted = FINETUNING_EVALUATION_BATCH
         _, count = _sizes(wanted, request.size.flop_per_token(length) * length)
         data = examples(count, length)
         took = _second_time(lambda: finetuning.evaluate(model, data, task, accelerator))
@@ -320,7 +321,7 @@ def _of_tasks(
     lengths = (request.shortest_tokens, request.longest_tokens)
     return {
         work.FINETUNING_STEP: _line(step, lengths, request.batch_size),
-        work.FINETUNING_EVALUATION: _line(evaluation, lengths, work.FINETUNING_EVALUATION_BATCH),
+        work.FINETUNING_EVALUATION: _line(evaluation, lengths, FINETUNING_EVALUATION_BATCH),
         work.TASK_TOKENISING: Line(0.0, median(tokenising)),
     }
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from bertprune.base import paths
+from bertprune.data.glue import PAPER_TASKS, RELEASED
 from bertprune.evidence import gathering, paper
 from bertprune.evidence.paper.setup import differences
 from bertprune.experiments import studies
@@ -58,6 +59,16 @@ def test_the_study_of_the_paper_differs_in_no_size() -> None:
     ):
         assert table["the paper"][line] == table.here[line], line
     assert table.here["steps of burn-in"].startswith("15,000, from ")
+
+
+def test_a_task_of_ours_is_not_one_of_the_papers(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RELEASED, "rte", RELEASED["cola"])
+    lines = differences(studies.load("small"), paper.rows()).index
+    ending = ": training examples"
+    tasks = [line.removesuffix(ending) for line in lines if line.endswith(ending)]
+    assert tasks == list(PAPER_TASKS)
 
 
 def test_what_is_here_is_of_the_pruned_models(project: Path) -> None:

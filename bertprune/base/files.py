@@ -9,8 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
 from bertprune.base.errors import UserError, full_disk_is_user_error
@@ -103,21 +101,6 @@ def open_sealed(folder: Path) -> dict[str, Any]:
             "command again, it is then built anew"
         ) from error
     return about
-
-
-@contextmanager
-def open_parquet(file: Path) -> Iterator[pq.ParquetFile]:
-    """The parquet file; what cannot be read of it in the block becomes a UserError, as does a
-    column that is there twice."""
-    try:
-        with pq.ParquetFile(file) as parquet:
-            names = parquet.schema_arrow.names
-            if twice := [name for name in names if names.count(name) > 1]:
-                raise UserError(f"{file} has the column {twice[0]!r} twice")
-            yield parquet
-    # The last two are what damage in texts and names comes to.
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{file} cannot be read as parquet: {error}") from error
 
 
 def file_key(file: Path) -> str:

@@ -13,15 +13,17 @@ A document is one string with one paragraph a line.
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import xxhash
 
 from bertprune.base.errors import UserError
-from bertprune.base.files import file_key, open_parquet
+from bertprune.base.files import file_key
 from bertprune.base.fingerprint import code_key
 from bertprune.base.paths import resolve
 from bertprune.data.hub import check_hub, load_rows
@@ -117,6 +119,21 @@ def text_size_bytes(text: Sequence[str]) -> int | None:
         else:
             total += where.documents * LAB_BYTES_A_DOCUMENT
     return total
+
+
+@contextmanager
+def open_parquet(file: Path) -> Iterator[pq.ParquetFile]:
+    """The parquet file; what cannot be read of it in the block becomes a UserError, as does a
+    column that is there twice."""
+    try:
+        with pq.ParquetFile(file) as parquet:
+            names = parquet.schema_arrow.names
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise UserError(f"{file} has the column {twice[0]!r} twice")
+            yield parquet
+    # The last two are what damage in texts and names comes to.
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise UserError(f"{file} cannot be read as parquet: {error}") from error
 
 
 def _locate(source: str) -> list[Path] | HubText | lab.Source:

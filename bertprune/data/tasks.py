@@ -1,4 +1,4 @@
-"""Classification tasks in the HUB_DATA layout: declarations, tables, batches and metrics."""
+"""Classification tasks in the HUB_DATA layout: their declarations and tables."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import xxhash
 
 from bertprune.base import strict_yaml
 from bertprune.base.errors import UserError, check_known, did_you_mean
-from bertprune.base.files import file_key, open_parquet
+from bertprune.base.files import file_key
 from bertprune.base.fingerprint import code_key
 from bertprune.base.paths import resolve
-from bertprune.data.documents import HUB_NAME
+from bertprune.data.documents import HUB_NAME, open_parquet
 from bertprune.data.glue import HUB_DATA, TASKS, Metric, Task
 from bertprune.data.hub import check_hub, load_rows
 from bertprune.lab import language as lab

@@ -118,8 +118,16 @@ def test_key_follows_text_and_tokenizer(
     assert prepare_corpus(TEXT, other, tmp_path).key != corpus.key
 
 
-@pytest.mark.parametrize("name", ["tokens", "sentence_starts", "document_starts", "meta.json"])
-@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+# A digit of meta.json may change without harm: one of a count that nothing reads.
+DAMAGES = [
+    (name, damage)
+    for name in ("tokens", "sentence_starts", "document_starts", "meta.json")
+    for damage in ("cut", "changed", "gone")
+    if (name, damage) != ("meta.json", "changed")
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGES)
 def test_damaged_corpus(corpus: Corpus, tmp_path: Path, name: str, damage: str) -> None:
     folder = tmp_path / "corpus"
     shutil.copytree(corpus.folder, folder)
@@ -132,8 +140,6 @@ def test_damaged_corpus(corpus: Corpus, tmp_path: Path, name: str, damage: str) 
         file.write_bytes(content)
     else:
         file.unlink()
-    if (name, damage) == ("meta.json", "changed"):
-        return  # may be harmless: one digit of a count that nothing reads
     with pytest.raises(UserError, match="is damaged .*delete this folder") as raised:
         open_corpus(folder)
     assert str(folder) in str(raised.value)

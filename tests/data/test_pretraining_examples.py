@@ -302,12 +302,15 @@ def test_labels_tell_random_next(
     restored = batch.input_ids.clone()
     restored.view(-1)[batch.masked_positions] = batch.masked_labels
     joined = " " + " ".join(map(str, words)) + " "
+    uncut = set()
     for row in range(8):
         ids = restored[row, : int(batch.attention_mask[row].sum())].tolist()
         sep = ids.index(tokenizer.sep_token_id)
         if len(ids) < 50:  # not cut, so A and B touch
             together = " " + " ".join(map(str, ids[1:sep] + ids[sep + 1 : -1])) + " "
             assert (together in joined) == (batch.next_sentence_labels[row] == 0)
+            uncut.add(int(batch.next_sentence_labels[row]))
+    assert uncut == {0, 1}
 
 
 def test_random_access_equals_the_sequence(

@@ -288,9 +288,12 @@ def test_scores_are_the_models_at_the_gap(
             )
 
 
-def test_tokenizers_without_the_words_are_not_probed(
-    model: BertForPreTraining, tmp_path: Path
+def test_who_cannot_be_asked_is_not_probed(
+    model: BertForPreTraining, words: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
+    """A tokenizer without the words, and a model that is too short for the questions."""
+    short = fresh_model(Shape(1, 16, 2, len(words), 8), seed=0)
+    assert probe(short, words, language(0)) == {}
     pieces = wordpiece(("lab:0:300",), 400, tmp_path)
     assert probe(model, pieces, language(0)) == {}
     assert probe(model, load_tokenizer("lab:1"), language(0)) == {}

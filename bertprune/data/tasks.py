@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -23,13 +23,8 @@ from bertprune.data.hub import check_hub, load_rows
 from bertprune.lab import language as lab
 from bertprune.lab import task_data as lab_tasks
 
-if TYPE_CHECKING:
-    # It takes seconds to import, which only to say what there is would be too long.
-    pass
-
 DECLARATION = "task.yaml"
 LABEL = "label"
-METRICS: tuple[Metric, ...] = ("accuracy", "f1", "matthews")
 # Where a row has a task, these stand for none of them in particular.
 RESERVED = ("pretraining", "average")
 
@@ -123,17 +118,17 @@ def _read_declaration(file: Path) -> Task:
     name = file.parent.name
     if name in RESERVED:
         raise UserError(f"{file}: a task cannot be called {name!r}: give its folder another name")
-    declared = strict_yaml.read(file)
+    declared = {"columns": [], "labels": [], "metrics": ["accuracy"], **strict_yaml.read(file)}
     valid = [field.name for field in fields(Task) if field.name != "name"]
     check_known(f"{file}: unknown key", declared, valid)
-    for key in ("columns", "labels", "metrics"):
-        value = declared.get(key, [] if key != "metrics" else ["accuracy"])
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+    for key, value in declared.items():
+        if key.endswith("_split"):
+            if not isinstance(value, str):
+                raise UserError(f"{file}: {key} is {value!r}, it must be a string")
+        elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+            declared[key] = tuple(value)
+        else:
             raise UserError(f"{file}: {key} is {value!r}, it must be a list of strings")
-        declared[key] = tuple(value)
-    for key in ("train_split", "dev_split"):
-        if not isinstance(declared.get(key, ""), str):
-            raise UserError(f"{file}: {key} is {declared[key]!r}, it must be a string")
     if "accuracy" not in declared["metrics"]:
         declared["metrics"] = ("accuracy", *declared["metrics"])
     task = Task(name=name, **declared)
@@ -143,7 +138,7 @@ def _read_declaration(file: Path) -> Task:
         raise UserError(f"{file}: columns is {list(task.columns)}, they must differ")
     if len(set(task.labels)) != len(task.labels) or len(task.labels) < 2:
         raise UserError(f"{file}: labels is {list(task.labels)}, it must be 2 or more names")
-    check_known(f"{file}: unknown metric", task.metrics, METRICS)
+    check_known(f"{file}: unknown metric", task.metrics, get_args(Metric))
     return task
 
 

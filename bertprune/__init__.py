@@ -20,16 +20,16 @@ def load(name: str) -> BertForPreTraining:
 
     Raises `bertprune.base.errors.UserError` if it cannot be had.
     """
-    from bertprune.model.checkpoints import load_pretraining_model
+    from bertprune.model.loading import load_pretraining_model
 
     return load_pretraining_model(_place(name), seed=0)
 
 
 def load_classifier(name: str, *, labels: int) -> BertForSequenceClassification:
     """The same with a classifier of `labels` classes: its own, or a new one drawn from seed 0."""
-    from bertprune.model import checkpoints
+    from bertprune.model import loading
 
-    return checkpoints.load_classifier(_place(name), labels=labels, seed=0)
+    return loading.load_classifier(_place(name), labels=labels, seed=0)
 
 
 def _place(name: str) -> str:

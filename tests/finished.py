@@ -10,7 +10,7 @@ from bertprune.base.files import write_json
 from bertprune.base.fingerprint import page_key
 from bertprune.data.tokenizer import load_tokenizer
 from bertprune.experiments.runs import FACTS_FILE, NOTEBOOK_FILE, ROWS_FILE, Run
-from bertprune.model.checkpoints import fresh_model, save_pretrained
+from bertprune.model.loading import fresh_model, save_pretrained
 from bertprune.model.shape import Shape
 from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.arms import arm_of

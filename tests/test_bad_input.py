@@ -133,7 +133,7 @@ def test_full_disk_while_saving(
     monkeypatch: pytest.MonkeyPatch,
     file: str,
 ) -> None:
-    monkeypatch.setattr("bertprune.training.resume._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("bertprune.training.checkpoint._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     run = Run.of(notebook_parameters.parse(notebook_parameters.BurnIn, SMALL))
     run.partial_folder.mkdir(parents=True)
     (run.partial_folder / file).symlink_to("/dev/full")
@@ -151,7 +151,7 @@ def test_full_disk_as_safetensors_says_it(
     def full(*_: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("bertprune.model.checkpoints.save_file", full)
+    monkeypatch.setattr("bertprune.model.loading.save_file", full)
     assert "no space left on the disk while writing" in _failed(capsys, *TRAIN)
 
 

@@ -19,8 +19,8 @@ from bertprune.base.words import percent
 from bertprune.data.tokenizer import load_tokenizer
 from bertprune.evidence.scores import AVERAGE, scores
 from bertprune.experiments.runs import ROWS_FILE
-from bertprune.model import checkpoints
-from bertprune.model.checkpoints import CARD_FILE, CURVE_FILE
+from bertprune.model import loading
+from bertprune.model.loading import CARD_FILE, CURVE_FILE
 from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.arms import words_of_arm
 from bertprune.protocol.record import RECORD_FILE, DamagedRecord, Record
@@ -54,7 +54,7 @@ def ship(named: str, destination: Path, *, precision: str = "bf16") -> Path:
     folder = _model_folder(named)
     run = _run_folder(folder)
     model = _load(folder)
-    held = checkpoints.load_masks(folder, model)
+    held = loading.load_masks(folder, model)
     masks = {name: held[name] for name in prunable_matrices(model)}
     is_pruned = sparsity_of(masks) > 0
     with new_folder(destination.absolute()) as unfinished:
@@ -104,11 +104,11 @@ def _run_folder(folder: Path) -> Path | None:
 
 
 def _load(folder: Path) -> PreTrainedModel:
-    checkpoints.check_model(str(folder))
+    loading.check_model(str(folder))
     config = BertConfig.from_pretrained(folder)
     if "BertForSequenceClassification" in (config.architectures or []):
-        return checkpoints.load_classifier(str(folder), labels=config.num_labels or 0, seed=0)
-    return checkpoints.load_pretraining_model(str(folder), seed=0)
+        return loading.load_classifier(str(folder), labels=config.num_labels or 0, seed=0)
+    return loading.load_pretraining_model(str(folder), seed=0)
 
 
 # The card.

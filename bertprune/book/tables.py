@@ -253,7 +253,7 @@ def sparsity_by_matrix(model_folder: Path) -> pd.DataFrame:
     does not obey shows as too low a number.
     """
     # Here, since it brings transformers, which few tables need.
-    from bertprune.model.checkpoints import MASKS_FILE
+    from bertprune.model.loading import MASKS_FILE
 
     with (
         safe_open(model_folder / MASKS_FILE, framework="np") as masks,

@@ -191,7 +191,7 @@ class Run:
         p = self.parameters
         check_text(p.text)
         if p.model:
-            from bertprune.model.checkpoints import check_model
+            from bertprune.model.loading import check_model
 
             check_model(p.model, p.max_length_tokens)
         if named := p.tokenizer or p.model:
@@ -238,7 +238,7 @@ class Run:
     def _work(self) -> Rows:
         from bertprune.base import progress
         from bertprune.training import processes
-        from bertprune.training.resume import CHECKPOINT_FILE
+        from bertprune.training.checkpoint import CHECKPOINT_FILE
 
         folder = self.partial_folder
         is_main = processes.is_main_process()
@@ -340,7 +340,7 @@ def _key_of(kind: str, named: str) -> str:
     """Identity of the model or tokenizer `named`."""
     if kind == "tokenizer" and (source := find_source(named)):
         return f"lab {source.seed} {code_key(vocabulary.__module__)}"
-    from bertprune.model.checkpoints import model_key
+    from bertprune.model.loading import model_key
 
     return model_key(named)
 

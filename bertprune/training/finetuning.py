@@ -20,7 +20,7 @@ from bertprune.data.glue import Task
 from bertprune.data.task_examples import TaskExamples, compute_metrics
 from bertprune.data.tasks import load_task, task_key
 from bertprune.data.tokenizer import KeyedTokenizer, load_tokenizer, tokenizer_key
-from bertprune.model import checkpoints, forward
+from bertprune.model import forward, loading
 from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of
 from bertprune.protocol.evaluation import FINETUNING_EVALUATION_BATCH
@@ -35,8 +35,8 @@ from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 from bertprune.training import processes
+from bertprune.training.checkpoint import CHECKPOINT_FILE
 from bertprune.training.loop import train
-from bertprune.training.resume import CHECKPOINT_FILE
 from bertprune.training.stacks import train_in_stacks
 from bertprune.training.variants import Ahead, Loss, Optimization, Variant
 
@@ -197,7 +197,7 @@ class _Training:
             return None
         if isinstance(parameters, PruneAfterFinetune):
             return Pruner.following(model, Schedule(parameters.sparsity), criterion)
-        masks = checkpoints.load_masks(self.upstream, model)
+        masks = loading.load_masks(self.upstream, model)
         pruner = Pruner.holding(model, masks, criterion)
         pruner.check(parameters.sparsity)
         return pruner
@@ -220,7 +220,7 @@ class _Training:
         )
         batches = _Batches(splits, parameters.seed, parameters.batch_size)
         labels = len(splits.task.labels)
-        model = checkpoints.load_classifier(self._start, labels=labels, seed=parameters.seed)
+        model = loading.load_classifier(self._start, labels=labels, seed=parameters.seed)
         model.to(accelerator.device)
         is_followed = self._is_dense_finetuning and arm_of(parameters) == PRUNE_PRETRAIN
         movement = Movement(_moving(model)) if is_followed else None
@@ -258,14 +258,14 @@ class _Training:
         if pruner is not None:
             pruner.check(parameters.sparsity)
             if self.compared_with is not None:
-                others = checkpoints.load_masks(self.compared_with, model)
+                others = loading.load_masks(self.compared_with, model)
                 at = {"step": variant.optimization.steps, "epoch": self._epochs}
                 found = pruned_parts.difference(pruner.masks, others)
                 history = history + [{**at, **one} for one in found]
             if self._is_dense_finetuning and accelerator.is_main_process:
                 kept = self.folder / "model" / self._name
                 tokenizer = load_tokenizer(self._start)
-                checkpoints.save_pretrained(model, tokenizer, pruner.masks, kept)
+                loading.save_pretrained(model, tokenizer, pruner.masks, kept)
         return rows.of_history(
             history,
             arm=arm_of(parameters),

@@ -20,9 +20,9 @@ from bertprune.base.errors import UserError
 from bertprune.model import forward
 from bertprune.protocol.rows import History, Metric, Split
 from bertprune.pruning.masks import NonFiniteWeightError
+from bertprune.training.checkpoint import Checkpoint, Course
 from bertprune.training.flat_weights import FlatWeights
 from bertprune.training.processes import freed_memory_is_kept, in_any_process, stop_signal
-from bertprune.training.resume import Checkpoint, Course
 from bertprune.training.variants import Loss, Variant
 
 # How many losses may wait on a GPU before they are looked at, since a look makes it wait. Several

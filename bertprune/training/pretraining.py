@@ -22,7 +22,7 @@ from bertprune.data.pretraining_examples import PretrainingExamples, dev_batches
 from bertprune.data.tokenizer import KeyedTokenizer, load_tokenizer, tokenizer_key, wordpiece
 from bertprune.lab.language import SOURCE, language, language_of
 from bertprune.lab.probe import probe
-from bertprune.model import checkpoints, forward
+from bertprune.model import forward, loading
 from bertprune.model.shape import Shape
 from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of, seed_of
@@ -127,7 +127,7 @@ def work(
         found += _beside_dense(plan, compared_with, accelerator)
     if accelerator.is_main_process:
         masks = plan.pruner.masks
-        checkpoints.save_pretrained(plan.model, plan.tokenizer, masks, folder / "model")
+        loading.save_pretrained(plan.model, plan.tokenizer, masks, folder / "model")
     return rows.of_pretraining(
         history + [{"step": steps, **entry} for entry in found],
         arm=arm_of(parameters),
@@ -171,8 +171,8 @@ def _plan(parameters: BurnIn, upstream: Path | None, accelerator: Accelerator) -
         return _plan_of_pruning(parameters, str(upstream), accelerator)
     tokenizer = _tokenizer(parameters)
     if parameters.model:
-        model = checkpoints.load_pretraining_model(parameters.model, seed=parameters.burn_in_seed)
-        checkpoints.check_fit(model, len(tokenizer), parameters.max_length_tokens)
+        model = loading.load_pretraining_model(parameters.model, seed=parameters.burn_in_seed)
+        loading.check_fit(model, len(tokenizer), parameters.max_length_tokens)
     else:
         shape = Shape(
             layers=parameters.layers,
@@ -183,7 +183,7 @@ def _plan(parameters: BurnIn, upstream: Path | None, accelerator: Accelerator) -
             dropout=parameters.dropout,
             initializer_range=parameters.initializer_range,
         )
-        model = checkpoints.fresh_model(
+        model = loading.fresh_model(
             shape, padding_id=tokenizer.pad_token_id, seed=parameters.burn_in_seed
         )
     model.to(accelerator.device)
@@ -202,7 +202,7 @@ def _plan(parameters: BurnIn, upstream: Path | None, accelerator: Accelerator) -
 
 
 def _plan_of_pruning(parameters: PrunePretrain, start: str, accelerator: Accelerator) -> _Plan:
-    model = checkpoints.load_pretraining_model(start, seed=parameters.seed)
+    model = loading.load_pretraining_model(start, seed=parameters.seed)
     model.to(accelerator.device)
     return _Plan(
         parameters,
@@ -337,7 +337,7 @@ def _looked_at(plan: _Plan) -> list[Entry]:
 def _beside_dense(plan: _Plan, compared_with: Path, accelerator: Accelerator) -> list[Entry]:
     """How like its features are those of the dense model in `compared_with`, and which heads and
     word embeddings are pruned."""
-    dense = checkpoints.load_pretraining_model(str(compared_with), seed=0)
+    dense = loading.load_pretraining_model(str(compared_with), seed=0)
     dense.to(accelerator.device)
     masks, heads = plan.pruner.masks, plan.model.config.num_attention_heads
     return [

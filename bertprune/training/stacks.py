@@ -13,8 +13,8 @@ import xxhash
 from accelerate import Accelerator
 
 from bertprune.model import forward
+from bertprune.training.checkpoint import CHECKPOINT_FILE, Checkpoint, Course
 from bertprune.training.loop import train
-from bertprune.training.resume import CHECKPOINT_FILE, Checkpoint, Course
 from bertprune.training.variants import Variant
 
 # A weight, its gradient and two moments, in float32; and what of a GPU's free memory stacks take.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import BertForPreTraining
 
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.pruning.matrices import prunable_matrices
 

@@ -13,7 +13,7 @@ from transformers import BertForPreTraining
 
 from bertprune.analysis.feature_similarity import similarity
 from bertprune.data.pretraining_examples import DevBatches, MaskedPairs, mask_tokens
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.pruning.matrices import prunable_matrices
 
 from .conftest import SHAPE

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bertprune.analysis.stored_sizes import binary_entropy, bound_bytes, csr_bytes, sizes
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner

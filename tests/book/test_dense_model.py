@@ -12,7 +12,7 @@ from bertprune.base.errors import UserError
 from bertprune.book import dense_model
 from bertprune.experiments import studies
 from bertprune.experiments.studies import Study
-from bertprune.model import checkpoints
+from bertprune.model import loading
 from bertprune.protocol import rows
 from bertprune.protocol.rows import Rows
 
@@ -45,7 +45,7 @@ def test_a_card_is_shown_without_its_front_matter_and_without_what_could_run(stu
     with pytest.raises(UserError, match="card of .*given is not in this project"):
         dense_model.card(study)
     card = "---\nlicense: mit\n---\n# given\n\nA BERT.\n\n## Load it\n\n| a |\n| --- |\n| `x` |\n"
-    (_folder(study) / checkpoints.CARD_FILE).write_text(card + "\n<script>alert(1)</script>\n")
+    (_folder(study) / loading.CARD_FILE).write_text(card + "\n<script>alert(1)</script>\n")
     shown = dense_model.card(study)._repr_html_()
     assert "license" not in shown and "given" not in shown and "<script>" not in shown
     assert "<h4>Load it</h4>" in shown and "<td><code>x</code></td>" in shown
@@ -59,7 +59,7 @@ def test_a_study_that_pretrains_its_own_has_no_card() -> None:
 def test_the_curve_that_lies_beside_the_model_comes_first(study: Study) -> None:
     own = _curve("burn_in", 3)
     assert len(dense_model.pretraining_curve(study, own)) == 3
-    rows.write(_curve("burn_in", 5), _folder(study) / checkpoints.CURVE_FILE)
+    rows.write(_curve("burn_in", 5), _folder(study) / loading.CURVE_FILE)
     assert len(dense_model.pretraining_curve(study, own)) == 5
 
 

@@ -11,7 +11,7 @@ from bertprune.base.errors import UserError
 from bertprune.book.model_card import asked_for, ship
 from bertprune.data.tokenizer import load_tokenizer, tokenizer_key
 from bertprune.experiments.runs import Run
-from bertprune.model.checkpoints import (
+from bertprune.model.loading import (
     fresh_model,
     load_classifier,
     load_masks,

@@ -16,7 +16,7 @@ from bertprune.book import tables
 from bertprune.evidence import gathering, published, scores
 from bertprune.evidence.claims import run_checks
 from bertprune.experiments import studies
-from bertprune.model import checkpoints
+from bertprune.model import loading
 from bertprune.protocol import rows
 from bertprune.protocol.arms import COMPARED, EPOCHS_BEFORE_PRUNING
 from bertprune.protocol.rows import PRETRAINING, Rows
@@ -282,7 +282,7 @@ def test_pruned_weights_are_counted_in_the_saved_model(tmp_path: Path, sparsity:
     weight = torch.randn(20, 10)
     mask = torch.arange(200).view(20, 10) >= round(sparsity * 200)
     save_file({"bert.pooler.weight": weight * mask}, tmp_path / "model.safetensors")
-    save_file({"pooler.weight": mask}, tmp_path / checkpoints.MASKS_FILE)
+    save_file({"pooler.weight": mask}, tmp_path / loading.MASKS_FILE)
     table = tables.sparsity_by_matrix(tmp_path)
     assert list(table.index) == ["pooler"]
     assert table.pruned.item() == round(sparsity * 200)

@@ -22,8 +22,8 @@ from bertprune.protocol.notebook_parameters import (
 )
 from bertprune.protocol.rows import History
 from bertprune.training import stacks
+from bertprune.training.checkpoint import CHECKPOINT_FILE, Checkpoint
 from bertprune.training.flat_weights import FlatWeights
-from bertprune.training.resume import CHECKPOINT_FILE, Checkpoint
 from bertprune.training.variants import Variant
 
 from ..finished import TEXT, finished

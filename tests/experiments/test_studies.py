@@ -14,7 +14,7 @@ from bertprune.data.tasks import load_task
 from bertprune.experiments import studies
 from bertprune.experiments.runs import Run, lineage
 from bertprune.lab.language import language
-from bertprune.model import checkpoints
+from bertprune.model import loading
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import ARMS, FROM_SCRATCH, arm_of
 from bertprune.protocol.notebook_parameters import (
@@ -272,7 +272,7 @@ def test_from_scratch_is_one_dense_model_that_was_never_pre_trained(name: str, t
     assert start and (start.parameters.model, start.parameters.burn_in_steps) == ("", 0)
     # The same shape as the model that it is compared with.
     given = next(iter(study.plan())).parameters.model
-    shape = checkpoints.load_pretraining_model(given, seed=0).config
+    shape = loading.load_pretraining_model(given, seed=0).config
     p = start.parameters
     assert (p.layers, p.hidden_size, p.heads) == (
         shape.num_hidden_layers,

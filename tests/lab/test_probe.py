@@ -15,7 +15,7 @@ from bertprune.data.tokenizer import load_tokenizer, wordpiece
 from bertprune.lab import probe as module
 from bertprune.lab.language import KINDS, MEASURES, Language, language
 from bertprune.lab.probe import clozes, probe, share_recalled
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 
 from .grammar import parsed

@@ -7,7 +7,7 @@ from transformers import BertForSequenceClassification
 
 from bertprune.data.batches import NO_LABEL
 from bertprune.model import forward
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 
 VOCABULARY = 90

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertForPreTraining, BertForSequenceClassification
 
 from bertprune.data.batches import ClassificationBatch, PretrainingBatch
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import BERT_BASE, Shape
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.training.finetuning import ClassificationLoss

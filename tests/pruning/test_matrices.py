@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.pruning.matrices import check_same_matrices, kind_of, matrix_of, prunable_matrices
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers import BertForPreTraining
 
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion, RealisedSparsityError, pruned_entries
 from bertprune.pruning.matrices import prunable_matrices

@@ -14,7 +14,7 @@ from transformers import BertForPreTraining
 import bertprune
 from bertprune.base.errors import UserError
 from bertprune.data.tokenizer import load_tokenizer
-from bertprune.model.checkpoints import (
+from bertprune.model.loading import (
     fresh_model,
     load_classifier,
     load_masks,

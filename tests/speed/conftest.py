@@ -4,7 +4,7 @@ import pytest
 from transformers import BertForPreTraining
 
 from bertprune.data.batches import PretrainingBatch
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.speed.made_up_inputs import Pairs
 

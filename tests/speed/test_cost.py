@@ -15,7 +15,7 @@ from bertprune.base.errors import UserError
 from bertprune.experiments import studies
 from bertprune.experiments.runs import Run
 from bertprune.experiments.studies import Study
-from bertprune.model import checkpoints
+from bertprune.model import loading
 from bertprune.model.shape import Shape, shape_of
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.evaluation import EVALUATIONS_OF_A_TRAINING, PRETRAINING_EVALUATION_BATCH
@@ -171,7 +171,7 @@ def test_sizes_of_models() -> None:
     # The checkpoint's own number, with the decoder tied.
     assert base.parameters == 110_106_428
     shipped = shape_of(notebook_parameters.BurnIn(model="lab"))
-    real = checkpoints.load_pretraining_model("lab", seed=0)
+    real = loading.load_pretraining_model("lab", seed=0)
     assert shipped.parameters == sum(weight.numel() for weight in real.parameters())
     assert shipped.prunable == sum(weight.numel() for weight in prunable_matrices(real).values())
     # Two for each weight of 12 layers of 12 × 768², and attention to 128 positions.

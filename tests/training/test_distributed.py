@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from bertprune.data.tokenizer import wordpiece
-from bertprune.model.checkpoints import fresh_model, save_pretrained
+from bertprune.model.loading import fresh_model, save_pretrained
 from bertprune.model.shape import Shape
 
 PROJECT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ import yaml
 from safetensors.torch import load_file
 
 from bertprune.data.tokenizer import wordpiece
-from bertprune.model import checkpoints
-from bertprune.model.checkpoints import fresh_model, load_masks, save_pretrained
+from bertprune.model import loading
+from bertprune.model.loading import fresh_model, load_masks, save_pretrained
 from bertprune.model.shape import Shape
 from bertprune.protocol import rows
 from bertprune.protocol.notebook_parameters import (
@@ -26,9 +26,9 @@ from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 from bertprune.training import finetuning
+from bertprune.training.checkpoint import CHECKPOINT_FILE
 from bertprune.training.finetuning import work
 from bertprune.training.loop import train
-from bertprune.training.resume import CHECKPOINT_FILE
 from bertprune.training.variants import Variant
 
 SETTINGS: dict[str, Any] = {
@@ -133,7 +133,7 @@ def test_pruning_afterwards_starts_from_the_fine_tuned_dense_model(
     weights = prunable_matrices(pruned)
     masks = Criterion().masks(
         prunable_matrices(
-            checkpoints.load_classifier(
+            loading.load_classifier(
                 str(tmp_path / "dense" / "model" / "cola-0.0005"), labels=2, seed=0
             )
         ),

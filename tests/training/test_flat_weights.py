@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.training.flat_weights import FlatWeights
 from bertprune.training.variants import Optimization

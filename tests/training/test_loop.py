@@ -22,18 +22,18 @@ from transformers import BertForPreTraining, BertForSequenceClassification
 from bertprune.base.errors import UserError
 from bertprune.data.batches import ClassificationBatch, PretrainingBatch
 from bertprune.model import forward
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.protocol.rows import History
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.training import loop, resume
+from bertprune.training import checkpoint, loop
+from bertprune.training.checkpoint import CHECKPOINT_FILE
 from bertprune.training.finetuning import ClassificationLoss
 from bertprune.training.flat_weights import FlatWeights
 from bertprune.training.pretraining import PretrainingLoss, evaluate
-from bertprune.training.resume import CHECKPOINT_FILE
 from bertprune.training.variants import Loss, Optimization, Variant
 
 from .small import SETTINGS, STEPS, Shapes, make_batch
@@ -73,8 +73,8 @@ def _trained(
 
 @pytest.fixture
 def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resume, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(resume, "_SAVING_SHARE", 1e9)
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "_SAVING_SHARE", 1e9)
 
 
 @pytest.mark.usefixtures("save_always")

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from bertprune.data.batches import PretrainingBatch
 from bertprune.data.pretraining_examples import reads
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.protocol.notebook_parameters import BurnIn
 from bertprune.training import pretraining

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from bertprune.data.batches import PretrainingBatch
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.training import stacks
 from bertprune.training.variants import Variant

@@ -19,37 +19,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bertprune.base.errors import UserError
-from bertprune.book.figures.style import INK, QUIET
+from bertprune.book.figures.style import (
+    LEGEND_ENTRY_INCHES,
+    PANEL_INCHES,
+    PNG_DPI,
+    QUIET,
+    RC_PARAMETERS,
+    SMALL_PANEL_INCHES,
+)
 from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
-
-_STYLE: Any = {
-    # White paper under dark ink reads on a light page and on a dark one.
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": QUIET,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e3e3",
-    "axes.axisbelow": True,
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "font.size": 11,
-    "legend.edgecolor": "none",
-    "legend.framealpha": 0.8,
-    # Words as words, not as shapes: a third of the size.
-    "svg.fonttype": "none",
-    # The same bytes for the same rows.
-    "svg.hashsalt": "bertprune",
-}
-_PANEL_INCHES = (4.3, 3.3)
-_SMALL_PANEL_INCHES = (3.5, 2.9)
-_LEGEND_ENTRY_INCHES = 2.6
-_PNG_DPI = 120
 
 Paint = Callable[[Figure, list[Axes]], None]
 """Fills the panels of a figure; called once for wide and once for narrow pages."""
@@ -195,17 +173,17 @@ def picture(
     `handles` are the entries of a legend above all panels. A figure that `is_quick` has none, is
     laid out by hand and comes without PNG, which takes half the time.
     """
-    wide = panel_inches or (_SMALL_PANEL_INCHES if columns > 2 else _PANEL_INCHES)
-    with mpl.rc_context(_STYLE):
+    wide = panel_inches or (SMALL_PANEL_INCHES if columns > 2 else PANEL_INCHES)
+    with mpl.rc_context(RC_PARAMETERS):
         svgs: list[bytes] = []
         png = b""
-        for count, size in ((columns, wide), (1, (_PANEL_INCHES[0], wide[1]))):
+        for count, size in ((columns, wide), (1, (PANEL_INCHES[0], wide[1]))):
             figure, axes = _panels(panels, count, size, maker, handles, is_quick=is_quick)
             paint(figure, axes)
             if not svgs and not is_quick:
-                png = _saved(figure, format="png", dpi=_PNG_DPI)
+                png = _saved(figure, format="png", dpi=PNG_DPI)
             # The resolution is that of what is drawn in pixels, heat maps.
-            svgs.append(_saved(figure, format="svg", dpi=_PNG_DPI, metadata={"Date": None}))
+            svgs.append(_saved(figure, format="svg", dpi=PNG_DPI, metadata={"Date": None}))
     return Picture(
         svg=svgs[0].decode(),
         narrow_svg=svgs[1].decode(),
@@ -230,7 +208,7 @@ def _panels(
     """A figure of `count` panels in one style, with the line that says who made it."""
     lines = -(-count // columns)
     width, height = panel_inches
-    in_a_line = max(1, int(width * columns / _LEGEND_ENTRY_INCHES))
+    in_a_line = max(1, int(width * columns / LEGEND_ENTRY_INCHES))
     legend_inches = 0.22 * -(-len(handles) // in_a_line)
     figure = Figure(
         figsize=(width * columns, height * lines + legend_inches + 0.5),

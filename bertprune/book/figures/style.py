@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,6 +17,36 @@ from bertprune.protocol.arms import ARMS, COMPARED, FROM_SCRATCH, Look, words_of
 
 INK = "#222222"
 QUIET = "#666666"
+
+RC_PARAMETERS: Any = {
+    # White paper under dark ink reads on a light page and on a dark one.
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": QUIET,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e3e3",
+    "axes.axisbelow": True,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "font.size": 11,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.8,
+    # Words as words, not as shapes: a third of the size.
+    "svg.fonttype": "none",
+    # The same bytes for the same rows.
+    "svg.hashsalt": "bertprune",
+}
+PANEL_INCHES = (4.3, 3.3)
+"""Width and height of a panel; and where there are many:"""
+SMALL_PANEL_INCHES = (3.5, 2.9)
+LEGEND_ENTRY_INCHES = 2.6
+PNG_DPI = 120
 
 # Told apart by the colour-blind too: seaborn's palette "colorblind", in an order of our own.
 PALETTE = (

@@ -10,7 +10,7 @@ from functools import partial
 from transformers import BertForSequenceClassification, DataCollatorWithPadding
 
 from bertprune.data.batches import ClassificationBatch
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices

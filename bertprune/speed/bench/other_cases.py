@@ -28,7 +28,7 @@ from bertprune.data.corpus import prepare_corpus
 from bertprune.data.documents import documents
 from bertprune.data.pretraining_examples import sentence_pairs
 from bertprune.data.tokenizer import load_tokenizer
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.protocol.record import RECORD_FILE, Record
 from bertprune.pruning.masks import Criterion, pruned_count, pruned_entries

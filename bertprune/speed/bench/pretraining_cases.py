@@ -10,7 +10,7 @@ from functools import partial
 from transformers import BertForPreTraining
 
 from bertprune.data.batches import PretrainingBatch
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertModel
 
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices

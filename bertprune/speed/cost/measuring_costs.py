@@ -158,7 +158,7 @@ def steps(request: Request) -> dict[str, Line]:
     import torch
 
     from bertprune.data.tokenizer import load_tokenizer
-    from bertprune.model import checkpoints
+    from bertprune.model import loading
     from bertprune.model.shape import Shape
     from bertprune.training import processes
 
@@ -175,7 +175,7 @@ def steps(request: Request) -> dict[str, Line]:
         max_length_tokens=max(size.max_length_tokens, request.max_length_tokens),
         dropout=size.dropout,
     )
-    model = checkpoints.fresh_model(shape, seed=0).to(accelerator.device)
+    model = loading.fresh_model(shape, seed=0).to(accelerator.device)
     # Bars of several processes at once would only be in each other's way.
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -275,16 +275,16 @@ def _of_tasks(
     import pandas as pd
 
     from bertprune.data.task_examples import TaskExamples
-    from bertprune.model import checkpoints
+    from bertprune.model import loading
     from bertprune.pruning.masks import Criterion
     from bertprune.pruning.pruner import Pruner
     from bertprune.training import finetuning
 
     task = TASKS["sst2"]
     words = [word for word in tokenizer.get_vocab() if word.isalpha()]
-    model = checkpoints.load_classifier(str(folder / "model"), labels=2, seed=0)
+    model = loading.load_classifier(str(folder / "model"), labels=2, seed=0)
     model.to(accelerator.device)
-    pruner = Pruner.holding(model, checkpoints.load_masks(folder / "model", model), Criterion())
+    pruner = Pruner.holding(model, loading.load_masks(folder / "model", model), Criterion())
     tokenising: list[float] = []
 
     def examples(count: int, length: int) -> TaskExamples:
@@ -358,8 +358,8 @@ def _seconds_a_step(
 ) -> float:
     """The time of a step of the real training loop: the shortest, since what else a machine does
     makes steps longer, never shorter."""
+    from bertprune.training.checkpoint import CHECKPOINT_FILE
     from bertprune.training.loop import train
-    from bertprune.training.resume import CHECKPOINT_FILE
     from bertprune.training.variants import Optimization, Variant
 
     count = _LONG_STEPS if flop > _LONG_STEP_FLOP else _STEPS

@@ -59,7 +59,7 @@ def _write_project(request: Request, root: Path) -> None:
 
     from bertprune.data.documents import documents
     from bertprune.data.tokenizer import load_tokenizer
-    from bertprune.model import checkpoints
+    from bertprune.model import loading
 
     copytree(paths.root() / "notebooks", root / "notebooks")
     size = request.size
@@ -78,10 +78,8 @@ def _write_project(request: Request, root: Path) -> None:
         vocabulary_size=max(size.vocabulary_size, len(tokenizer)),
         max_length_tokens=max(size.max_length_tokens, request.max_length_tokens),
     )
-    checkpoints.save_pretrained(
-        checkpoints.fresh_model(shape, seed=0), tokenizer, {}, root / "model"
-    )
-    (root / "model" / checkpoints.MASKS_FILE).unlink()
+    loading.save_pretrained(loading.fresh_model(shape, seed=0), tokenizer, {}, root / "model")
+    (root / "model" / loading.MASKS_FILE).unlink()
     (root / "tasks" / "sst2").mkdir(parents=True)
     words = [word for word in tokenizer.get_vocab() if word.isalpha()]
     few = pd.DataFrame({"sentence": words[:8], "label": [0, 1] * 4})

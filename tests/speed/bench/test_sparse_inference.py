@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bertprune.model.checkpoints import fresh_model
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner

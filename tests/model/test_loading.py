@@ -16,7 +16,7 @@ from bertprune.data.tokenizer import load_tokenizer, tokenizer_key, wordpiece
 from bertprune.lab import language as lab
 from bertprune.lab.language import language
 from bertprune.lab.probe import probe
-from bertprune.model.checkpoints import (
+from bertprune.model.loading import (
     DENSE_FILE,
     MASKS_FILE,
     check_fit,

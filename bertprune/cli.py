@@ -158,6 +158,8 @@ def run(
 
     contract = parameters_of(notebook)
     if only_list:
+        if notebook in CHAPTERS:
+            print(f"# {CHAPTERS[notebook].question}")
         print(notebook_parameters.parameters_cell(contract, with_choices=True))
     elif chapter := CHAPTERS.get(notebook):
         named = {"study": study} if study else {}

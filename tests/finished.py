@@ -53,7 +53,7 @@ def finished(parameters: BurnIn, *, loss: float = 2.0) -> Run:
             {"step": 9, "split": "dev", "metric": name, "value": value}
             for name, value in metrics.items()
         ]
-        found = rows.of_pretraining(history, sparsity=sparsity, **point)
+        found = rows.of_history(history, sparsity=sparsity, **point)
     rows.write(found, folder / ROWS_FILE)
     write_json(FACTS, folder / FACTS_FILE)
     (folder / "log.txt").write_text("of this machine alone")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import torch
@@ -13,9 +13,22 @@ from torch.nn import functional
 NO_LABEL = -100  # what torch's cross-entropy leaves out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What both kinds have in common: tensors that go to a device together."""
+    """Padded examples, of which `examples_total` counts those of all processes together.
+
+    In a batch of K models each tensor has a first axis of K.
+    """
+
+    input_ids: Tensor  # (B, L) int64
+    token_type_ids: Tensor  # (B, L) int64
+    attention_mask: Tensor  # (B, L) int64
+    examples_total: int | Tensor  # (K,) for K models
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Sizes of the axes in which batches differ: examples, length, and positions read."""
+        return {"B": len(self.input_ids), "L": self.input_ids.shape[-1], "R": 1}
 
     def to(self, device: torch.device | str) -> Self:
         tensors: dict[str, Any] = {
@@ -23,25 +36,34 @@ class Batch:
         }
         return replace(self, **tensors)
 
+    @classmethod
+    def stacked(cls, batches: Sequence[Self]) -> Self:
+        """One batch of the batches of K models, with examples that count for nothing where one has
+        fewer."""
+        values = {one.name: [getattr(batch, one.name) for batch in batches] for one in fields(cls)}
+        return cls(
+            **{
+                name: stacked(of_batches, NO_LABEL if name.endswith("labels") else 0)
+                if torch.is_tensor(of_batches[0])
+                else torch.tensor(of_batches)
+                for name, of_batches in values.items()
+            }
+        )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class PretrainingBatch(Batch):
     """Padded, masked sentence pairs.
 
-    `masked_total` and `examples_total` count those of all processes together, so that each can
-    scale its loss to the mean over the whole batch. In a batch of K models each tensor has a first
-    axis of K.
+    `masked_total` counts the masked positions of all processes together, so that each can scale its
+    loss to the mean over the whole batch.
     """
 
-    input_ids: Tensor  # (B, L) int64
-    token_type_ids: Tensor  # (B, L) int64
-    attention_mask: Tensor  # (B, L) int64
     read_positions: Tensor  # (B, R) int64: [CLS], then the masked positions, then 0s
     masked_reads: Tensor  # (M,) int64, into the flattened (B * R)
     masked_labels: Tensor  # (M,) int64
     next_sentence_labels: Tensor  # (B,) int64: 0 B follows A, 1 it is random
     masked_total: int | Tensor  # (K,) for K models
-    examples_total: int | Tensor  # (K,) for K models
 
     @property
     def masked_positions(self) -> Tensor:
@@ -51,12 +73,7 @@ class PretrainingBatch(Batch):
 
     @property
     def lengths(self) -> dict[str, int]:
-        """Sizes of the axes in which batches differ: examples, length, and positions read."""
-        return {
-            "B": len(self.input_ids),
-            "L": self.input_ids.shape[-1],
-            "R": self.read_positions.shape[-1],
-        }
+        return super().lengths | {"R": self.read_positions.shape[-1]}
 
     @classmethod
     def stacked(cls, batches: Sequence[PretrainingBatch]) -> PretrainingBatch:
@@ -64,56 +81,21 @@ class PretrainingBatch(Batch):
         fewer."""
         widest = max(batch.read_positions.shape[1] for batch in batches)
 
-        def among_the_widest(batch: PretrainingBatch) -> Tensor:
+        def among_the_widest(batch: PretrainingBatch) -> PretrainingBatch:
             own = batch.read_positions.shape[1]
-            return batch.masked_reads // own * widest + batch.masked_reads % own
+            reads = batch.masked_reads // own * widest + batch.masked_reads % own
+            return replace(batch, masked_reads=reads)
 
+        # Batches that are the same object are not copied, nor their tensors.
         same = all(batch is batches[0] for batch in batches)
-        reads = [batch.masked_reads if same else among_the_widest(batch) for batch in batches]
-        return cls(
-            input_ids=stacked([batch.input_ids for batch in batches]),
-            token_type_ids=stacked([batch.token_type_ids for batch in batches]),
-            attention_mask=stacked([batch.attention_mask for batch in batches]),
-            read_positions=stacked([batch.read_positions for batch in batches]),
-            masked_reads=stacked(reads),
-            masked_labels=stacked([batch.masked_labels for batch in batches], NO_LABEL),
-            next_sentence_labels=stacked(
-                [batch.next_sentence_labels for batch in batches], NO_LABEL
-            ),
-            masked_total=torch.tensor([batch.masked_total for batch in batches]),
-            examples_total=torch.tensor([batch.examples_total for batch in batches]),
-        )
+        return super().stacked(batches if same else [among_the_widest(one) for one in batches])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassificationBatch(Batch):
-    """Padded examples; `examples_total` counts those of all processes together.
+    """Padded examples of a task."""
 
-    In a batch of K models each tensor has a first axis of K.
-    """
-
-    input_ids: Tensor  # (B, L) int64
-    token_type_ids: Tensor  # (B, L) int64
-    attention_mask: Tensor  # (B, L) int64
     labels: Tensor  # (B,) int64
-    examples_total: int | Tensor  # (K,) for K models
-
-    @property
-    def lengths(self) -> dict[str, int]:
-        """Sizes of the axes in which batches differ: examples, length, and positions read."""
-        return {"B": len(self.input_ids), "L": self.input_ids.shape[-1], "R": 1}
-
-    @classmethod
-    def stacked(cls, batches: Sequence[ClassificationBatch]) -> ClassificationBatch:
-        """One batch of the batches of K models, with examples that count for nothing where one has
-        fewer."""
-        return cls(
-            input_ids=stacked([batch.input_ids for batch in batches]),
-            token_type_ids=stacked([batch.token_type_ids for batch in batches]),
-            attention_mask=stacked([batch.attention_mask for batch in batches]),
-            labels=stacked([batch.labels for batch in batches], NO_LABEL),
-            examples_total=torch.tensor([batch.examples_total for batch in batches]),
-        )
 
 
 def stacked(tensors: Sequence[Tensor], fill: int = 0) -> Tensor:

@@ -121,7 +121,7 @@ def of_history(
     history: Iterable[Mapping[str, Any]],
     *,
     arm: str,
-    task: str,
+    task: str = PRETRAINING,
     sparsity: float,
     learning_rate: float,
     seed: int,
@@ -140,24 +140,6 @@ def of_history(
     }
     frame = pd.DataFrame([fixed | dict(entry) for entry in history], columns=list(COLUMNS))
     return frame.astype(COLUMNS)
-
-
-def of_pretraining(
-    history: Iterable[Mapping[str, Any]],
-    *,
-    arm: str,
-    sparsity: float,
-    learning_rate: float,
-    seed: int,
-) -> Rows:
-    return of_history(
-        history,
-        arm=arm,
-        task=PRETRAINING,
-        sparsity=sparsity,
-        learning_rate=learning_rate,
-        seed=seed,
-    )
 
 
 def join(parts: Iterable[Rows]) -> Rows:

@@ -128,7 +128,7 @@ def work(
     if accelerator.is_main_process:
         masks = plan.pruner.masks
         loading.save_pretrained(plan.model, plan.tokenizer, masks, folder / "model")
-    return rows.of_pretraining(
+    return rows.of_history(
         history + [{"step": steps, **entry} for entry in found],
         arm=arm_of(parameters),
         sparsity=plan.sparsity,

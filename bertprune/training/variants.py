@@ -6,30 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from bertprune.data.batches import Batch
 from bertprune.model import forward
 from bertprune.protocol.rows import History
 from bertprune.pruning.pruner import Pruner
-
-
-class Batch(Protocol):
-    """What a step reads; `lengths` has the sizes of the axes in which batches differ."""
-
-    @property
-    def input_ids(self) -> Tensor: ...
-
-    @property
-    def lengths(self) -> dict[str, int]: ...
-
-    def to(self, device: torch.device) -> Self: ...
-
-    @classmethod
-    def stacked(cls, batches: Any) -> Self: ...
 
 
 class Loss(nn.Module, ABC):

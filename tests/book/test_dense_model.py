@@ -38,7 +38,7 @@ def _curve(arm: str, steps: int) -> Rows:
         {"step": step, "split": "dev", "metric": "loss", "value": 9.0 - step}
         for step in range(1, steps + 1)
     ]
-    return rows.of_pretraining(history, arm=arm, seed=0, **POINT)
+    return rows.of_history(history, arm=arm, seed=0, **POINT)
 
 
 def test_a_card_is_shown_without_its_front_matter_and_without_what_could_run(study: Study) -> None:

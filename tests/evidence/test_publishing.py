@@ -45,7 +45,7 @@ def _detailed() -> Rows:
         masks = [{"metric": "mask_difference", "part": part, "value": 1 / 3} for part in ("", "a")]
         for arm in ("prune_pretrain", "random_pruning"):
             history = [{"split": "weights", "step": 1, **one} for one in [*entries, *masks]]
-            parts.append(rows.of_pretraining(history, arm=arm, seed=seed, **point))
+            parts.append(rows.of_history(history, arm=arm, seed=seed, **point))
     return rows.join(parts).assign(own=False)
 
 
@@ -77,7 +77,7 @@ def test_of_burn_in_the_whole_curve_is_published_and_of_pruning_that_of_the_dev_
     ]
     point: dict[str, Any] = {"sparsity": 0.0, "learning_rate": 1e-3, "seed": 0}
     arms = ("burn_in", "prune_pretrain", "random_pruning")
-    found = rows.join(rows.of_pretraining(history, arm=arm, **point) for arm in arms)
+    found = rows.join(rows.of_history(history, arm=arm, **point) for arm in arms)
     kept = publishing._worth_publishing(found.assign(own=False))
     assert kept.groupby("arm").size().to_dict() == {
         "burn_in": 4,

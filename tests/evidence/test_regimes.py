@@ -187,7 +187,7 @@ def test_studies_are_compared_as_far_as_they_can_be() -> None:
             point["arm"] = "prune_pretrain"
             told = [("dev", "loss", 2 + sparsity), ("probe", "all_bits", 9 - 9 * sparsity)]
             history = [{"step": 9, "split": s, "metric": m, "value": v} for s, m, v in told]
-            parts.append(rows.of_pretraining(history, **point))
+            parts.append(rows.of_history(history, **point))
             dev = {"step": 9, "split": "dev", "metric": "accuracy"}
             value = 0.9 - 0.5 * sparsity + 0.001 * seed * (sparsity > 0)
             parts.append(rows.of_history([dev | {"value": value}], task="cola", **point))

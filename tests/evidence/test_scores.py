@@ -55,7 +55,7 @@ def made_up(
                         }
                         for step in (10, 20)
                     ]
-                    parts.append(rows.of_pretraining(history, learning_rate=1e-3, **point))
+                    parts.append(rows.of_history(history, learning_rate=1e-3, **point))
                 for task in tasks:
                     for rate in rates:
                         accuracy = 0.9 - slope * sparsity**2 + rate - 0.01 * seed
@@ -146,7 +146,7 @@ def test_a_difference_is_from_the_dense_model_of_the_same_seed() -> None:
 def _recovering(curves: Mapping[tuple[float, int], tuple[float, ...]]) -> rows.Rows:
     """Dev losses after 10, 60, 70 and 100 steps, by sparsity and seed."""
     return rows.join(
-        rows.of_pretraining(
+        rows.of_history(
             [
                 {"split": "dev", "metric": "loss", "epoch": 0, "step": step, "value": loss}
                 for step, loss in zip((10, 60, 70, 100), losses, strict=True)
@@ -352,7 +352,7 @@ def probed(bits: dict[str, float], *, arm: str, sparsity: float, seed: int) -> R
         {"step": 9, "split": "probe", "metric": f"{name}_bits", "value": value}
         for name, value in bits.items()
     ] + [{"step": 9, "split": "probe", "metric": "facts_recall", "value": 0.5}]
-    return rows.of_pretraining(history, arm=arm, sparsity=sparsity, learning_rate=1e-3, seed=seed)
+    return rows.of_history(history, arm=arm, sparsity=sparsity, learning_rate=1e-3, seed=seed)
 
 
 def test_bits_by_sort_and_without_burn_in() -> None:

@@ -40,7 +40,13 @@ def test_training_flop_of_a_classifier() -> None:
     found = 0
     for length in (5, 9):
         ids = torch.ones(1, length, dtype=torch.int64)
-        batch = ClassificationBatch(ids, 0 * ids, ids, torch.tensor([1]), 1)
+        batch = ClassificationBatch(
+            input_ids=ids,
+            token_type_ids=0 * ids,
+            attention_mask=ids,
+            labels=torch.tensor([1]),
+            examples_total=1,
+        )
         with FlopCounterMode(display=False) as counter:
             loss(batch).backward()
         found += counter.get_total_flops()

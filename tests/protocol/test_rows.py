@@ -67,7 +67,7 @@ def test_an_entry_becomes_a_row() -> None:
         rows.entry("weights", "histogram", 1, part="query", position=2) | {"step": 7},
         rows.entry("masks", "mask_difference", 0.5) | {"step": 7},
     ]
-    found = rows.of_pretraining(history, arm="a", sparsity=0.0, learning_rate=1.0, seed=0)
+    found = rows.of_history(history, arm="a", sparsity=0.0, learning_rate=1.0, seed=0)
     assert list(found.part) == ["query", ""]
     assert list(found.value) == [1.0, 0.5] and list(found.step) == [7, 7]
     assert found.position[0] == 2.0 and math.isnan(found.position[1])

@@ -199,11 +199,11 @@ def test_steps_are_those_of_plain_torch(tmp_path: Path, task: str) -> None:
         if task == "pretraining":
             return given
         return ClassificationBatch(
-            given.input_ids,
-            given.token_type_ids,
-            given.attention_mask,
-            given.next_sentence_labels,
-            4,
+            input_ids=given.input_ids,
+            token_type_ids=given.token_type_ids,
+            attention_mask=given.attention_mask,
+            labels=given.next_sentence_labels,
+            examples_total=4,
         )
 
     pruners = [

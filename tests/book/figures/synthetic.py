@@ -58,13 +58,13 @@ def _point(random: np.random.Generator, sparsity: float, seed: int) -> Iterator[
         *_dev(random, 2 + 3 * sparsity**2, step=100),
         *(_of_dense_weights(random) if sparsity == 0 else _of_masks(random, sparsity)),
     ]
-    yield rows.of_pretraining(pretraining, arm="prune_pretrain", **point)
+    yield rows.of_history(pretraining, arm="prune_pretrain", **point)
     if sparsity > 0:
         worse = [
             *_dev(random, 2 + 5 * sparsity, step=100),
             *_of_masks(random, sparsity, spread=0.01),
         ]
-        yield rows.of_pretraining(worse, arm="random_pruning", **point)
+        yield rows.of_history(worse, arm="random_pruning", **point)
     arms = {"prune_pretrain": 0.0, "information_deletion": 0.02 * sparsity}
     arms |= {"prune_after_finetune": -0.01, "random_pruning": -0.2 * sparsity}
     for task in TASKS:

@@ -40,7 +40,7 @@ def sizes() -> rows.Rows:
                 for p, v in found.items()
             ]
             parts.append(
-                rows.of_pretraining(
+                rows.of_history(
                     history, arm="prune_pretrain", sparsity=sparsity, learning_rate=1e-3, seed=seed
                 )
             )

@@ -25,7 +25,7 @@ def made(slopes: dict[str, float], *, seeds: int = 1, noise: float = 0.0) -> pd.
             here = loss + 0.05 * seed
             dev = {"step": 9, "split": "dev"}
             history = [dev | {"metric": "loss", "value": here}]
-            parts.append(rows.of_pretraining(history, arm="prune_pretrain", **point))
+            parts.append(rows.of_history(history, arm="prune_pretrain", **point))
             for task, slope in slopes.items():
                 value = 0.9 + slope * (here - 2) + generator.normal(0, noise)
                 parts.append(

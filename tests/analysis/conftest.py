@@ -1,4 +1,4 @@
-"""A small BERT, and its prunable matrices."""
+"""A small BERT, its prunable matrices, and values among entries."""
 
 from collections.abc import Callable
 
@@ -9,12 +9,18 @@ from transformers import BertForPreTraining
 
 from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
+from bertprune.protocol.rows import Entry
 from bertprune.pruning.matrices import prunable_matrices
 
 Matrices = dict[str, Tensor]
 MakeMatrices = Callable[[int], Matrices]
 
 SHAPE = Shape(layers=2, hidden_size=16, heads=4, vocabulary_size=60, max_length_tokens=24)
+
+
+def values_of(entries: list[Entry], metric: str) -> dict[str, float]:
+    """The values of `metric` by part."""
+    return {e["part"]: e["value"] for e in entries if e["metric"] == metric}
 
 
 @pytest.fixture

@@ -63,35 +63,19 @@ def test_masks_of_growing_sparsity_are_nested(criterion: Criterion) -> None:
             assert not (kept[name] & ~kept_of_more[name]).any()
 
 
+@pytest.mark.parametrize("scope", ["matrix", "global"])
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
-def test_local_masks_are_those_of_torch_prune(sparsity: float) -> None:
+def test_masks_are_those_of_torch_prune(scope: str, sparsity: float) -> None:
     weights = _weights()
-    masks = Criterion().masks(weights, sparsity)
-    for name, weight in weights.items():
-        layer: Any = nn.Linear(weight.shape[1], weight.shape[0])
-        layer.weight.data = weight.clone()
-        prune.l1_unstructured(layer, "weight", amount=pruned_count(sparsity, weight.numel()))
-        assert torch.equal(masks[name], layer.weight_mask.bool())
-
-
-@pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
-def test_global_masks_are_those_of_torch_prune(sparsity: float) -> None:
-    weights = _weights()
-    layers: dict[str, Any] = {
-        name: nn.Linear(w.shape[1], w.shape[0]) for name, w in weights.items()
-    }
-    for name, layer in layers.items():
-        layer.weight.data = weights[name].clone()
-    total = sum(w.numel() for w in weights.values())
-    prune.global_unstructured(
-        [(layer, "weight") for layer in layers.values()],
-        pruning_method=prune.L1Unstructured,
-        amount=pruned_count(sparsity, total),
-    )
-    masks = Criterion(scope="global").masks(weights, sparsity)
-    for name, layer in layers.items():
-        assert torch.equal(masks[name], layer.weight_mask.bool())
-    assert sum(map(pruned_entries, masks.values())) == pruned_count(sparsity, total)
+    masks = Criterion(scope=scope).masks(weights, sparsity)
+    layer: Any = nn.ParameterDict(weights)
+    for names in [list(weights)] if scope == "global" else [[name] for name in weights]:
+        count = pruned_count(sparsity, sum(weights[name].numel() for name in names))
+        prune.global_unstructured(
+            [(layer, name) for name in names], pruning_method=prune.L1Unstructured, amount=count
+        )
+    for name, mask in masks.items():
+        assert torch.equal(mask, getattr(layer, f"{name}_mask").bool())
 
 
 def _differing(first: Masks, second: Masks) -> float:

@@ -23,7 +23,7 @@ from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.schedule import Schedule
 from bertprune.speed.cost import amounts_of_work as work
 from bertprune.speed.cost import estimate, measuring_costs, unit_costs
-from bertprune.speed.cost.unit_costs import Line, Measured
+from bertprune.speed.cost.unit_costs import Line, Machine
 from bertprune.speed.cost.what_to_measure import Request
 
 from ..finished import write_record
@@ -85,8 +85,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def machine(cores: int = 1, **options: Any) -> Measured:
-    return Measured("invented", "invented", cores, {(TINY, 1): INVENTED}, **options)
+def machine(cores: int = 1, **options: Any) -> Machine:
+    return Machine("invented", cores, {(TINY, 1): INVENTED}, **options)
 
 
 def by_hand(*changes: str) -> Study:
@@ -299,7 +299,7 @@ def test_published_costs_are_read_again(root: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(UserError, match="bertprune cost STUDY --publish"):
         unit_costs.published()
     unit_costs.publish(machine(cores=4))
-    other = Measured("invented", "invented", 4, {(Shape(1, 8, 1, 100), 2): INVENTED})
+    other = Machine("invented", 4, {(Shape(1, 8, 1, 100), 2): INVENTED})
     unit_costs.publish(other)
     again = unit_costs.published()
     assert again.cores == 4

@@ -41,19 +41,38 @@ TEXT = "preparing text"
 PAIRING = "pairing sentences"
 NOTEBOOK = "notebook"
 
+MASKED_SHARE = 0.15
+"""That of `data.pretraining_examples`, which takes seconds to import."""
+
+# Of text, about: bytes of English to a piece of a WordPiece, and pieces to a word.
 _BYTES_A_TOKEN = 4.5
 _TOKENS_A_WORD = 1.4
 _EXAMPLES_LOOKED_AT = 2000
-_SMALL_VOCABULARY = 12_000
 
-# What a layer keeps of a token for the backward pass, in hidden sizes; and a process that has done
-# nothing but import what a notebook needs. Both measured.
-_NUMBERS_KEPT = 26
+_FLOAT_BYTES, _HALF_BYTES = 4, 2  # of a number in float32, and in bf16
+_MASK_BYTES = 1  # of a weight, as torch.bool
+
+# Float32 numbers for each weight of a model in training: itself, its gradient, a copy of that while
+# it is clipped, and AdamW's two moments. A checkpoint has the weight and the moments.
+_TRAINED, _SAVED = 5, 3
+# Bytes for each prunable weight beside: its mask, and the value that it had before.
+_PRUNER_BYTES = _MASK_BYTES + _FLOAT_BYTES
+# Float32 numbers for each logit of the vocabulary: itself, its logarithm, and a gradient of each.
+_LOGIT = 4
+# Numbers of a token, in hidden sizes: what a layer keeps for the backward pass, measured; and what
+# an evaluation has at once, which keeps nothing: a layer's input, queries, keys and values, and the
+# inner states, four hidden sizes wide, before and after their activation.
+_KEPT_BY_LAYER, _IN_A_LAYER = 26, 1 + 3 + 2 * 4
+# How much longer the longest example of a batch is than the mean one, where a task has some.
+_LONGEST_BY_MEAN = 3
+# A process that has done nothing but import what a notebook needs. Measured.
 _LIBRARIES_BYTES = 0.45e9
 
+# Of files, about: an executed notebook, and an entry of a tokenizer's vocabulary.
 _NOTEBOOK_BYTES = 0.6e6
 _TOKENIZER_BYTES_AN_ENTRY = 40
-_BYTES_A_PAIR = 40
+# Of a pair in the cache: five int64, as `data.pretraining_examples.sentence_pairs` makes them.
+_PAIR_BYTES = 5 * 8
 
 
 @dataclass(frozen=True)
@@ -249,21 +268,21 @@ def memory_bytes(p: BurnIn, *, on_gpu: bool) -> float:
     kept aside, for a comparison the dense model; and what a step keeps for its backward pass.
     """
     size = shape_of(p)
-    weights = 20 * size.parameters + 5 * size.prunable
+    weights = _TRAINED * _FLOAT_BYTES * size.parameters + _PRUNER_BYTES * size.prunable
     if p.compared_with() is not None:
-        weights += 4 * size.parameters
-    bytes_a_number = 2 if on_gpu else 4
-    kept = _NUMBERS_KEPT * size.layers * size.hidden_size * bytes_a_number
+        weights += _FLOAT_BYTES * size.parameters
+    hidden_bytes = size.hidden_size * (_HALF_BYTES if on_gpu else _FLOAT_BYTES)
+    kept_bytes = _KEPT_BY_LAYER * size.layers * hidden_bytes
     if isinstance(p, Finetune):
         longest = max(task_size(name, p).mean_length_tokens for name in p.task)
         # A batch is as wide as its longest example, and there are some that are far longer.
-        width = min(p.max_length_tokens, 3 * longest)
-        training = p.batch_size * width * kept
-        evaluation = FINETUNING_EVALUATION_BATCH * width * 12 * size.hidden_size * bytes_a_number
+        width = min(p.max_length_tokens, _LONGEST_BY_MEAN * longest)
+        training = p.batch_size * width * kept_bytes
+        evaluation = FINETUNING_EVALUATION_BATCH * width * _IN_A_LAYER * hidden_bytes
     else:
-        masked = 0.15 * p.max_length_tokens
-        logits = 16 * masked * size.vocabulary_size
-        training = p.pretrain_batch_size * (p.max_length_tokens * kept + logits)
+        masked = MASKED_SHARE * p.max_length_tokens
+        logits = _LOGIT * _FLOAT_BYTES * masked * size.vocabulary_size
+        training = p.pretrain_batch_size * (p.max_length_tokens * kept_bytes + logits)
         evaluation = PRETRAINING_EVALUATION_BATCH * logits
     return weights + max(training, evaluation) + (0 if on_gpu else _LIBRARIES_BYTES)
 
@@ -272,16 +291,16 @@ def disk_bytes(run: Run) -> float:
     """About what a run leaves on the disk: models with masks, the notebook, rows."""
     p = run.parameters
     size = shape_of(p)
-    model = 4 * size.parameters + size.prunable + _TOKENIZER_BYTES_AN_ENTRY * size.vocabulary_size
+    model = _FLOAT_BYTES * size.parameters + _MASK_BYTES * size.prunable
+    model += _TOKENIZER_BYTES_AN_ENTRY * size.vocabulary_size
     models = len(p.task) * len(p.learning_rates) if isinstance(p, Finetune) else 1
-    models *= p.leaves_model()
-    return models * model + _NOTEBOOK_BYTES
+    return p.leaves_model() * models * model + _NOTEBOOK_BYTES
 
 
 def checkpoint_bytes(p: BurnIn) -> float:
     """The checkpoint of a run in work: weights, AdamW's moments, masks and the values aside."""
     size = shape_of(p)
-    return 12 * size.parameters + 5 * size.prunable
+    return _SAVED * _FLOAT_BYTES * size.parameters + _PRUNER_BYTES * size.prunable
 
 
 def cache_bytes(plan: Iterable[Run]) -> float:
@@ -295,10 +314,10 @@ def cache_bytes(plan: Iterable[Run]) -> float:
     downloaded = sum(
         (text_bytes(p) or 0.0) for p in texts.values() if text_size_bytes(p.text) is None
     )
-    of_work: Mapping[str, list[Amount]] = {TEXT: [], PAIRING: []}
-    for amount in text_work(plan):
-        of_work[amount.unit].append(amount)
-    tokens = sum(one.tokens * CACHE_BYTES_PER_TEXT_BYTE for one in of_work[TEXT])
-    length = min((run.parameters.max_length_tokens for run in plan), default=1)
-    pairs = sum(one.times * one.tokens / length for one in of_work[PAIRING])
-    return downloaded + tokens + pairs * _BYTES_A_PAIR
+    bytes_a_token = {TEXT: CACHE_BYTES_PER_TEXT_BYTE}
+    if plan:
+        length = min(run.parameters.max_length_tokens for run in plan)
+        bytes_a_token[PAIRING] = _PAIR_BYTES / length
+    return downloaded + sum(
+        one.times * one.tokens * bytes_a_token[one.unit] for one in text_work(plan)
+    )

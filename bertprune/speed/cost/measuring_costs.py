@@ -38,7 +38,7 @@ from bertprune.protocol.notebook_parameters import CONTRACTS
 from bertprune.speed.cost import amounts_of_work as work
 from bertprune.speed.cost.estimate import default_workers
 from bertprune.speed.cost.runs_without_steps import runs_without_steps
-from bertprune.speed.cost.unit_costs import Line, Measured, Table, scaled, through
+from bertprune.speed.cost.unit_costs import Line, Machine, Table, scaled, through
 from bertprune.speed.cost.what_to_measure import Request, requests
 from bertprune.training import dispatch
 
@@ -65,7 +65,7 @@ _LAB_DOCUMENTS = 2000
 _DOCUMENTS, _SENTENCES_A_DOCUMENT, _TOKENS_A_SENTENCE = 100, 30, 20
 
 
-def for_plan(plan: Sequence[Run], workers: int | None = None, *, again: bool = False) -> Measured:
+def for_plan(plan: Sequence[Run], workers: int | None = None, *, again: bool = False) -> Machine:
     """This machine, with unit costs for the runs of `plan` in a sweep of `workers`: those stored,
     or measured now.
 
@@ -74,7 +74,7 @@ def for_plan(plan: Sequence[Run], workers: int | None = None, *, again: bool = F
     """
     # A GPU counts as one core: a sweep gives it one run at a time.
     cores = 1 if gpu_name() else os.cpu_count() or 1
-    machine = Measured("this machine", device_name(), cores, {}, is_gpu=bool(gpu_name()))
+    machine = Machine(device_name(), cores, {}, is_gpu=bool(gpu_name()))
     threads = thread_counts(plan, workers or default_workers(machine), cores)
     return replace(machine, table=_measured(requests(threads), again))
 

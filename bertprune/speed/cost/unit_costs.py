@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import pandas as pd
 
@@ -14,8 +13,19 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError, did_you_mean
 from bertprune.base.files import replacing
 from bertprune.model.shape import Shape
-from bertprune.speed.cost import amounts_of_work as work
-from bertprune.speed.cost.amounts_of_work import Amount
+from bertprune.speed.cost.amounts_of_work import (
+    FINETUNING_EVALUATION,
+    FINETUNING_STEP,
+    MASK_UPDATE,
+    MASKED_SHARE,
+    NOTEBOOK,
+    PAIRING,
+    PRETRAINING_EVALUATION,
+    PRETRAINING_STEP,
+    TASK_TOKENISING,
+    TEXT,
+    Amount,
+)
 
 MEASURED = "measured"
 ASSUMED = "assumed, not measured"
@@ -64,43 +74,21 @@ def seconds(amounts: Iterable[Amount], lines: Lines) -> float:
     )
 
 
-class Machine(Protocol):
-    """A machine whose unit costs are known."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def words(self) -> str:
-        """What it is, in words."""
-
-    @property
-    def how(self) -> str:
-        """MEASURED or ASSUMED."""
-
-    @property
-    def cores(self) -> int: ...
-
-    @property
-    def is_gpu(self) -> bool: ...
-
-    def lines(self, size: Shape, threads: int) -> Lines:
-        """Unit costs of a model of `size` in a run with `threads`."""
-
-
 @dataclass(frozen=True)
-class Measured:
+class Machine:
     """A machine with a table of measured unit costs, by shape and threads."""
 
-    name: str
     words: str
+    """What it is, in words."""
     cores: int
     table: Table = field(repr=False)
     is_gpu: bool = False
     how: str = MEASURED
+    """MEASURED or ASSUMED."""
 
     def lines(self, size: Shape, threads: int) -> Lines:
-        """Those of the closest shape that was measured, scaled where it is another one."""
+        """Unit costs of a model of `size` in a run with `threads`: those of the closest
+        shape that was measured, scaled where it is another one."""
         closest, at = min(
             self.table,
             key=lambda known: (_distance(known[0], size), abs(known[1] - threads)),
@@ -115,16 +103,16 @@ def _distance(one: Shape, other: Shape) -> float:
 
 
 def _work_ratio(size: Shape, other: Shape) -> float:
-    return size.flop_per_token(64, 0.15) / other.flop_per_token(64, 0.15)
+    return size.flop_per_token(64, MASKED_SHARE) / other.flop_per_token(64, MASKED_SHARE)
 
 
 _OF_TOKENS = (
-    work.PRETRAINING_STEP,
-    work.PRETRAINING_EVALUATION,
-    work.FINETUNING_STEP,
-    work.FINETUNING_EVALUATION,
+    PRETRAINING_STEP,
+    PRETRAINING_EVALUATION,
+    FINETUNING_STEP,
+    FINETUNING_EVALUATION,
 )
-_OF_TEXT = (work.TASK_TOKENISING, work.TEXT, work.PAIRING, work.NOTEBOOK)
+_OF_TEXT = (TASK_TOKENISING, TEXT, PAIRING, NOTEBOOK)
 
 
 def scaled(lines: Lines, measured: Shape, size: Shape) -> Lines:
@@ -159,37 +147,29 @@ ASSUMED_LAUNCH_S = 0.005
 """What a training step is assumed to take beside them on any card, for starting kernels and the
 optimizer: it is why small models reach a smaller share. A batch without gradients takes a third."""
 ASSUMED_MASK_S_PER_WEIGHT = 2e-10
-_MASKED_SHARE = 0.15
 _LENGTH_TOKENS = 128
-_GPU_CORES = 1
 
 
 @dataclass(frozen=True)
-class Gpu:
+class Gpu(Machine):
     """A GPU on which nothing was measured: its steps follow from its published rate; the work of
-    its host is that of `host`."""
+    its host is that of the machine whose table it has."""
 
-    name: str
-    words: str
-    tflop_per_s: float
-    host: Machine
-    cores: int = _GPU_CORES
-    is_gpu: bool = True
-    how: str = ASSUMED
+    tflop_per_s: float = 0.0
 
     def lines(self, size: Shape, threads: int) -> Lines:
         rate = ASSUMED_SHARE * self.tflop_per_s * 1e12
-        pretraining = size.flop_per_token(_LENGTH_TOKENS, _MASKED_SHARE) / rate
+        pretraining = size.flop_per_token(_LENGTH_TOKENS, MASKED_SHARE) / rate
         finetuning = size.flop_per_token(_LENGTH_TOKENS) / rate
         launch = ASSUMED_LAUNCH_S
         # The backward pass takes two forward ones.
         return {
-            **self.host.lines(size, threads),
-            work.PRETRAINING_STEP: Line(launch, 3 * pretraining),
-            work.PRETRAINING_EVALUATION: Line(launch / 3, pretraining),
-            work.FINETUNING_STEP: Line(launch, 3 * finetuning),
-            work.FINETUNING_EVALUATION: Line(launch / 3, finetuning),
-            work.MASK_UPDATE: Line(launch + ASSUMED_MASK_S_PER_WEIGHT * size.prunable),
+            **super().lines(size, threads),
+            PRETRAINING_STEP: Line(launch, 3 * pretraining),
+            PRETRAINING_EVALUATION: Line(launch / 3, pretraining),
+            FINETUNING_STEP: Line(launch, 3 * finetuning),
+            FINETUNING_EVALUATION: Line(launch / 3, finetuning),
+            MASK_UPDATE: Line(launch + ASSUMED_MASK_S_PER_WEIGHT * size.prunable),
         }
 
 
@@ -200,13 +180,10 @@ def named(name: str) -> Machine:
     if name not in GPUS:
         raise UserError(f"unknown device {name!r}: {did_you_mean(name, [BOOK, *GPUS])}")
     words, rate = GPUS[name]
-    return Gpu(name, words, rate, host=published())
+    return Gpu(words, 1, published().table, is_gpu=True, how=ASSUMED, tflop_per_s=rate)
 
 
-_KEYS = ["layers", "hidden_size", "vocabulary_size", "threads"]
-
-
-def published() -> Measured:
+def published() -> Machine:
     """The machine on which the book was made, from `book/published/costs.csv`."""
     file = paths.published("costs")
     if not file.exists():
@@ -215,8 +192,7 @@ def published() -> Measured:
         )
     found = pd.read_csv(file)
     first = found.iloc[0]
-    return Measured(
-        name=BOOK,
+    return Machine(
         words=f"the book's machine, {first.cores} cores of {first.machine}",
         cores=int(first.cores),
         table=_table(found),
@@ -226,13 +202,13 @@ def published() -> Measured:
 def _table(found: pd.DataFrame) -> Table:
     table: Table = {}
     for one in found.to_dict("records"):
-        layers, hidden_size, vocabulary_size, threads = (int(one[key]) for key in _KEYS)
-        lines = table.setdefault((Shape(layers, hidden_size, 1, vocabulary_size), threads), {})
-        lines[str(one["unit"])] = Line(float(one["fixed_s"]), float(one["per_token_s"]))
+        size = Shape(one["layers"], one["hidden_size"], 1, one["vocabulary_size"])
+        line = Line(one["fixed_s"], one["per_token_s"])
+        table.setdefault((size, one["threads"]), {})[one["unit"]] = line
     return table
 
 
-def publish(machine: Measured) -> Path:
+def publish(machine: Machine) -> Path:
     """Write the unit costs of `machine` to `book/published/costs.csv`, over those of the same
     shapes and threads there; those of another machine go."""
     file = paths.published("costs")
@@ -246,7 +222,7 @@ def publish(machine: Measured) -> Path:
     return file
 
 
-def _frame(machine: Measured, table: Table) -> pd.DataFrame:
+def _frame(machine: Machine, table: Table) -> pd.DataFrame:
     """The unit costs of a machine as they are published, a line each."""
     by_shape = sorted(table.items(), key=lambda one: (one[0][0].parameters, one[0][1]))
     return pd.DataFrame(

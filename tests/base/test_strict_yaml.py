@@ -26,7 +26,7 @@ def test_values(text: str, value: object) -> None:
 
 NO_YAML = [
     *("[", "{a: 1, b: 2, a: 3}", "{a: [{b: 1, b: 1}]}", "!!python/name:os.system", "\0"),
-    *("[" * 5000, "9" * 5000, "!!int ''", "!!bool x", "!!timestamp x", "!!timestamp 2020-13-45"),
+    *("[" * 1000, "9" * 5000, "!!int ''", "!!bool x", "!!timestamp x", "!!timestamp 2020-13-45"),
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification, BertForPreTraining, BertModel
+from transformers import AutoModelForSequenceClassification
 
 from bertprune.base.errors import UserError
 from bertprune.data.tokenizer import load_tokenizer, tokenizer_key, wordpiece
@@ -17,6 +17,7 @@ from bertprune.lab import language as lab
 from bertprune.lab.language import language
 from bertprune.lab.probe import probe
 from bertprune.model.loading import (
+    CONFIG_FILE,
     DENSE_FILE,
     MASKS_FILE,
     check_fit,
@@ -28,46 +29,35 @@ from bertprune.model.loading import (
     model_key,
     save_pretrained,
 )
-from bertprune.model.shape import Shape
-from bertprune.pruning.masks import Criterion, pruned_entries, sparsity_of
+from bertprune.model.shape import BERT_BASE, Shape
+from bertprune.pruning.masks import sparsity_of
 from bertprune.pruning.matrices import prunable_matrices
-from bertprune.pruning.pruner import Pruner
-from bertprune.pruning.schedule import Schedule
+
+from ..models import assert_same, pruned_model
 
 TINY = Shape(layers=2, hidden_size=16, heads=2, vocabulary_size=60)
-BASE = Shape(layers=12, hidden_size=768, heads=12, vocabulary_size=30_522)
+
+Damage = Callable[[Path], None]
+NO_CONFIG = "{}/config.json is no config of a BERT"
 
 
-@pytest.fixture(scope="module")
-def base() -> BertForPreTraining:
-    return fresh_model(BASE, seed=0)
-
-
-def test_bert_base_is_the_papers(base: BertForPreTraining) -> None:
-    assert len(prunable_matrices(base)) == 74
+def test_bert_base_is_the_papers() -> None:
+    with torch.device("meta"):
+        base = fresh_model(BERT_BASE, seed=0)
+    names = list(prunable_matrices(base))
+    assert len(names) == 74
+    assert names[0] == "embeddings.word_embeddings.weight"
+    assert names[-1] == "pooler.dense.weight"
+    assert not any("position" in name or "LayerNorm" in name for name in names)
     encoder = base.bert.num_parameters()
     words = base.bert.embeddings.word_embeddings.weight.numel()
     assert encoder == pytest.approx(109.5e6, rel=1e-3)
     assert words / encoder == pytest.approx(0.21, abs=0.005)
-    names = list(prunable_matrices(base))
-    assert names[0] == "embeddings.word_embeddings.weight"
-    assert names[-1] == "pooler.dense.weight"
-    assert not any("position" in name or "LayerNorm" in name for name in names)
-
-
-def test_masks_of_bert_base_are_exact_in_every_matrix(base: BertForPreTraining) -> None:
-    weights = {name: weight.detach() for name, weight in prunable_matrices(base).items()}
-    for percent in range(0, 101, 10):
-        masks = Criterion().masks(weights, percent / 100)
-        for name, weight in weights.items():
-            assert pruned_entries(masks[name]) == round(percent / 100 * weight.numel()), name
 
 
 def test_the_decoder_sees_the_pruned_embeddings() -> None:
-    model = fresh_model(TINY, seed=0)
-    pruner = Pruner.following(model, Schedule(0.5), Criterion())
-    pruner.before_step(0)
-    mask = pruner.masks["embeddings.word_embeddings.weight"]
+    model, masks = pruned_model(TINY, 0.5)
+    mask = masks["embeddings.word_embeddings.weight"]
     assert not model.cls.predictions.decoder.weight[~mask].any()
 
 
@@ -79,19 +69,16 @@ def test_fresh_weights_have_the_spread_asked_for(spread: float) -> None:
 
 
 def test_same_seed_same_weights() -> None:
-    first, second = (fresh_model(TINY, seed=3).state_dict() for _ in range(2))
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    other = fresh_model(TINY, seed=4).state_dict()
+    first, again, other = (fresh_model(TINY, seed=seed).state_dict() for seed in (3, 3, 4))
+    assert_same(first, again)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
 @pytest.fixture
 def pruned(tmp_path: Path) -> Path:
-    model = fresh_model(TINY, seed=0)
-    pruner = Pruner.following(model, Schedule(0.6), Criterion())
-    pruner.before_step(0)
+    model, masks = pruned_model(TINY, 0.6)
     tokenizer = wordpiece(("lab:0:300",), 300, tmp_path / "cache")
-    save_pretrained(model, tokenizer, pruner.masks, tmp_path / "pruned")
+    save_pretrained(model, tokenizer, masks, tmp_path / "pruned")
     return tmp_path / "pruned"
 
 
@@ -103,6 +90,13 @@ def test_a_pruned_model_is_an_ordinary_hugging_face_folder(pruned: Path) -> None
     for name, weight in prunable_matrices(model).items():
         assert not weight[~masks[name]].any()
         assert torch.equal(weight, prunable_matrices(ours)[name])
+
+
+def change_names(folder: Path, change: Callable[[str], str]) -> None:
+    """Save the weights under other names, and those that get none not at all."""
+    weights = load_file(folder / DENSE_FILE)
+    kept = {change(name): weight for name, weight in weights.items() if change(name)}
+    save_file(kept, folder / DENSE_FILE)
 
 
 def test_masks_of_another_model_are_refused(pruned: Path) -> None:
@@ -117,60 +111,76 @@ def test_a_folder_without_masks_is_dense(pruned: Path) -> None:
     assert sparsity_of(load_masks(pruned, model)) == 0
 
 
-def test_missing_heads_are_new_and_said(pruned: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bare = pruned.parent / "bare"
-    BertModel.from_pretrained(pruned).save_pretrained(bare)
-    first = load_pretraining_model(str(bare), seed=1)
-    said = capsys.readouterr().out
-    assert "cls.seq_relationship.weight" in said and "they are new" in said
-    second = load_pretraining_model(str(bare), seed=1)
-    capsys.readouterr()
-    assert torch.equal(first.cls.seq_relationship.weight, second.cls.seq_relationship.weight)
+@pytest.mark.parametrize("part", ["cls.", "bert.pooler."])
+def test_missing_heads_and_pooler_are_new_and_said(
+    pruned: Path, capsys: pytest.CaptureFixture[str], part: str
+) -> None:
     load_pretraining_model(str(pruned), seed=1)
     assert "they are new" not in capsys.readouterr().out
+    change_names(pruned, lambda name: "" if name.startswith(part) else name)
+    first, again = (load_pretraining_model(str(pruned), seed=1) for _ in range(2))
+    said = capsys.readouterr().out
+    assert f"lacks {part}" in said and "they are new" in said
+    assert_same(first.state_dict(), again.state_dict())
 
 
-def test_a_checkpoint_that_is_not_bert(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "roberta"}))
-    with pytest.raises(UserError, match="not a BERT: .* model_type 'roberta'"):
-        check_model(str(tmp_path))
-    (tmp_path / "config.json").unlink()
-    with pytest.raises(UserError, match=r"no config\.json"):
-        check_model(str(tmp_path))
-    with pytest.raises(UserError, match="there is no model folder"):
-        check_model(str(tmp_path / "nowhere"))
+def config(**values: object) -> Damage:
+    def change(folder: Path) -> None:
+        file = folder / CONFIG_FILE
+        file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+    return change
 
 
-def change_config(folder: Path, **values: object) -> None:
-    file = folder / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+def cut(folder: Path) -> None:
+    file = folder / DENSE_FILE
+    file.write_bytes(file.read_bytes()[:-50])
 
 
-def compiled(folder: Path) -> None:
-    """Weights under the names that they have in a compiled model."""
-    weights = load_file(folder / DENSE_FILE)
-    save_file({f"_orig_mod.{name}": w for name, w in weights.items()}, folder / DENSE_FILE)
+def pickled(folder: Path) -> None:
+    torch.save(load_file(folder / DENSE_FILE), folder / "pytorch_model.bin")
+    (folder / DENSE_FILE).unlink()
 
 
-def one_layer_more(folder: Path) -> None:
-    change_config(folder, num_hidden_layers=3)
-
-
-def larger_vocabulary(folder: Path) -> None:
-    change_config(folder, vocab_size=70)
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (config(model_type="roberta"), "{} is not a BERT: .* model_type 'roberta'"),
+        (lambda folder: (folder / CONFIG_FILE).unlink(), r"{} is .*: it has no config\.json"),
+        (config(hidden_size="sixteen"), NO_CONFIG),
+        (config(hidden_act="sigmoidal"), NO_CONFIG),
+        (config(num_attention_heads=0), NO_CONFIG),
+        (config(num_attention_heads=3), NO_CONFIG),
+        (config(dtype="float12"), NO_CONFIG),
+        (config(id2label=["no", "yes"]), NO_CONFIG),
+        (cut, f"{{}}/{DENSE_FILE} is damaged, or no safetensors file"),
+        # The masks beside them are no weights, and a pickle is not read.
+        (pickled, f"{{}} has no weights: it needs {DENSE_FILE}"),
+    ],
+)
+def test_what_is_no_bert_is_refused_beforehand(pruned: Path, damage: Damage, said: str) -> None:
+    damage(pruned)
+    with pytest.raises(UserError, match=said.format(pruned)):
+        check_model(str(pruned))
 
 
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         # Of five embeddings and sixteen weights in each of two layers, all; or those of a third.
-        (compiled, r"lacks 37 weights .* bert\.embeddings\.\S+, .*; _orig_mod\.\S+ in it has no"),
-        (one_layer_more, r"lacks 16 weights .* bert\.encoder\.layer\.2\.\S+, \.\.\.$"),
-        (larger_vocabulary, r"word_embeddings\.weight has the shape \(60, 16\) .* but \(70, 16\)"),
+        (
+            lambda folder: change_names(folder, lambda name: f"_orig_mod.{name}"),
+            r"lacks 37 weights .* bert\.embeddings\.\S+, .*; _orig_mod\.\S+ in it has no",
+        ),
+        (config(num_hidden_layers=3), r"lacks 16 weights .* bert\.encoder\.layer\.2\.\S+, \.\.\.$"),
+        (
+            config(vocab_size=70),
+            r"word_embeddings\.weight has the shape \(60, 16\) .* but \(70, 16\)",
+        ),
     ],
 )
 def test_weights_that_are_not_of_the_config_are_refused(
-    pruned: Path, damage: Callable[[Path], None], said: str
+    pruned: Path, damage: Damage, said: str
 ) -> None:
     damage(pruned)
     for load in (
@@ -188,54 +198,10 @@ def test_a_classifier_of_other_classes_is_refused(pruned: Path) -> None:
         load_classifier(str(pruned), labels=3, seed=0)
 
 
-def test_a_pooler_may_be_missing(pruned: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    weights = load_file(pruned / DENSE_FILE)
-    kept = {name: w for name, w in weights.items() if not name.startswith("bert.pooler.")}
-    save_file(kept, pruned / DENSE_FILE)
-    load_pretraining_model(str(pruned), seed=0)
-    assert "lacks bert.pooler.dense.bias, bert.pooler.dense.weight:" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"hidden_size": "sixteen"},
-        {"hidden_act": "sigmoidal"},
-        {"num_attention_heads": 0},
-        {"num_attention_heads": 3},
-        {"dtype": "float12"},
-        {"id2label": ["no", "yes"]},
-    ],
-)
-def test_a_config_that_makes_no_bert_is_refused(pruned: Path, wrong: dict[str, object]) -> None:
-    change_config(pruned, **wrong)
-    with pytest.raises(UserError, match=f"{pruned}/config.json is no config of a BERT"):
-        check_model(str(pruned))
-
-
 def test_the_check_draws_no_random_numbers(pruned: Path) -> None:
     before = torch.get_rng_state()
     check_model(str(pruned))
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_weights_that_cannot_be_opened_are_refused_beforehand(pruned: Path) -> None:
-    file = pruned / DENSE_FILE
-    file.write_bytes(file.read_bytes()[:-50])
-    with pytest.raises(UserError, match=f"{file} is damaged, or no safetensors file"):
-        check_model(str(pruned))
-    # The masks beside them are no weights.
-    file.unlink()
-    with pytest.raises(UserError, match=f"{pruned} has no weights: it needs {DENSE_FILE}"):
-        check_model(str(pruned))
-
-
-def test_weights_that_are_a_pickle_are_not_read(pruned: Path) -> None:
-    model = load_pretraining_model(str(pruned), seed=0)
-    torch.save(model.state_dict(), pruned / "pytorch_model.bin")
-    (pruned / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"model\.safetensors"):
-        load_pretraining_model(str(pruned), seed=0)
 
 
 def test_a_model_too_small_for_tokens_or_positions() -> None:

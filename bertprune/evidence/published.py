@@ -15,6 +15,7 @@ import pandas as pd
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json, write_json
+from bertprune.base.words import NOTHING, listed
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.record import Execution
@@ -29,7 +30,7 @@ class Published:
     Former editions noted less.
     """
 
-    changes: list[str]
+    changes: list[str] = field(default_factory=list)
     """Settings `key=value` that changed what the study's file says."""
     finished: str = ""
     """When its last run was, UTC, as 2026-11-30T12:00:00Z."""
@@ -101,13 +102,14 @@ def overview(studies: Iterable[str]) -> pd.DataFrame:
     lines = {}
     for name in studies:
         of = Published.read(name)
+        is_present = present.issuperset(of.code)
         lines[name] = {
             "finished": of.finished[:10],
             "runs": of.runs,
             "work (min)": f"{of.work_s / 60:.0f}",
-            "device × threads": ", ".join(of.devices),
-            "torch": of.versions["torch"],
-            "code": "this edition's" if present.issuperset(of.code) else "an earlier edition's",
-            "changed by --set": ", ".join(of.changes) or "–",
+            "device × threads": listed(of.devices),
+            "torch": of.versions.get("torch", NOTHING),
+            "code": "this edition's" if of.code and is_present else "an earlier edition's",
+            "changed by --set": listed(of.changes),
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("study")

@@ -1,6 +1,5 @@
 """Results: scores, the summary, and what the tables and claims make of it."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from safetensors.torch import save_file
 
 from bertprune.base.errors import UserError
 from bertprune.book import tables
-from bertprune.evidence import gathering, published, scores
+from bertprune.evidence import gathering, scores
 from bertprune.evidence.claims import run_checks
 from bertprune.experiments import studies
 from bertprune.model import loading
@@ -412,11 +411,6 @@ def test_the_table_of_bits_ends_with_the_content() -> None:
     table = tables.bits_table(scores.bits(rows.join(parts)), {"facts": 20.0})
     assert list(table["facts"]) == ["10 ± 0", "20"]
     assert list(table["all"]) == ["12 ± 0", "20"]
-
-
-def test_a_study_is_not_shown_beside_itself() -> None:
-    study = dataclasses.replace(studies.load("lab"), beside=("lab", "glue-tiny"))
-    assert list(published.rows_beside(study)) == ["glue-tiny"]
 
 
 def test_what_was_measured_of_the_whole_model_by_epoch() -> None:

@@ -146,7 +146,8 @@ def middle_range(found: Rows) -> Finding:
     # The loss at other points is not what these gains could explain.
     falls = falls.merge(gains[["task", "sparsity", "seed"]])
     if gains.empty or falls.empty:
-        return no_rows("accuracy with masks on and off from 40 to 60 %, and of the dense model")
+        range_ = f"{100 * MIDDLE[0]:g} to {in_percent(MIDDLE[1])}"
+        return no_rows(f"accuracy with masks on and off from {range_}, and of the dense model")
     gain, fall = sample(gains), sample(falls)
     control = of_unpruned(found, INFORMATION_DELETION)
     d, verdict, reason = gain.difference, OPEN, ""
@@ -183,7 +184,7 @@ SMALL_TASKS = ("sst2", "cola")
 def high_range(found: Rows) -> Finding:
     gains = between(of_pruned(found, INFORMATION_DELETION), HIGH_FROM, 1)
     if gains.empty:
-        return no_rows("accuracy with masks on and off from 70 %")
+        return no_rows(f"accuracy with masks on and off from {in_percent(HIGH_FROM)}")
     gain = sample(gains)
     more = _large_less_small(gains)
     control = of_unpruned(found, INFORMATION_DELETION)

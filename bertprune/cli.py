@@ -14,6 +14,7 @@ import click
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.words import output_takes_every_character
 from bertprune.experiments import runs, studies
 from bertprune.experiments.runs import Run, lineage
 from bertprune.experiments.studies import Study
@@ -35,6 +36,7 @@ Command = Callable[..., Any]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it did what was asked, 2 for a user's mistake, 130 if interrupted."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    output_takes_every_character()
     try:
         with (
             full_disk_is_user_error(paths.root()),

@@ -18,15 +18,21 @@ PROJECT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")
-def ci_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of its own whose study `ci` is executed."""
+def ascii_locale() -> dict[str, str]:
+    """Environment variables for a process in a locale that knows ASCII alone."""
+    return {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.fixture(scope="session")
+def ci_project(tmp_path_factory: pytest.TempPathFactory, ascii_locale: dict[str, str]) -> Path:
+    """A project of its own whose study `ci` is executed, where the locale knows ASCII alone."""
     root = tmp_path_factory.mktemp("project")
     for folder in ("book", "notebooks"):
         shutil.copytree(PROJECT / folder, root / folder)
     shutil.copy(PROJECT / "_config.yml", root)
     subprocess.run(
         [sys.executable, "-m", "bertprune", "sweep", "ci", "--workers", "2"],
-        env=os.environ | {"BERTPRUNE_ROOT": str(root)},
+        env=os.environ | ascii_locale | {"BERTPRUNE_ROOT": str(root)},
         cwd=root,
         check=True,
     )

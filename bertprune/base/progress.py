@@ -38,7 +38,7 @@ class Bar(tqdm):
             }
             # Nobody's work should end because nobody can be told of it.
             with suppress(OSError):
-                _report_file.write_text(json.dumps(state))
+                _report_file.write_text(json.dumps(state), encoding="utf-8")
         return shown
 
 

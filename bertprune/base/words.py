@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterable
 
 SPACE = "\N{NO-BREAK SPACE}"
@@ -29,3 +31,10 @@ def listed(words: Iterable[str]) -> str:
 def signed(value: float, digits: int = 1) -> str:
     """`+0.5`, with a true minus sign for what is below zero."""
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def output_takes_every_character() -> None:
+    """Have what this process prints escaped where the terminal's encoding lacks a character."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -20,7 +20,7 @@ from typing import Any
 import nbformat
 import yaml
 
-from bertprune.base import paths
+from bertprune.base import paths, strict_yaml
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.words import percent
 from bertprune.book.fitness import refuse_unfit
@@ -92,8 +92,8 @@ def assemble(study: Study, source: Path) -> None:
         facts = facts_of_run(run, titles, places)
         page.cells.insert(1, nbformat.v4.new_markdown_cell(facts, id="facts"))
         _write_page(source / f"{places[run]}.ipynb", page)
-    (source / "records.md").write_text(records_page(study, plan, titles, places))
-    contents = yaml.safe_load((root / "book" / "_toc.yml").read_text())
+    (source / "records.md").write_text(records_page(study, plan, titles, places), encoding="utf-8")
+    contents = strict_yaml.read(root / "book" / "_toc.yml")
     contents["parts"][0]["chapters"] = [
         *({"file": place} for place in own_chapters),
         *contents["parts"][0]["chapters"],
@@ -105,13 +105,13 @@ def assemble(study: Study, source: Path) -> None:
     for notebook, caption in PARTS.items():
         if pages := _chapters([run for run in plan if run.notebook == notebook], places):
             contents["parts"].append({"caption": caption, "chapters": pages})
-    (source / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
-    settings = yaml.safe_load((root / "_config.yml").read_text())
+    _write_yaml(contents, source / "_toc.yml")
+    settings = strict_yaml.read(root / "_config.yml")
     bar = f"<b>Study {study.name}</b>: {study.title}. {study.caution}"
     if others:
         bar += " Chapters with another study’s name in their titles are about that one."
     settings["html"]["announcement"] = bar
-    (source / "_config.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    _write_yaml(settings, source / "_config.yml")
 
 
 def _set_apart(page: nbformat.NotebookNode, study: str) -> None:
@@ -220,6 +220,10 @@ def _write_page(file: Path, page: nbformat.NotebookNode) -> None:
     nbformat.write(page, file)
 
 
+def _write_yaml(content: Mapping[str, Any], file: Path) -> None:
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
 # The site.
 
 
@@ -237,10 +241,11 @@ def _render(source: Path, output: Path, log: Path) -> None:
         cwd=paths.root(),
         env=os.environ | {"NO_COLOR": "1"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="backslashreplace",
         check=False,
     )
-    log.write_text(done.stdout + done.stderr)
+    log.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if "WARNING" in line or "ERROR" in line]
         raise UserError(
@@ -253,10 +258,10 @@ def remote_assets(folder: Path) -> Iterator[str]:
     """What pages and style sheets below `folder` would load from elsewhere, as `file: address`."""
     for file in sorted(folder.rglob("*.html")):
         finder = _AssetFinder()
-        finder.feed(file.read_text())
+        finder.feed(file.read_text(encoding="utf-8"))
         yield from (f"{file.relative_to(folder)}: {address}" for address in finder.found)
     for file in sorted(folder.rglob("*.css")):
-        for address in _REMOTE_IN_CSS.findall(file.read_text()):
+        for address in _REMOTE_IN_CSS.findall(file.read_text(encoding="utf-8")):
             yield f"{file.relative_to(folder)}: {address}"
 
 

@@ -49,7 +49,7 @@ def card(study: Study) -> Card:
     folder = loading.local_folder(name)
     if folder is None or not (folder / loading.CARD_FILE).is_file():
         raise UserError(f"the card of {name} is not in this project")
-    return Card((folder / loading.CARD_FILE).read_text())
+    return Card((folder / loading.CARD_FILE).read_text(encoding="utf-8"))
 
 
 def pretraining_curve(study: Study, found: Rows) -> Rows:

@@ -69,7 +69,7 @@ def ship(named: str, destination: Path, *, precision: str = "bf16") -> Path:
             dense.save_pretrained(unfinished)
         stored = sum(file.stat().st_size for file in unfinished.glob("*.safetensors"))
         said = card.replace(_SIZE, f"{_megabytes(stored)}; dense in float32 {_megabytes(4 * size)}")
-        (unfinished / CARD_FILE).write_text(said)
+        (unfinished / CARD_FILE).write_text(said, encoding="utf-8")
         if run is not None and len(curve := _curve(run)):
             rows.write(curve, unfinished / CURVE_FILE)
     return destination

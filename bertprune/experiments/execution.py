@@ -171,7 +171,10 @@ def _execute_notebook(
     with full_disk_is_user_error(output):
         output.parent.mkdir(parents=True, exist_ok=True)
     log_file = output.parent / LOG_FILE
-    with tempfile.TemporaryDirectory(prefix="bertprune-") as sockets, log_file.open("a") as log:
+    with (
+        tempfile.TemporaryDirectory(prefix="bertprune-") as sockets,
+        log_file.open("a", encoding="utf-8") as log,
+    ):
         said_to = _Both(log, show)
         try:
             papermill.execute_notebook(

@@ -150,7 +150,7 @@ class _Nursery:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
+                encoding="utf-8",
                 # Ctrl-C is for the worker alone.
                 start_new_session=True,
             )
@@ -207,7 +207,7 @@ def _be_kernel(
     try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        with open(os.devnull) as nothing, open(log, "a") as said:
+        with open(os.devnull, "rb") as nothing, open(log, "ab") as said:
             for stream, file in enumerate((nothing, said, said)):
                 os.dup2(file.fileno(), stream)
         os.chdir(cwd)

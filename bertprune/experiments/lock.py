@@ -32,7 +32,7 @@ def locked(name: str, file: Path) -> Iterator[None]:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     patience = time.monotonic() + _SECONDS_TO_END
-    with file.open("w") as lock:
+    with file.open("wb") as lock:
         while not _is_taken(lock.fileno()):
             if time.monotonic() > patience:
                 raise UserError(

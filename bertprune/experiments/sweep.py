@@ -23,6 +23,7 @@ from typing import Any
 
 from bertprune.base import paths, progress
 from bertprune.base.errors import UserError
+from bertprune.base.words import output_takes_every_character
 from bertprune.experiments import execution, stacking
 from bertprune.experiments.runs import Run, lineage, to_execute
 from bertprune.experiments.timekeeping import progress_in_words
@@ -49,7 +50,7 @@ def local_workers(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_end_with,
+        initializer=_begin_worker,
         initargs=(os.getpid(),),
     )
 
@@ -181,8 +182,10 @@ def _execute(parameters: BurnIn, threads: int) -> str:
     return execution.execute(Run(parameters), threads=threads, forked=True)
 
 
-def _end_with(parent: int) -> None:
-    """End this worker as soon as the sweep is gone, killed perhaps; its kernel then ends too."""
+def _begin_worker(parent: int) -> None:
+    """Have this worker print what it likes, and end as soon as the sweep is gone, killed perhaps;
+    its kernel then ends too."""
+    output_takes_every_character()
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -168,7 +168,7 @@ def config_of(name: str) -> dict[str, Any]:
     if not file.exists():
         raise UserError(f"{name} is not a Hugging Face model: it has no {CONFIG_FILE}")
     try:
-        config = json.loads(file.read_text())
+        config = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is not JSON: {error}") from error
     return config if isinstance(config, dict) else {}

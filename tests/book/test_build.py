@@ -257,7 +257,10 @@ def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert first_page == ci_project / "_build" / "html" / "index.html"
     assert first_page.exists()
     folder = first_page.parent
-    pages = {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*.html")}
+    pages = {
+        str(file.relative_to(folder)): file.read_text(encoding="utf-8")
+        for file in folder.rglob("*.html")
+    }
     pages = {name: page for name, page in pages.items() if not name.startswith("_static")}
     titles = build.page_titles(study.plan())
     for run, title in titles.items():

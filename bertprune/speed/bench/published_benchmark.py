@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from bertprune.base import paths
+from bertprune.base import paths, strict_yaml
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json, replacing, write_text
 from bertprune.base.machine import processor
@@ -220,7 +219,7 @@ def _commit() -> str:
     described = ["git", "describe", "--always", "--dirty=, changed", "--exclude=*"]
     try:
         done = subprocess.run(
-            described, cwd=paths.root(), capture_output=True, text=True, check=True
+            described, cwd=paths.root(), capture_output=True, encoding="utf-8", check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return ""
@@ -229,8 +228,7 @@ def _commit() -> str:
 
 def _pages() -> set[str]:
     """The pages of prose that the book's contents name."""
-    file = paths.root() / "book" / "_toc.yml"
-    contents = yaml.safe_load(file.read_text())
+    contents = strict_yaml.read(paths.root() / "book" / "_toc.yml")
     parts = contents.get("parts", [])
     return {str(chapter.get("file")) for part in parts for chapter in part.get("chapters", [])}
 

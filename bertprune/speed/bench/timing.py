@@ -204,7 +204,11 @@ def _peak_memory_bytes(work: Callable[..., object], *given: object) -> float:
         return float(torch.cuda.max_memory_allocated())
     if _STATUS.exists():
         # What getrusage says a child may have from the process that started it.
-        peak = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        peak = next(
+            line
+            for line in _STATUS.read_text(encoding="utf-8").splitlines()
+            if line.startswith("VmHWM")
+        )
         return float(peak.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)

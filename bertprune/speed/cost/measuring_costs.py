@@ -179,7 +179,7 @@ def steps(request: Request) -> dict[str, Line]:
     # Bars of several processes at once would only be in each other's way.
     with (
         tempfile.TemporaryDirectory() as folder,
-        Path(os.devnull).open("w") as nowhere,
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
         redirect_stderr(nowhere),
     ):
         found = _of_text(request, tokenizer, Path(folder))

@@ -36,7 +36,8 @@ def runs_without_steps(request: Request) -> dict[str, Line]:
             env=os.environ | {"BERTPRUNE_ROOT": str(root)},
             cwd=root,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
             check=False,
         )
         if done.returncode:
@@ -67,7 +68,7 @@ def _write_project(request: Request, root: Path) -> None:
     if request.language is None:
         # Only of a lab language a model is asked what it recalls.
         (root / "text.txt").write_text(
-            "\n".join(one.replace("\n", " ") for one in documents([text]))
+            "\n".join(one.replace("\n", " ") for one in documents([text])), encoding="utf-8"
         )
         text = "text.txt"
     tokenizer = load_tokenizer(f"{SOURCE}:{request.language or 0}")
@@ -102,4 +103,4 @@ def _write_project(request: Request, root: Path) -> None:
         "grid": {"sparsity": [0.5], "task": ["sst2"], "seed": [0]},
         "arms": {"information_deletion": {}, "prune_after_finetune": {}},
     }
-    (root / "measured.yaml").write_text(yaml.safe_dump(study))
+    (root / "measured.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")

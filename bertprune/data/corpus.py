@@ -23,13 +23,20 @@ from transformers import PreTrainedTokenizerFast
 from bertprune.base.errors import UserError
 from bertprune.base.files import new_folder, open_sealed, seal
 from bertprune.base.progress import bar
-from bertprune.data.documents import check_text, documents, text_key, text_size_bytes
+from bertprune.data.documents import (
+    HOW_TO_WRITE,
+    check_text,
+    documents,
+    text_key,
+    text_size_bytes,
+)
+from bertprune.data.reading.plain_text import sentences
 from bertprune.data.tokenizer import plain_tokenizer, tokenizer_key
 
 FORMAT = 1  # changes when the same text and tokenizer give another corpus
 SENTENCES_A_BATCH = 8192
-OPENING_MARKS = frozenset("\"'(“‘«")
 CACHE_BYTES_PER_TEXT_BYTE = 1.0  # measured: 0.6 at 8,000 word pieces; small vocabularies need more
+FOLLOWED_SHARE = 0.2  # of the sentences; with fewer, "random" is right for nine pairs in ten
 SPLIT_SEED = 20200708  # of the dev documents: one for all runs, so that their losses compare
 
 
@@ -83,7 +90,8 @@ def split_documents(
     """Numbers of the training and of the dev documents, each ascending, without overlap.
 
     The choice depends on the corpus's size and `dev_share` only, never on a run's seed. Raises
-    UserError if either side has fewer than two: random next sentences need another document.
+    UserError if either side has fewer than two, as random next sentences need another document, or
+    too few sentences that another one follows.
     """
     total = corpus.documents_total
     dev_total = round(total * dev_share)
@@ -93,23 +101,20 @@ def split_documents(
             f"and {dev_total} to test on: both need 2 at least, so give more text or another share"
         )
     shuffled = np.random.default_rng(SPLIT_SEED).permutation(total)
-    return np.sort(shuffled[dev_total:]), np.sort(shuffled[:dev_total])
+    sides = np.sort(shuffled[dev_total:]), np.sort(shuffled[:dev_total])
+    for side in sides:
+        _check_followed(corpus, side)
+    return sides
 
 
-def sentences(document: str) -> list[str]:
-    """The sentences of a document; a paragraph's end always ends one.
-
-    The library takes everything between quotation marks as part of one sentence. Where a sentence
-    begins with a mark, in novels mostly, what somebody says is therefore cut once more.
-    """
-    from sentencex import segment
-
-    found = []
-    for paragraph in document.split("\n"):
-        for sentence in segment("en", paragraph) if paragraph else ():
-            inside = segment("en", sentence[1:]) if sentence[0] in OPENING_MARKS else ()
-            found += [sentence[0] + inside[0], *inside[1:]] if inside else [sentence]
-    return found
+def _check_followed(corpus: Corpus, chosen: NDArray[np.int64]) -> None:
+    """Raise UserError if nearly all next sentences of these documents would be random ones."""
+    sentences_total = int(np.diff(corpus.document_starts)[chosen].sum())
+    if sentences_total - len(chosen) < FOLLOWED_SHARE * sentences_total:
+        raise UserError(
+            f"{len(chosen):,} documents of the text have {sentences_total:,} sentences together: "
+            f"too few have a next one to make pairs of. {HOW_TO_WRITE}"
+        )
 
 
 def _write(text: Sequence[str], tokenizer: PreTrainedTokenizerFast, folder: Path, key: str) -> None:

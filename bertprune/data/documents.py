@@ -2,8 +2,9 @@
 
 A *text* is a list of sources, each one of
 
-- a folder: every .parquet and .txt file below it, in the order of their paths;
-- a .parquet file (column `text`) or a .txt file: one document a row (a line);
+- a folder: the files below it (`reading.folders` says which), in the order of their paths;
+- a file of plain text (`reading.plain_text` says how documents are laid out in it) or a table with
+  a column `text`, one document a row (`reading.table_files`);
 - a data set of the Hugging Face Hub, `owner/name[:config][@revision]`;
 - `lab`, `lab:<seed>` or `lab:<seed>:<documents>`: generated text of a lab language.
 
@@ -13,28 +14,33 @@ A document is one string with one paragraph a line.
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
 from bertprune.base.errors import UserError
 from bertprune.base.files import file_key
 from bertprune.base.fingerprint import code_key
 from bertprune.base.paths import resolve
-from bertprune.data.hub import check_hub, load_rows
+from bertprune.data.reading.folders import check_file, files_below
+from bertprune.data.reading.hub import check_hub, load_rows
+from bertprune.data.reading.plain_text import has_two_sentences, layout_of, plain_documents
+from bertprune.data.reading.streams import KINDS, kind_of, size_bytes
+from bertprune.data.reading.table_files import holds_strings, open_table
 from bertprune.lab import language as lab
 from bertprune.lab.text import documents as lab_documents
 
 TEXT_COLUMN = "text"
-SUFFIXES = (".parquet", ".txt")
 LAB_BYTES_A_DOCUMENT = 150
 ROWS_A_BATCH = 16  # books can be several MB each
-LOCAL_TEXT = "a local folder, .parquet or .txt file with one document a row"
+DOCUMENTS_LOOKED_AT = 1000  # for one with a second sentence, before any work
+LOCAL_TEXT = "a local folder or file of text, as .txt, or as a table with one document a row"
+HOW_TO_WRITE = (
+    "Write one document a line in a .txt file, or one sentence a line with a blank line after each "
+    f"document, or a table with one document a row in its column {TEXT_COLUMN!r}"
+)
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,10 @@ HUB_NAME = re.compile(
 
 
 def check_text(text: Sequence[str] = DEFAULT_TEXT) -> None:
-    """Raise UserError for a source that is missing, empty, unreadable or out of reach.
+    """Raise UserError for a source that is missing, empty, unreadable or out of reach, and for
+    local documents of which none has a second sentence.
 
-    Reads no more of each file than its footer or first document, so that it can run before any
-    work.
+    Reads no more of each file than its beginning, so that it can run before any work.
     """
     if not text:
         raise UserError(f"no text is named: give {LOCAL_TEXT}, or Hub data sets {DEFAULT_TEXT}")
@@ -77,6 +83,7 @@ def check_text(text: Sequence[str] = DEFAULT_TEXT) -> None:
         elif isinstance(where, list):
             for file in where:
                 _check_file(file)
+            _check_pairs(where)
 
 
 def documents(text: Sequence[str] = DEFAULT_TEXT) -> Iterator[str]:
@@ -100,7 +107,7 @@ def text_key(text: Sequence[str] = DEFAULT_TEXT) -> str:
             digest.update(repr(where).encode())
         elif isinstance(where, list):
             for file in where:
-                digest.update((file.suffix + file_key(file)).encode())
+                digest.update((_reading_of(file) + file_key(file)).encode())
         else:
             # The text follows from the code that writes it.
             digest.update(f"{where} {code_key(lab_documents.__module__)}".encode())
@@ -121,59 +128,26 @@ def text_size_bytes(text: Sequence[str]) -> int | None:
     return total
 
 
-@contextmanager
-def open_parquet(file: Path) -> Iterator[pq.ParquetFile]:
-    """The parquet file; what cannot be read of it in the block becomes a UserError, as does a
-    column that is there twice."""
-    try:
-        with pq.ParquetFile(file) as parquet:
-            names = parquet.schema_arrow.names
-            if twice := [name for name in names if names.count(name) > 1]:
-                raise UserError(f"{file} has the column {twice[0]!r} twice")
-            yield parquet
-    # The last two are what damage in texts and names comes to.
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{file} cannot be read as parquet: {error}") from error
-
-
 def _locate(source: str) -> list[Path] | HubText | lab.Source:
     """Local files, a Hub data set or a lab language. Raises UserError if it is none of them."""
     if generated := lab.find_source(source):
         return generated
     path = resolve(source)
     if path.is_dir():
-        files = sorted(file for file in _files_below(path) if file.suffix in SUFFIXES)
+        files = files_below(path)
         if not files:
-            raise UserError(f"no .parquet or .txt file in the folder {path} (text {source!r})")
-    elif path.is_file():
-        files = [path]
-        if path.suffix not in SUFFIXES:
-            raise UserError(
-                f"text {source!r} is a {path.suffix or 'nameless'} file: give {LOCAL_TEXT}"
-            )
-    else:
-        return _hub_text(source)
-    for file in files:
-        # A link may lead nowhere.
-        if not (os.path.isfile(file) and os.access(file, os.R_OK)):
-            raise UserError(f"{file} is no file that you may read (text {source!r})")
-    return files
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    """The files in `folder` and in those below it. Raises UserError for one that is closed."""
-
-    def refuse(error: OSError) -> None:
-        raise UserError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
-
-    for place, _, names in os.walk(folder, onerror=refuse):
-        yield from (Path(place, name) for name in names)
+            raise UserError(f"no file of text in the folder {path}: give {LOCAL_TEXT}")
+        return files
+    if os.path.lexists(path):
+        check_file(path)
+        return [path]
+    return _hub_text(source)
 
 
 def _hub_text(source: str) -> HubText:
     """The Hub data set of that name. Raises UserError if it is no name of one."""
     named = HUB_NAME.fullmatch(source)
-    if named and not source.endswith(SUFFIXES) and source[0] != ".":
+    if named and not source.endswith(KINDS) and source[0] != ".":
         return HubText(named["repository"], named["config"] or "", named["revision"])
     raise UserError(
         f"text {source!r}: there is no {resolve(source)}; give {LOCAL_TEXT}, or the name of a Hub "
@@ -190,37 +164,47 @@ def _check_hub_text(hub: HubText, source: str) -> None:
     )
 
 
+def _reading_of(file: Path) -> str:
+    """How the file's content is read: files of equal content that are read otherwise are another
+    text."""
+    kind = str(kind_of(file))
+    layout = layout_of(file) if kind == ".txt" else "lines"
+    return kind if layout == "lines" else f"{kind} {layout}"
+
+
 def _check_file(file: Path) -> None:
     """Raise UserError unless `file` can be read and has a document."""
-    if file.suffix == ".txt":
-        if next(_lines(file), None) is None:
+    if kind_of(file) == ".txt":
+        if next(plain_documents(file), None) is None:
             raise UserError(f"{file} is empty: a .txt file of text has one document a line")
         return
-    with open_parquet(file) as parquet:
-        schema = parquet.schema_arrow
-        if TEXT_COLUMN not in schema.names:
-            raise UserError(
-                f"{file} has no column {TEXT_COLUMN!r} (it has {', '.join(schema.names)}): "
-                "a parquet file of text has one document a row in that column"
-            )
-        kind = schema.field(TEXT_COLUMN).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    with open_table(file, [TEXT_COLUMN]) as table:
+        kind = table.schema.field(TEXT_COLUMN).type
+        if not holds_strings(kind):
             raise UserError(f"{file}: column {TEXT_COLUMN!r} holds {kind}, it must hold strings")
-        if parquet.metadata.num_rows == 0:
-            raise UserError(f"{file} is empty: a parquet file of text has one document a row")
+        if not table.has_rows:
+            raise UserError(f"{file} is empty: a table of text has one document a row")
+
+
+def _check_pairs(files: Sequence[Path]) -> None:
+    """Raise UserError if none of the first documents has a second sentence."""
+    looked_at = 0
+    for document in islice(_file_documents(files), DOCUMENTS_LOOKED_AT):
+        if has_two_sentences(document):
+            return
+        looked_at += 1
+    raise UserError(
+        f"{files[0]}{' and the files after it' if len(files) > 1 else ''}: none of the first "
+        f"{looked_at} documents has a second sentence, so no pair of sentences can be made. "
+        f"{HOW_TO_WRITE}"
+    )
 
 
 def _file_size_bytes(file: Path) -> int:
-    if file.suffix == ".txt":
-        return file.stat().st_size
-    with open_parquet(file) as parquet:
-        groups = (parquet.metadata.row_group(n) for n in range(parquet.num_row_groups))
-        columns = (group.column(n) for group in groups for n in range(group.num_columns))
-        return sum(
-            column.total_uncompressed_size
-            for column in columns
-            if column.path_in_schema == TEXT_COLUMN
-        )
+    if kind_of(file) == ".txt":
+        return size_bytes(file)
+    with open_table(file, [TEXT_COLUMN]) as table:
+        return table.size_bytes
 
 
 def _source_documents(source: str) -> Iterator[str]:
@@ -248,27 +232,14 @@ def _hub_documents(hub: HubText) -> Iterator[str]:
 def _file_documents(files: Iterable[Path]) -> Iterator[str]:
     for file in files:
         _check_file(file)
-        if file.suffix == ".txt":
-            yield from _lines(file)
+        if kind_of(file) == ".txt":
+            yield from plain_documents(file)
             continue
-        with open_parquet(file) as parquet:
-            for batch in parquet.iter_batches(ROWS_A_BATCH, columns=[TEXT_COLUMN]):
-                for row in batch.column(0):
-                    if row.is_valid:
-                        yield row.as_py()
+        with open_table(file, [TEXT_COLUMN]) as table:
+            for batch in table.batches(ROWS_A_BATCH):
+                yield from filter(None, batch.column(0).to_pylist())
 
 
 def _join_rows(rows: Iterator[str], count: int) -> Iterator[str]:
     while group := list(islice(rows, count)):
         yield "\n".join(group)
-
-
-def _lines(file: Path) -> Iterator[str]:
-    """The lines of a UTF-8 text file that are not blank."""
-    try:
-        with file.open(encoding="utf-8") as lines:
-            for line in lines:
-                if not line.isspace():
-                    yield line.rstrip("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8 text ({error.reason}): convert it first") from error

@@ -17,14 +17,16 @@ from bertprune.base.errors import UserError, check_known, did_you_mean
 from bertprune.base.files import file_key
 from bertprune.base.fingerprint import code_key
 from bertprune.base.paths import resolve
-from bertprune.data.documents import HUB_NAME, open_parquet
+from bertprune.data.documents import HUB_NAME
 from bertprune.data.glue import HUB_DATA, TASKS, Metric, Task
-from bertprune.data.hub import check_hub, load_rows
+from bertprune.data.reading.hub import check_hub, load_rows
+from bertprune.data.reading.table_files import open_table
 from bertprune.lab import language as lab
 from bertprune.lab import task_data as lab_tasks
 
 DECLARATION = "task.yaml"
 LABEL = "label"
+ROWS_A_BATCH = 1000
 # Where a row has a task, these stand for none of them in particular.
 RESERVED = ("pretraining", "average")
 
@@ -147,8 +149,8 @@ def _tables(task: Task, split: str, source: str) -> Iterator[tuple[str, pa.Table
     folder = resolve(source)
     if folder.is_dir():
         for file in _split_files(folder, task, split):
-            with open_parquet(file) as parquet:
-                table = parquet.read()
+            with open_table(file, [*task.columns, LABEL]) as opened:
+                table = pa.Table.from_batches(opened.batches(ROWS_A_BATCH), opened.schema)
                 table.validate(full=True)
             yield str(file), table
         return

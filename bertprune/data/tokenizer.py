@@ -17,7 +17,7 @@ from bertprune.base.files import new_folder, open_sealed, seal
 from bertprune.base.paths import resolve
 from bertprune.base.progress import bar
 from bertprune.data.documents import check_text, documents, text_key, text_size_bytes
-from bertprune.data.hub import download
+from bertprune.data.reading.hub import download
 from bertprune.lab import language as lab
 from bertprune.lab.text import vocabulary
 

@@ -22,7 +22,7 @@ from transformers import (
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.files import file_key
-from bertprune.data.hub import download
+from bertprune.data.reading.hub import download
 from bertprune.data.tokenizer import TOKENIZER_FILES
 from bertprune.lab import language as lab
 from bertprune.model.shape import Shape

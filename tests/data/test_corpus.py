@@ -1,6 +1,7 @@
 """The token cache: complete, equal to tokenising by hand, and honest about damage."""
 
 import errno
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,12 @@ from transformers import PreTrainedTokenizerFast
 
 from bertprune.base.errors import UserError
 from bertprune.data import corpus as corpus_module
-from bertprune.data.corpus import Corpus, open_corpus, prepare_corpus, sentences, split_documents
+from bertprune.data.corpus import Corpus, open_corpus, prepare_corpus, split_documents
 from bertprune.data.documents import documents
+from bertprune.data.reading.plain_text import sentences
 from bertprune.data.tokenizer import plain_tokenizer, wordpiece
 
-from .conftest import TEXT
+from .conftest import TEXT, MakeCorpus
 
 
 class DiskUsage(NamedTuple):
@@ -88,8 +90,8 @@ def test_sentences_and_documents_without_tokens_are_left_out(
 
 
 def test_text_without_a_word(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    text = tmp_path / "text.txt"
-    text.write_text("\u200b\n", encoding="utf-8")
+    text = tmp_path / "text.jsonl"
+    text.write_text(json.dumps({"text": "\u200b\n\u200b"}))
     with pytest.raises(UserError, match="no word"):
         prepare_corpus([str(text)], tokenizer, tmp_path / "cache")
     assert not any((tmp_path / "cache" / "corpora").iterdir())
@@ -112,7 +114,7 @@ def test_key_follows_text_and_tokenizer(
     corpus: Corpus, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     text = tmp_path / "text.txt"
-    text.write_text("the net.\nthe boat.\n")
+    text.write_text("the net. the sail.\nthe boat.\n")
     assert prepare_corpus([str(text)], tokenizer, tmp_path).key != corpus.key
     other = wordpiece(TEXT, 300, tmp_path)
     assert prepare_corpus(TEXT, other, tmp_path).key != corpus.key
@@ -221,3 +223,19 @@ def test_split_is_fixed_and_disjoint(corpus: Corpus) -> None:
 def test_split_needs_two_documents_on_each_side(corpus: Corpus, dev_share: float) -> None:
     with pytest.raises(UserError, match="both need 2 at least"):
         split_documents(corpus, dev_share)
+
+
+@pytest.mark.parametrize(
+    ("sentences_a_document", "enough"), [(1, False), (1.1, False), (1.5, True)]
+)
+def test_documents_need_a_second_sentence(
+    make_corpus: MakeCorpus, sentences_a_document: float, enough: bool
+) -> None:
+    """One sentence a document is what a file of sentences gives: all pairs would be random."""
+    longer = round(100 * (sentences_a_document - 1))
+    lengths = [[5, 5]] * longer + [[5]] * (100 - longer)
+    if enough:
+        assert len(split_documents(make_corpus(lengths), 0.2)[1]) == 20
+    else:
+        with pytest.raises(UserError, match="too few have a next one .* blank line after each"):
+            split_documents(make_corpus(lengths), 0.2)

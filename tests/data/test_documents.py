@@ -16,7 +16,6 @@ import pytest
 
 from bertprune.base.errors import UserError
 from bertprune.data import documents as documents_module
-from bertprune.data import hub
 from bertprune.data.documents import (
     DEFAULT_TEXT,
     check_text,
@@ -24,6 +23,7 @@ from bertprune.data.documents import (
     text_key,
     text_size_bytes,
 )
+from bertprune.data.reading import hub
 from bertprune.lab import text as lab_text
 from bertprune.lab.language import Source
 
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "deeper").mkdir()
     (tmp_path / "a.txt").write_text("first\n\nsecond ümlaut\n", encoding="utf-8")
     (tmp_path / "deeper" / "c.txt").write_text("fifth")
-    (tmp_path / "ignored.md").write_text("not text")
+    (tmp_path / "README.md").write_text("not text")
     return tmp_path
 
 
@@ -121,7 +121,7 @@ def test_bad_text_file(tmp_path: Path, content: bytes, message: str) -> None:
     ("columns", "message"),
     [
         ({"text": pa.array([], pa.string())}, "is empty"),
-        ({"content": ["a"]}, "has no column 'text' .it has content."),
+        ({"content": ["a"]}, "has no column 'text': valid: content"),
         ({"text": [1, 2]}, "holds int64, it must hold strings"),
     ],
 )
@@ -207,11 +207,11 @@ def test_a_folder_that_cannot_be_walked(folder: Path, monkeypatch: pytest.Monkey
 def test_missing_or_unsuitable_path(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"missing\.parquet"):
         check_text([str(tmp_path / "missing.parquet")])
-    with pytest.raises(UserError, match="no .parquet or .txt file"):
+    with pytest.raises(UserError, match="no file of text in the folder"):
         check_text([str(tmp_path)])
-    (tmp_path / "table.csv").write_text("a,b")
-    with pytest.raises(UserError, match=r"is a \.csv file"):
-        check_text([str(tmp_path / "table.csv")])
+    (tmp_path / "page.html").write_text("a,b")
+    with pytest.raises(UserError, match=r"page\.html is of no kind that is read"):
+        check_text([str(tmp_path / "page.html")])
     with pytest.raises(UserError, match="no text is named"):
         check_text([])
 

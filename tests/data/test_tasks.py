@@ -130,8 +130,8 @@ def test_label_out_of_range(folder: Path, label: int) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"sentences": ["a"], "label": [0]}, "needs a column 'sentence': did you mean 'sentences'"),
-        ({"sentence": ["a"]}, "needs a column 'label'"),
+        ({"sentences": ["a"], "label": [0]}, "has no column 'sentence': did you mean 'sentences'"),
+        ({"sentence": ["a"]}, "has no column 'label'"),
         ({"sentence": [1], "label": [0]}, "'sentence' holds int64, it must hold strings"),
         ({"sentence": ["a"], "label": ["no"]}, "'label' holds string.*0 = negative, 1 = positive"),
         ({"sentence": ["a", None], "label": [0, 1]}, "row 1: 'sentence' is missing"),

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from bertprune.data.corpus import sentences
+from bertprune.data.reading.plain_text import sentences
 from bertprune.lab import text as module
 from bertprune.lab.language import ATTRIBUTES, KINDS, MEASURES, Language, Source, language
 from bertprune.lab.text import documents, vocabulary

@@ -99,8 +99,7 @@ def seconds(*changes: str) -> float:
 
 def test_the_sum_is_right_to_the_second(root: Path) -> None:
     found = estimate.estimate(by_hand().plan(), machine())
-    work_s = {one.run.slug: one.work_s for one in found.runs}
-    assert list(work_s.values()) == pytest.approx([BURN_IN_S, DENSE_S, PRUNED_S, FINETUNE_S])
+    assert list(found.runs.work_s) == pytest.approx([BURN_IN_S, DENSE_S, PRUNED_S, FINETUNE_S])
     total = BURN_IN_S + DENSE_S + PRUNED_S + FINETUNE_S + NOTEBOOKS_S
     assert total == pytest.approx(2148.0)
     assert 3600 * found.hours() == pytest.approx(total)
@@ -129,27 +128,32 @@ def test_runs_side_by_side_share_the_cores(root: Path) -> None:
     # Burn-in has both cores, and its unit costs are those of the closest that was measured.
     assert 3600 * found.hours() == pytest.approx(2 * (BURN_IN_S + 2) + 2 * pairs)
     crowded = estimate.estimate(plan, machine(cores=2), workers=3).crowded_work_s()
-    assert sum(crowded.values()) == pytest.approx(sum(one.work_s for one in found.runs))
+    assert crowded.sum() == pytest.approx(found.runs.work_s.sum())
 
 
 def test_more_workers_than_cores_make_runs_longer(root: Path) -> None:
     plan = by_hand("seed=[0, 1, 2]").plan()
     found = estimate.estimate(plan, machine(cores=2), workers=3)
-    crowded = {one.run.notebook: s / one.work_s for one, s in found.crowded_work_s().items()}
-    assert crowded == {"burn_in": 1.0, "prune_pretrain": 1.5, "finetune": 1.5}
+    longer = found.crowded_work_s() / found.runs.work_s
+    assert dict(zip(found.runs.notebook, longer, strict=True)) == {
+        "burn_in": 1.0,
+        "prune_pretrain": 1.5,
+        "finetune": 1.5,
+    }
 
 
-def test_what_is_done_is_left_out(root: Path) -> None:
+def test_what_is_done_is_left_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = by_hand().plan()
     _finish(plan[0], wall_time_s=770.0)
     found = estimate.estimate(plan, machine())
-    assert [one.run for one in found.left] == plan[1:]
-    assert 3600 * (found.hours() - found.hours(left=True)) == pytest.approx(BURN_IN_S + 2)
-    assert found.wall_s(left=True) == pytest.approx(found.wall_s() - BURN_IN_S - 2)
-    compared = estimate.against_records(found)
-    assert list(compared.notebook) == ["burn_in", "sum"]
-    assert list(compared.needed_min) == pytest.approx([770 / 60] * 2)
-    assert list(compared.ratio) == pytest.approx([BURN_IN_S / 770] * 2)
+    assert list(found.left.runs.run) == plan[1:]
+    assert 3600 * (found.hours() - found.left.hours()) == pytest.approx(BURN_IN_S + 2)
+    assert found.left.wall_s() == pytest.approx(found.wall_s() - BURN_IN_S - 2)
+    monkeypatch.setattr(unit_costs, "published", machine)
+    compared = estimate.against_runs(by_hand())
+    assert list(compared.index) == [("burn_in", ""), ("sum", "")]
+    assert list(compared["needed (min)"]) == [round(770 / 60, 2)] * 2
+    assert list(compared.ratio) == [round(BURN_IN_S / 770, 2)] * 2
 
 
 def _finish(run: Run, wall_time_s: float) -> None:
@@ -187,10 +191,10 @@ def test_sizes_of_tasks_at_hand() -> None:
 
 def test_tasks_have_as_many_examples_as_were_counted_elsewhere(root: Path) -> None:
     plan = by_hand().plan()
-    finetune = estimate.estimate(plan, machine(), counted={"cola": (100, 300)}).runs[-1]
+    finetune = estimate.estimate(plan, machine(), counted={"cola": (100, 300)}).runs.iloc[-1]
     # Ten batches to train on, one of 256 to evaluate, and two of the dev set; at two rates.
     assert finetune.work_s == pytest.approx(2 * (2 * 10 * 0.1 + (2 * 2 + 1) * 1.0 + 7))
-    other = estimate.estimate(plan, machine(), counted={"sst2": (100, 300)}).runs[-1]
+    other = estimate.estimate(plan, machine(), counted={"sst2": (100, 300)}).runs.iloc[-1]
     assert other.work_s == pytest.approx(FINETUNE_S)
 
 
@@ -279,7 +283,7 @@ def test_measured_unit_costs_are_positive_and_used(
     assert all(line.seconds(1000) > 0 for line in lines.values())
     assert [(one.size.hidden_size, one.max_length_tokens) for one in asked] == [(8, 20)]
     found = estimate.estimate(plan, here, 1)
-    burn_in = found.runs[0]
+    burn_in = found.runs.iloc[0]
     expected = unit_costs.seconds(work.run_work(burn_in.run), lines)
     assert burn_in.work_s + burn_in.notebook_s == pytest.approx(expected)
 

@@ -231,8 +231,8 @@ def _taken_over(folder: Path, origin: str, dry_run: bool) -> Found:
         notes.append(f"not counted as done, since {why_not}")
     if not has_model and _leaves_model(record):
         notes.append("without its model: it is executed again if another run needs that")
-    if not dry_run:
-        _copy(folder, here, record, origin)
+    if not dry_run and not _copy(folder, here, record, origin):
+        return Found(name, ALREADY_HERE, "since a moment")
     return Found(name, IMPORTED, "; ".join(notes), counts=not why_not)
 
 
@@ -334,8 +334,9 @@ def _why_not_of_today(record: Record) -> str:
     return f"today it would be {run.id}"
 
 
-def _copy(folder: Path, here: Path, record: Record, origin: str) -> None:
-    """Put the run in `folder` in its place by one rename, with where it came from and when."""
+def _copy(folder: Path, here: Path, record: Record, origin: str) -> bool:
+    """Put the run in `folder` in its place by one rename, with where it came from and when; False
+    where another process was faster."""
     imported = {"from": origin, "at": runs.utc_now()}
     with _work_folder() as work:
         copy = work / "run"
@@ -344,7 +345,13 @@ def _copy(folder: Path, here: Path, record: Record, origin: str) -> None:
         # The facts too, as a page that is made anew gets its record from them.
         write_json(read_json(copy / FACTS_FILE) | {"imported": imported}, copy / FACTS_FILE)
         here.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(copy, here)
+        try:
+            os.replace(copy, here)
+        except OSError:
+            if not (here / RECORD_FILE).exists():
+                raise
+            return False
+    return True
 
 
 def _copy_model(folder: Path, here: Path) -> None:

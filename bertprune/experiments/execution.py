@@ -16,6 +16,7 @@ import nbformat
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.experiments import studies
+from bertprune.experiments.lock import locked
 from bertprune.experiments.runs import (
     EXPECTED_RUN,
     LOG_FILE,
@@ -67,16 +68,26 @@ def execute_in_order(runs: Sequence[Run], models_of: Iterable[Run] = ()) -> None
 
 
 def execute(
-    run: Run, *, threads: int | None = None, show: IO[str] | None = None, forked: bool = False
-) -> str:
+    run: Run,
+    *,
+    threads: int | None = None,
+    show: IO[str] | None = None,
+    forked: bool = False,
+    wait: bool = True,
+) -> bool:
     """Execute the notebook of `run`; its result appears in `run.folder`, whole or not at all.
+
+    Where another process executes it, this one waits for it, or without `wait` raises InWork.
+    Gives whether there was anything left to execute then.
 
     `threads` is how many the kernel may use (all cores by default); what the notebook prints goes
     to the run's log and to `show`. A `forked` kernel pays where this process executes several
-    notebooks. Raises UserError if the notebook fails, with what it said. Gives the run's id.
+    notebooks. Raises UserError if the notebook fails, with what it said.
     """
     executed = run.partial_folder / NOTEBOOK_FILE
-    with run.only_here():
+    with run.only_here(wait=wait):
+        if run.is_current() and run.has_model():
+            return False
         with full_disk_is_user_error(executed):
             run.reopen()
         started = time.monotonic()
@@ -90,7 +101,7 @@ def execute(
             forked=forked,
         )
         run.finish(executed, time.monotonic() - started)
-    return run.id
+    return True
 
 
 def execute_view(
@@ -106,12 +117,14 @@ def execute_view(
         study.language()
     folder = paths.runs_folder() / chapter.notebook / study.name
     unfinished = folder / f"unfinished-{NOTEBOOK_FILE}"
-    (folder / LOG_FILE).unlink(missing_ok=True)
     name = f"{chapter.notebook} of {study.name}"
-    _execute_notebook(
-        parameters, chapter.notebook, unfinished, name, threads=threads, forked=forked
-    )
-    unfinished.replace(folder / NOTEBOOK_FILE)
+    lock = paths.runs_folder() / ".partial" / f"{chapter.notebook}-{study.name}.lock"
+    with locked(name, lock):
+        (folder / LOG_FILE).unlink(missing_ok=True)
+        _execute_notebook(
+            parameters, chapter.notebook, unfinished, name, threads=threads, forked=forked
+        )
+        unfinished.replace(folder / NOTEBOOK_FILE)
     return folder / NOTEBOOK_FILE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,36 +15,54 @@ from bertprune.base.errors import UserError
 # The environment variable that names what a process above this one has locked.
 _LOCKED = "BERTPRUNE_LOCKED_RUN"
 
-# The worker of a sweep that was killed takes a moment to notice.
-_SECONDS_TO_END = 5.0
+# One that is about to end is no news: the worker of a killed sweep takes a moment to notice.
+_SECONDS_IN_SILENCE = 5.0
+
+
+class InWork(UserError):
+    """Another process holds the lock."""
 
 
 @contextmanager
-def locked(name: str, file: Path) -> Iterator[None]:
+def locked(name: str, file: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold the lock of the run `name` on `file`; the system frees it when this process ends in
     whatever way.
 
-    Raises UserError if another process holds it. Processes that this one starts, the run's kernel,
-    may enter too.
+    Where another process holds it, this one waits and says so; without `wait` it raises InWork.
+    Whoever comes in must look again what there is to do, since the other may have done it.
+    Processes that this one starts, the run's kernel, may enter too.
     """
     above = os.environ.get(_LOCKED, "")
     if above == name:
         yield
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    patience = time.monotonic() + _SECONDS_TO_END
     with file.open("wb") as lock:
-        while not _is_taken(lock.fileno()):
-            if time.monotonic() > patience:
-                raise UserError(
-                    f"{name} is being executed by another process: wait for it, or stop it first"
-                )
-            time.sleep(0.2)
+        _take(lock.fileno(), f"{name} is being executed by another process", wait)
         os.environ[_LOCKED] = name
         try:
             yield
         finally:
             os.environ[_LOCKED] = above
+
+
+def is_free(file: Path) -> bool:
+    """Whether no process holds the lock on `file`."""
+    if not file.exists():
+        return True
+    with file.open("wb") as lock:
+        return _is_taken(lock.fileno())
+
+
+def _take(lock: int, said: str, wait: bool) -> None:
+    silence = time.monotonic() + _SECONDS_IN_SILENCE
+    while not _is_taken(lock):
+        if not wait:
+            raise InWork(said)
+        if time.monotonic() > silence:
+            print(f"{said}: waiting for it", file=sys.stderr)
+            silence = float("inf")
+        time.sleep(0.2)
 
 
 def _is_taken(lock: int) -> bool:

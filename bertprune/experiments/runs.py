@@ -24,7 +24,7 @@ from bertprune.base.errors import UserError
 from bertprune.base.files import read_json, write_json
 from bertprune.base.fingerprint import code_key, page_key
 from bertprune.experiments import timekeeping
-from bertprune.experiments.lock import locked
+from bertprune.experiments.lock import is_free, locked
 from bertprune.lab.language import find_source
 from bertprune.lab.text import vocabulary
 from bertprune.protocol import notebook_parameters
@@ -163,7 +163,11 @@ class Run:
 
     def is_trained(self) -> bool:
         """Whether all is there that takes training: what is left to do is the page, if anything."""
-        return (self.partial_folder / ROWS_FILE).exists() or (self.is_done() and self.has_model())
+        return (self.partial_folder / ROWS_FILE).exists() or self.is_whole()
+
+    def is_whole(self) -> bool:
+        """Whether the run is done and its model is there, so that others can start from it."""
+        return self.is_done() and self.has_model()
 
     @property
     def needs(self) -> list[Run]:
@@ -227,7 +231,7 @@ class Run:
         What is finished lies in the run's folder, what was interrupted goes on in the partial
         one. The runs that it needs must be done: see `begin`.
         """
-        if self.is_done() and self.has_model():
+        if self.is_whole():
             return read_rows(self.folder / ROWS_FILE)
         from bertprune.training import processes
 
@@ -242,9 +246,12 @@ class Run:
 
         folder = self.partial_folder
         is_main = processes.is_main_process()
-        if is_main:
+        # Another process may have done it while this one waited for the lock.
+        if is_main and not self.is_whole():
             self.start_or_go_on()
         processes.wait_for_everyone()
+        if self.is_whole():
+            return read_rows(self.folder / ROWS_FILE)
         if (folder / ROWS_FILE).exists():
             return read_rows(folder / ROWS_FILE)
         self.check_needs()
@@ -273,9 +280,17 @@ class Run:
             shutil.rmtree(self.partial_folder)
         write_json(parameters, file)
 
-    def only_here(self) -> AbstractContextManager[None]:
+    def only_here(self, *, wait: bool = True) -> AbstractContextManager[None]:
         """Hold the run's lock (see `lock.locked`)."""
-        return locked(self.id, self.partial_folder.with_name(f"{self.partial_folder.name}.lock"))
+        return locked(self.id, self._lock, wait=wait)
+
+    def is_in_work(self) -> bool:
+        """Whether a process executes or trains it."""
+        return not is_free(self._lock)
+
+    @property
+    def _lock(self) -> Path:
+        return self.partial_folder.with_name(f"{self.partial_folder.name}.lock")
 
     def model_files(self) -> Path:
         """The model folder of this run, done or still in work."""
@@ -310,7 +325,7 @@ class Run:
 
         One without its model stays until it is replaced: it has to be trained again.
         """
-        if self.is_done() and self.has_model():
+        if self.is_whole():
             shutil.rmtree(self.partial_folder, ignore_errors=True)
             self.partial_folder.parent.mkdir(parents=True, exist_ok=True)
             os.replace(self.folder, self.partial_folder)

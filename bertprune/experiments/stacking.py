@@ -59,7 +59,10 @@ def train(all_parameters: Sequence[BurnIn], most: int) -> None:
     accelerator = processes.accelerator(runs[0].parameters.precision)
     with ExitStack() as locks:
         for run in runs:
-            locks.enter_context(run.only_here())
+            locks.enter_context(run.only_here(wait=False))
+        # Some may have been done elsewhere since they were put together.
+        runs = [run for run in runs if not run.is_trained()]
+        for run in runs:
             run.start_or_go_on()
             run.check_needs()
         ahead: defaultdict[str, list[Member]] = defaultdict(list)

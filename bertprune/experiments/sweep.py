@@ -25,6 +25,7 @@ from bertprune.base import paths, progress
 from bertprune.base.errors import UserError
 from bertprune.base.words import output_takes_every_character
 from bertprune.experiments import execution, stacking
+from bertprune.experiments.lock import InWork
 from bertprune.experiments.runs import Run, lineage, to_execute
 from bertprune.experiments.timekeeping import progress_in_words
 from bertprune.protocol.notebook_parameters import BurnIn
@@ -77,21 +78,22 @@ def sweep(
                 outcome.failed[run.id] = "not executed: what it starts from failed"
                 shown.update()
             ready = _ready(waiting, chain(*working.values()))
-            for group in _groups(ready, waiting, trained, at_once):
+            # Other sweeps have theirs; what is left of them is seen to when they are through.
+            free = [run for run in ready if not run.is_in_work()]
+            for group in _groups(free, waiting, trained, at_once):
                 working[_submit(executor, group, threads, at_once)] = group
                 waiting = [run for run in waiting if run not in group]
-            if waiting and not working:
+            if waiting and not working and free == ready:
                 needed = lineage(waiting[0])[-1]
                 raise UserError(
                     f"{waiting[0].id} waits for {needed.id}, whose result is not in "
                     f"{paths.runs_folder()}: do all workers write there?"
                 )
-            finished: set[Future[Any]] = set()
-            while working and not finished:
-                finished, _ = wait(working, _SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
-                shown.set_postfix_str(_in_work(chain(*working.values())))
-            for future in finished:
+            for future in _finished(working, shown, others=free != ready):
                 group = working.pop(future)
+                if isinstance(future.exception(), InWork):
+                    waiting += group
+                    continue
                 if error := _error_of(future):
                     shown.write(f"error: {error}", file=sys.stderr)
                 if len(group) > 1:
@@ -102,9 +104,27 @@ def sweep(
                 if error:
                     outcome.failed[group[0].id] = error
                 else:
-                    outcome.done.append(group[0].id)
+                    (outcome.done if future.result() else outcome.skipped).append(group[0].id)
                 shown.update()
     return outcome
+
+
+def _finished(
+    working: Mapping[Future[Any], Sequence[Run]], shown: Any, *, others: bool
+) -> set[Future[Any]]:
+    """What has finished of all that is in work; shows meanwhile how far that is.
+
+    Where `others` have runs in work too, no longer than until it is time to look for theirs again.
+    """
+    finished: set[Future[Any]] = set()
+    while working and not finished:
+        finished, _ = wait(working, _SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+        shown.set_postfix_str(_in_work(chain(*working.values())))
+        if others:
+            return finished
+    if others:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    return finished
 
 
 def _hopeless(waiting: Iterable[Run], failed: Collection[str]) -> list[Run]:
@@ -178,8 +198,8 @@ def thread_counts(runs: Sequence[Run], workers: int, cores: int | None = None) -
     return {run: max(1, cores // min(workers, widths[len(lineage(run))])) for run in runs}
 
 
-def _execute(parameters: BurnIn, threads: int) -> str:
-    return execution.execute(Run(parameters), threads=threads, forked=True)
+def _execute(parameters: BurnIn, threads: int) -> bool:
+    return execution.execute(Run(parameters), threads=threads, forked=True, wait=False)
 
 
 def _begin_worker(parent: int) -> None:

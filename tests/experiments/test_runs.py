@@ -1,15 +1,17 @@
 """Runs: what their identity depends on, and what counts as done."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from accelerate.state import AcceleratorState
 
 from bertprune.base.errors import UserError
-from bertprune.experiments import runs, timekeeping
+from bertprune.experiments import execution, runs, stacking, timekeeping
 from bertprune.experiments.runs import Run
-from bertprune.protocol import notebook_parameters
+from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.notebook_parameters import (
     BurnIn,
     Finetune,
@@ -90,17 +92,17 @@ def test_a_parameter_added_later_orphans_nothing() -> None:
 
 def test_what_was_begun_under_another_default_is_begun_anew() -> None:
     run = Run.of(BurnIn(text=("lab:0:300",), dev_share=0.1, burn_in_steps=1))
-    rows = run.work()
+    found = run.work()
     facts = run.partial_folder / runs.FACTS_FILE
     assert json.loads(facts.read_text())["tries"] == 1
     tries = run.partial_folder / timekeeping.TRIES_FILE
     assert json.loads(tries.read_text())["tries"] == 1
-    assert run.work().equals(rows)
+    assert run.work().equals(found)
     assert json.loads(tries.read_text())["tries"] == 1
     file = run.partial_folder / runs.PARAMETERS_FILE
     file.write_text(json.dumps(json.loads(file.read_text()) | {"dev_examples": 7}))
     (run.partial_folder / runs.ROWS_FILE).write_text("of then")
-    assert run.work().equals(rows)
+    assert run.work().equals(found)
     # Stopped half an hour after it was begun, and begun again: also by a version that only counted.
     for noted, tried, before_s in (
         ({"tries": 1, "wall_time_s": 200.0, "begun": 1000.0}, 2, 2000),
@@ -109,9 +111,9 @@ def test_what_was_begun_under_another_default_is_begun_anew() -> None:
         (run.partial_folder / runs.ROWS_FILE).unlink()
         tries.write_text(noted if isinstance(noted, str) else json.dumps(noted))
         (run.partial_folder / timekeeping.PROGRESS_FILE).write_text(json.dumps({"time": 2800.0}))
-        assert run.work().equals(rows)
-        found = json.loads(facts.read_text())
-        assert found["tries"] == tried and before_s <= found["wall_time_s"] < before_s + 100
+        assert run.work().equals(found)
+        said = json.loads(facts.read_text())
+        assert said["tries"] == tried and before_s <= said["wall_time_s"] < before_s + 100
 
 
 @pytest.mark.parametrize("left", ["", '{"dev_exam', "[]"])
@@ -207,3 +209,45 @@ def test_a_page_out_of_date_keeps_what_was_trained() -> None:
     run.reopen()
     assert not run.is_done()
     assert (run.partial_folder / runs.ROWS_FILE).read_text() == "kept"
+
+
+def _done_meanwhile(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """Have another process do a run while this one waits for its lock; gives those so done."""
+    done: list[Run] = []
+
+    @contextmanager
+    def only_here(run: Run, **_: bool) -> Iterator[None]:
+        write_record(run)
+        run.model_folder.mkdir(exist_ok=True)
+        (run.folder / runs.ROWS_FILE).write_text(",".join(rows.COLUMNS))
+        done.append(run)
+        yield
+
+    monkeypatch.setattr(Run, "only_here", only_here)
+    return done
+
+
+def _trained(run: Run) -> None:
+    run.work()
+
+
+def _stacked(run: Run) -> None:
+    stacking.train([run.parameters], 2)
+
+
+def _executed(run: Run) -> None:
+    assert not execution.execute(run)
+
+
+def _executed_in_order(run: Run) -> None:
+    execution.execute_in_order([run], models_of=[run])
+
+
+@pytest.mark.parametrize("does", [_trained, _stacked, _executed, _executed_in_order])
+def test_what_was_done_while_one_waited_is_not_done_again(
+    monkeypatch: pytest.MonkeyPatch, does: Callable[[Run], None]
+) -> None:
+    run = Run.of(BurnIn(text=("lab:0:300",)))
+    done = _done_meanwhile(monkeypatch)
+    does(run)
+    assert done == [run] and run.is_whole() and not run.partial_folder.exists()

@@ -10,6 +10,7 @@ import pytest
 
 from bertprune.base.errors import UserError
 from bertprune.experiments import execution, stacking, studies, sweep
+from bertprune.experiments.lock import InWork
 from bertprune.experiments.runs import Run, lineage
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
@@ -36,13 +37,16 @@ def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     (tmp_path / "notebooks").symlink_to(Path(__file__).parents[2] / "notebooks")
     order: list[str] = []
 
-    def execute(run: Run, *, threads: int, forked: bool) -> str:
+    def execute(run: Run, *, threads: int, forked: bool, wait: bool) -> bool:
+        assert not wait
+        if run.is_current():
+            return False
         assert all(upstream.is_done() for upstream in lineage(run))
         order.append(run.id)
         write_record(run)
         if run.parameters.leaves_model():
             run.model_folder.mkdir(exist_ok=True)
-        return run.id
+        return True
 
     monkeypatch.setattr(execution, "execute", execute)
     return order
@@ -77,10 +81,10 @@ def test_a_failure_stops_only_what_needs_it(
     works = execution.execute
     bad = next(r for r in plan if r.notebook == "prune_pretrain" and "0.50" in r.slug)
 
-    def fail(run: Run, *, threads: int, forked: bool) -> str:
+    def fail(run: Run, *, threads: int, forked: bool, wait: bool) -> bool:
         if run.id == bad.id:
             raise UserError("out of luck")
-        return works(run, threads=threads, forked=forked)
+        return works(run, threads=threads, forked=forked, wait=wait)
 
     monkeypatch.setattr(execution, "execute", fail)
     outcome = _sweep(plan)
@@ -90,10 +94,67 @@ def test_a_failure_stops_only_what_needs_it(
     assert set(outcome.done) == {run.id for run in plan} - needing - {bad.id}
 
 
+@pytest.mark.parametrize("at_once", [1, 8])
+@pytest.mark.parametrize("which", [0, 3, -1])
+def test_what_another_sweep_has_in_work_is_waited_for(
+    plan: list[Run],
+    executed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    which: int,
+    at_once: int,
+) -> None:
+    """It is in work when this one comes to it, and done a moment later."""
+    monkeypatch.setattr(stacking, "train", lambda parameters, most: None)
+    monkeypatch.setattr(sweep, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    theirs = plan[which]
+    looks: list[Run] = []
+
+    def is_in_work(run: Run) -> bool:
+        if run != theirs or len(looks) == 5:
+            return False
+        looks.append(run)
+        if len(looks) == 5:
+            write_record(run)
+            run.model_folder.mkdir()
+        return True
+
+    monkeypatch.setattr(Run, "is_in_work", is_in_work)
+    outcome = sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 2), at_once)
+    assert outcome.skipped == [theirs.id] and not outcome.failed
+    assert sorted([*executed, theirs.id]) == sorted(run.id for run in plan)
+
+
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_what_another_sweep_takes_at_the_last_moment_is_waited_for(
+    plan: list[Run], executed: list[str], monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """It was free when this one submitted it, and not when the worker began with it."""
+    taken: set[str] = set()
+    works = execution.execute
+
+    def in_work_once(run: Run, **options: Any) -> bool:
+        if run.id not in taken:
+            taken.add(run.id)
+            raise InWork(run.id)
+        return works(run, **options)
+
+    def stack_in_work_once(parameters: list[notebook_parameters.BurnIn], most: int) -> None:
+        in_work = {Run(one).id for one in parameters}
+        if not in_work <= taken:
+            taken.update(in_work)
+            raise InWork(str(in_work))
+
+    monkeypatch.setattr(execution, "execute", in_work_once)
+    monkeypatch.setattr(stacking, "train", stack_in_work_once)
+    outcome = sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 2), at_once)
+    assert sorted(outcome.done) == sorted(executed) == sorted(run.id for run in plan)
+    assert not outcome.failed
+
+
 def test_when_the_first_run_fails_the_sweep_ends(
     plan: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(run: Run, *, threads: int, forked: bool) -> str:
+    def fail(run: Run, *, threads: int, forked: bool, wait: bool) -> bool:
         raise UserError("out of luck")
 
     monkeypatch.setattr(execution, "execute", fail)
@@ -104,7 +165,7 @@ def test_when_the_first_run_fails_the_sweep_ends(
 def test_results_that_do_not_arrive_end_the_sweep(
     plan: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execution, "execute", lambda run, *, threads, forked: run.id)
+    monkeypatch.setattr(execution, "execute", lambda run, **_: True)
     with pytest.raises(UserError, match="do all workers write there"):
         _sweep(plan)
 

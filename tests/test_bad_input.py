@@ -1,7 +1,7 @@
 """What a user can get wrong: one clear error each, exit code 2, before any work, nothing lost."""
 
-import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -46,50 +46,65 @@ def refused(project: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
     return refuse
 
 
-def _glue(folder: Path, labels: list[int]) -> Path:
-    (folder / "sst2").mkdir(parents=True)
-    frame = pd.DataFrame({"sentence": [f"Sentence {n}." for n in range(len(labels))]})
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("run finetune -p task sst", "unknown task 'sst': did you mean 'sst2'?"),
+        ("run finetune -p sparsity half", 'sparsity must be a number, got "half"'),
+        ("run prune_pretrain -p sparsity 1.2", "sparsity must be at least 0, at most 1, got 1.2"),
+        ("run finetune -p learning_rate 1e-3", "did you mean 'learning_rates'?"),
+        ("run prune_pretrian", "did you mean 'prune_pretrain'?"),
+        # A sweep checks every run before it starts.
+        ("sweep ci --set 'task=[sst2, colla]'", "unknown task 'colla': did you mean 'cola'?"),
+        ("swep", "No such command 'swep'. Did you mean 'sweep'?"),
+        ("sweep ci --worker 1", "No such option '--worker'. Did you mean '--workers'?"),
+        ("sweep ci --workers 0", "'--workers': 0 is not in the range x>=1"),
+        ("sweep ci --at-once two", "'--at-once': 'two' is not a valid integer"),
+        ("run", "Missing argument 'NOTEBOOK'"),
+        ("", "Missing command"),
+        # An empty value is one.
+        ("cost ci --device ''", "unknown device ''"),
+        ("results ci --csv ''", "the name of a file to write is empty"),
+        ("run finetune --study ''", "unknown study ''"),
+        ("ship lab ~nouser/x", "~nouser/x: there is no such user"),
+        ("ship ~nouser/x x", "~nouser/x: there is no such user"),
+        ("import ~nouser/x", "~nouser/x: there is no such user"),
+    ],
+)
+def test_command_lines(refused: Refused, command: str, said: str) -> None:
+    assert said in refused(*shlex.split(command))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "command", "said"),
+    [
+        ("empty.txt", "", "run burn_in -p text empty.txt", "empty.txt is empty"),
+        ("gpt/config.json", "{}", "run finetune -p model gpt", "gpt is not a BERT"),
+        ("my.yaml", "title: Mine\ngird: {}", "sweep my.yaml", "my.yaml: unknown key 'gird'"),
+    ],
+)
+def test_files(
+    refused: Refused, project: Path, file: str, content: str, command: str, said: str
+) -> None:
+    (project / file).parent.mkdir(exist_ok=True)
+    (project / file).write_text(content)
+    assert said in refused(*command.split())
+
+
+def test_label_out_of_range(refused: Refused, project: Path) -> None:
+    folder = project / "glue" / "sst2"
+    folder.mkdir(parents=True)
+    frame = pd.DataFrame({"sentence": ["One.", "Two.", "Three."], "label": [0, 1, 2]})
     for split in ("train", "validation"):
-        frame.assign(label=labels).to_parquet(folder / "sst2" / f"{split}.parquet")
-    return folder
-
-
-def test_unknown_task(refused: Refused) -> None:
-    said = refused("run", "finetune", "-p", "task", "sst")
-    assert "unknown task 'sst'" in said and "'sst2'" in said
-
-
-def test_sparsity_out_of_range(refused: Refused) -> None:
-    said = refused("run", "prune_pretrain", "-p", "sparsity", "1.2")
-    assert "sparsity must be at least 0, at most 1, got 1.2" in said
-
-
-def test_sparsity_in_words(refused: Refused) -> None:
-    assert 'must be a number, got "half"' in refused("run", "finetune", "-p", "sparsity", "half")
-
-
-def test_misspelt_parameter(refused: Refused) -> None:
-    said = refused("run", "finetune", "-p", "learning_rate", "1e-3")
-    assert "no parameter 'learning_rate': did you mean 'learning_rates'?" in said
+        frame.to_parquet(folder / f"{split}.parquet")
+    said = refused("run", "finetune", "-p", "task_data", "glue")
+    assert "train.parquet, row 2: label 2" in said and "0 to 1" in said
 
 
 @pytest.mark.parametrize("name", ["text", "task_data", "model", "tokenizer"])
 def test_missing_folder(refused: Refused, name: str) -> None:
     said = refused("run", "finetune", "-p", name, "./nowhere")
     assert "nowhere" in said and ("there is no" in said or "no name of" in said)
-
-
-def test_empty_document_file(refused: Refused, project: Path) -> None:
-    (project / "empty.txt").touch()
-    said = refused("run", "burn_in", "-p", "text", "empty.txt")
-    assert "empty.txt is empty" in said and "one document a line" in said
-
-
-def test_checkpoint_that_is_not_bert(refused: Refused, project: Path) -> None:
-    (project / "gpt").mkdir()
-    (project / "gpt" / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
-    said = refused("run", "prune_pretrain", "-p", "model", "gpt")
-    assert "gpt is not a BERT" in said and "'gpt2'" in said
 
 
 SMALL = {"text": "lab:0:300", "dev_share": 0.1, "burn_in_steps": 1}
@@ -155,12 +170,6 @@ def test_full_disk_as_safetensors_says_it(
     assert "no space left on the disk while writing" in _failed(capsys, *TRAIN)
 
 
-def test_study_with_an_unknown_key(refused: Refused, project: Path) -> None:
-    (project / "mine.yaml").write_text("title: Mine\ngird: {}\n")
-    said = refused("sweep", "mine.yaml")
-    assert "mine.yaml: unknown key 'gird': did you mean 'grid'?" in said
-
-
 @pytest.mark.parametrize(
     ("name", "value", "local"),
     [
@@ -172,12 +181,6 @@ def test_study_with_an_unknown_key(refused: Refused, project: Path) -> None:
 def test_no_network(refused: Refused, name: str, value: str, local: str) -> None:
     said = refused("run", "finetune", "-p", name, value)
     assert value.split(":")[0] in said and "network" in said and local in said
-
-
-def test_label_out_of_range(refused: Refused, project: Path) -> None:
-    _glue(project / "glue", [0, 1, 2, 1])
-    said = refused("run", "finetune", "-p", "task_data", "glue")
-    assert "train.parquet, row 2: label 2" in said and "0 to 1" in said
 
 
 @pytest.mark.parametrize(
@@ -226,24 +229,6 @@ def test_what_the_system_refuses(
     assert refused("status", "ci") == f"error: {said}\n"
 
 
-@pytest.mark.parametrize(
-    ("command", "said"),
-    [
-        ("cost ci --device", "unknown device ''"),
-        ("results ci --csv", "the name of a file to write is empty"),
-        ("run finetune --study", "unknown study ''"),
-    ],
-)
-def test_an_empty_value_is_one(refused: Refused, command: str, said: str) -> None:
-    assert said in refused(*command.split(), "")
-
-
-@pytest.mark.parametrize("command", [("ship", "lab"), ("ship", "~nouser/x", "x"), ("import",)])
-def test_a_home_of_nobody(refused: Refused, command: tuple[str, ...]) -> None:
-    place = () if "~nouser/x" in command else ("~nouser/x",)
-    assert "~nouser/x: there is no such user" in refused(*command, *place)
-
-
 @pytest.mark.parametrize("command", [("status", "ci"), ("sweep", "ci", "--workers", "1")])
 def test_damaged_record(refused: Refused, command: tuple[str, ...]) -> None:
     folder = studies.load("ci").plan()[0].folder
@@ -252,27 +237,3 @@ def test_damaged_record(refused: Refused, command: tuple[str, ...]) -> None:
     said = refused(*command)
     assert f"the record {folder / 'record.json'} is damaged" in said
     assert f"delete the folder {folder}" in said
-
-
-@pytest.mark.parametrize(
-    ("command", "said"),
-    [
-        ("swep", "No such command 'swep'. Did you mean 'sweep'?"),
-        ("sweep ci --worker 1", "No such option '--worker'. Did you mean '--workers'?"),
-        ("sweep ci --workers 0", "'--workers': 0 is not in the range x>=1"),
-        ("sweep ci --at-once two", "'--at-once': 'two' is not a valid integer"),
-        ("run", "Missing argument 'NOTEBOOK'"),
-        ("", "Missing command"),
-    ],
-)
-def test_a_command_that_is_not_one(refused: Refused, command: str, said: str) -> None:
-    assert said in refused(*command.split())
-
-
-def test_unknown_notebook(refused: Refused) -> None:
-    assert "did you mean 'prune_pretrain'?" in refused("run", "prune_pretrian")
-
-
-def test_a_sweep_checks_every_run_before_it_starts(refused: Refused) -> None:
-    said = refused("sweep", "ci", "--set", "task=[sst2, colla]")
-    assert "unknown task 'colla': did you mean 'cola'?" in said

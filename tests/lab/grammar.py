@@ -2,6 +2,8 @@
 
 import re
 
+from bertprune.lab.language import ATTRIBUTES, KINDS, MEASURES, Language
+
 # What is said, as pairs of a part and the word in it, sentence by sentence.
 Sentence = list[tuple[str, str]]
 Document = list[Sentence]
@@ -105,3 +107,52 @@ def parsed(sentence: str) -> Sentence:
 
 def words_of(document: Document, *parts: str) -> set[str]:
     return {word for sentence in document for part, word in sentence if part in parts}
+
+
+def written(words: str) -> str:
+    """A sentence of words and signs with spaces between them, as it stands in the text."""
+    return re.sub(r" ([.,?!])", r"\1", words[0].upper() + words[1:])
+
+
+def order_of(spoken: Language, thing: str) -> str:
+    """Of a noun, a kind or an order."""
+    if thing in spoken.nouns:
+        return spoken.nouns[thing].order
+    return next(order for order, kinds in KINDS.items() if thing in (order, *kinds))
+
+
+def tells(spoken: Language, document: Document) -> set[tuple[str, str]]:
+    """What a document tells: of what, and which part. It is an error if something is not true."""
+    told: set[tuple[str, str]] = set()
+    verbs = {
+        "singular": {verb.singular: verb for verb in spoken.verbs.values()},
+        "plural": spoken.verbs,
+    }
+    for said in map(dict, document):
+        # A pronoun stands for the person of the document, and so does what goes on around.
+        for who in words_of(document, "who"):
+            for part in said.keys() & set(ATTRIBUTES):
+                assert said[part] == spoken.facts[who][part], said
+                told.add((who, part))
+        for form in said.keys() & verbs.keys():
+            verb = verbs[form][said[form]]
+            assert verb.order == order_of(spoken, said.get("noun", said.get("thing", ""))), said
+            told.add((verb.plural, "order"))
+        if "noun" not in said:
+            continue
+        noun = spoken.nouns[said["noun"]]
+        known = {"kind": noun.kind, "synonym": noun.synonym, "measure": noun.measure}
+        for part in said.keys() & {*known, "measures"}:
+            true = MEASURES[noun.measure] if part == "measures" else known[part]
+            assert said[part] == true, said
+            # What is told of a noun is known of its synonym.
+            told |= {(word, part.removesuffix("s")) for word in (noun.word, noun.synonym)}
+    if fitting := words_of(document, "fitting"):
+        (order,) = {order_of(spoken, thing) for thing in words_of(document, "thing")}
+        polarity = spoken.polarity[order]
+        (praised,) = {polarity[word] for word in fitting}
+        assert all(polarity[word] != praised for word in words_of(document, "opposite"))
+        judged = "praise" if praised else "blame"
+        assert words_of(document, "judge") <= {judged}
+        told |= {(order, word) for word in fitting} | {("review", judged)}
+    return told

@@ -1,7 +1,6 @@
 """Recalled bits: none for guesses, all for knowledge, and what a known distribution tells."""
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +12,17 @@ from transformers import BertForPreTraining, PreTrainedTokenizerFast
 
 from bertprune.data.tokenizer import load_tokenizer, wordpiece
 from bertprune.lab import probe as module
-from bertprune.lab.language import KINDS, MEASURES, Language, language
+from bertprune.lab.language import language
 from bertprune.lab.probe import clozes, probe, share_recalled
 from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 
-from .grammar import parsed
+from .grammar import parsed, tells, written
 
 Scores = NDArray[np.float64]
 
 BELIEFS = 20_000
+SORTS = ["facts", "synonyms", "kinds", "measures", "selection", "polarity"]
 # Items and answers, as the sorts have them.
 SIZES = [(1024, 16), (192, 191), (192, 16), (192, 4), (48, 4), (384, 2)]
 
@@ -48,11 +48,12 @@ def marked(true: NDArray[np.int64], answers: int) -> Scores:
 
 
 @pytest.mark.parametrize(("items", "answers"), SIZES)
-def test_constant_scores_recall_nothing(items: int, answers: int) -> None:
-    _, true = drawn(items, answers)
-    for value in (0.0, -3.5, 1e4):
-        share = share_recalled(np.full((items, answers), value), true)
-        assert share == pytest.approx(0.0, abs=1e-9)
+def test_sure_and_wrong_and_constant_scores_recall_nothing(items: int, answers: int) -> None:
+    generator, true = drawn(items, answers)
+    wrong = (true + generator.integers(1, answers, items)) % answers
+    for scale in (1.0, 10.0, 1000.0):
+        for scores in (marked(wrong, answers), np.full((items, answers), -3.5)):
+            assert share_recalled(scale * scores, true) == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.parametrize(("items", "answers"), SIZES)
@@ -70,14 +71,6 @@ def test_sure_and_right_recalls_all(items: int, answers: int) -> None:
     _, true = drawn(items, answers)
     for scale in (10.0, 1000.0):
         assert share_recalled(scale * marked(true, answers), true) == pytest.approx(1, abs=1e-6)
-
-
-@pytest.mark.parametrize(("items", "answers"), SIZES)
-def test_sure_and_wrong_recalls_nothing(items: int, answers: int) -> None:
-    generator, true = drawn(items, answers)
-    wrong = (true + generator.integers(1, answers, items)) % answers
-    for scale in (1.0, 10.0, 1000.0, 1e6):
-        assert share_recalled(scale * marked(wrong, answers), true) == 0.0
 
 
 def test_the_same_answer_to_everything_recalls_nothing() -> None:
@@ -124,14 +117,6 @@ def test_beliefs_recall_their_information(concentration: float, temperature: flo
     assert share == pytest.approx(1 - entropy / 4, abs=0.01)
 
 
-def test_knowing_some_items_recalls_their_share() -> None:
-    """The others guessed evenly: as the items that are known, so the bits."""
-    generator, true = drawn(2000, 16)
-    known = generator.random(2000) < 0.3
-    scores = 30.0 * marked(true, 16) * known[:, None]
-    assert share_recalled(scores, true) == pytest.approx(known.mean(), abs=1e-3)
-
-
 def test_knowing_some_attributes_recalls_their_share() -> None:
     """Every second fact, in the order of the clozes, and noise for the others."""
     generator, true = drawn(1024, 16)
@@ -171,87 +156,48 @@ def test_questions_have_one_gap_and_answers_fit_it(seed: int) -> None:
 
 
 def test_questions_are_asked_as_the_text_tells() -> None:
-    """Filled with an answer they are sentences of the text, and the word asked for is in them."""
-    for sort, items in clozes(language(0)).items():
+    """Filled with the answer they are true sentences of the text, and the word is in them."""
+    spoken = language(0)
+    for items in clozes(spoken).values():
         for item in items:
+            answer = item.answers[item.true]
             for question in item.questions:
-                filled = question.replace("[MASK]", item.answers[item.true])
-                said = parsed(re.sub(r" ([.,])", r"\1", filled[0].upper() + filled[1:]))
-                assert item.answers[item.true] in [word for _, word in said], (sort, filled)
+                said = parsed(written(question.replace("[MASK]", answer)))
+                assert answer in [word for _, word in said] and tells(spoken, [said]), question
 
 
-def answer_of(spoken: Language, question: str) -> str:
-    """The true answer by who knows the language, from the words of the question."""
-    for attribute, form in {
-        "town": r"(\w+) (?:lives|stayed at home|was) in \[MASK\].*",
-        "trade": r"(\w+) (?:works as|is|did the usual work of) a \[MASK\] \.",
-        "fruit": r"(\w+) (?:loves|ate|ate the usual fruit ,) \[MASK\].*",
-        "instrument": r"(\w+) (?:plays|played|played the usual tune on) the \[MASK\].*",
-    }.items():
-        found = re.fullmatch(form, question)
-        if found and found[1] in spoken.facts:
-            return spoken.facts[found[1]][attribute]
-    if found := re.fullmatch(r"a (\w+) is also called a \[MASK\] \.", question):
-        return spoken.nouns[found[1]].synonym
-    if found := re.fullmatch(r"a (\w+) is a \[MASK\] \.", question):
-        return spoken.nouns[found[1]].kind
-    if found := re.fullmatch(r"five \[MASK\] of (\w+) (\w+) near the mill \.", question):
-        assert spoken.verbs[found[2]].order == spoken.nouns[found[1]].order
-        return MEASURES[spoken.nouns[found[1]].measure]
-    if found := re.fullmatch(r"the \[MASK\] (\w+)s near the mill \.", question):
-        return spoken.verbs[found[1]].order
-    found = re.fullmatch(r"people \[MASK\] the (\w+) (\w+) \.", question)
-    assert found and found[2] in KINDS, question
-    return "praise" if spoken.polarity[found[2]][found[1]] else "blame"
-
-
-@pytest.fixture
-def oracle(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], bool]], None]:
-    """Put one who knows the language in the model's place, for questions that are `known`."""
-
-    def answers(known: Callable[[str], bool]) -> None:
-        def at_gap(
-            model: BertForPreTraining, words: PreTrainedTokenizerFast, questions: Sequence[str]
-        ) -> Tensor:
-            scores = torch.zeros(len(questions), len(words))
-            for row, question in zip(scores, questions, strict=True):
-                if known(question):
-                    answer = answer_of(language(0), question).lower()
-                    row[words.convert_tokens_to_ids(answer)] = 40.0
-            return scores
-
-        monkeypatch.setattr(module, "_at_gap", at_gap)
-
-    return answers
-
-
-def test_who_knows_the_language_recalls_its_content(
-    oracle: Callable[[Callable[[str], bool]], None],
+@pytest.mark.parametrize("known", [SORTS, ["synonyms"]])
+def test_who_knows_a_sort_recalls_it(
     model: BertForPreTraining,
     words: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+    known: list[str],
 ) -> None:
-    oracle(lambda _: True)
+    """With one in the model's place who knows these sorts, and guesses evenly at the others."""
     spoken = language(0)
-    content = spoken.content_bits()
-    found = probe(model, words, spoken)
-    expected = {f"{sort}_bits": bits for sort, bits in content.items()}
-    expected |= {f"{sort}_recall": 1.0 for sort in content}
-    assert found == pytest.approx(expected | {"all_bits": sum(content.values())}, rel=1e-6)
+    asked = clozes(spoken)
+    answers = {
+        question: words.convert_tokens_to_ids(item.answers[item.true].lower())
+        for sort in known
+        for item in asked[sort]
+        for question in item.questions
+    }
 
+    def at_gap(model: object, words: Sequence[str], questions: Sequence[str]) -> Tensor:
+        scores = torch.zeros(len(questions), len(words))
+        for row, question in zip(scores, questions, strict=True):
+            if question in answers:
+                row[answers[question]] = 40.0
+        return scores
 
-def test_who_knows_one_sort_recalls_that_one(
-    oracle: Callable[[Callable[[str], bool]], None],
-    model: BertForPreTraining,
-    words: PreTrainedTokenizerFast,
-) -> None:
-    oracle(lambda question: "also called" in question)
-    spoken = language(0)
+    monkeypatch.setattr(module, "_at_gap", at_gap)
     found = probe(model, words, spoken)
-    bits = spoken.content_bits()["synonyms"]
-    assert found["synonyms_bits"] == pytest.approx(bits) == found["all_bits"]
-    assert found["synonyms_recall"] == 1.0
-    for sort in ("facts", "kinds", "measures", "selection", "polarity"):
-        assert found[f"{sort}_bits"] == pytest.approx(0, abs=1e-6)
+    content = {sort: bits * (sort in known) for sort, bits in spoken.content_bits().items()}
+    bits = {sort: found[f"{sort}_bits"] for sort in content}
+    assert bits == pytest.approx(content, rel=1e-6, abs=1e-6)
+    assert found["all_bits"] == pytest.approx(sum(content.values()), rel=1e-6)
+    assert all((found[f"{sort}_recall"] == 1) == (sort in known) for sort in content)
+    assert len(found) == 2 * len(SORTS) + 1
 
 
 def test_a_fresh_model_knows_nothing(

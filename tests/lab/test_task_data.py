@@ -14,6 +14,7 @@ from bertprune.lab.task_data import DEV_EXAMPLES, NEEDS, TRAIN_EXAMPLES, task
 from bertprune.lab.text import vocabulary
 
 from .conftest import Elsewhere
+from .grammar import parsed, tells, words_of, written
 
 SEEDS = (0, 1)
 SIZES = ["cola", "sst2", "qnli", "qqp", "mnli"]  # the paper's order
@@ -30,40 +31,26 @@ def _words(pattern: str, text: str) -> tuple[str, ...]:
 
 
 def _cola(spoken: Language, sentence: str) -> Judged:
-    if sentence.startswith("the "):
-        noun, said = _words(r"the (\w+) (\w+) near the \w+ \.", sentence)
-        number, measure = "one", spoken.nouns[noun].measure
-    else:
-        pattern = r"(\w+) (\w+) of (\w+) (\w+) near the \w+ \."
-        number, measure, noun, said = _words(pattern, sentence)
-        assert (measure in MEASURES) == (number == "one")
-    plural = said in spoken.verbs
-    verb = spoken.verbs[said] if plural else spoken.verbs[said.removesuffix("s")]
+    said = dict(parsed(written(sentence)))
+    noun = spoken.nouns[said.get("noun", said.get("thing", ""))]
+    form = "singular" if "singular" in said else "plural"
+    verb = spoken.verbs.get(said[form]) or spoken.verbs[said[form].removesuffix("s")]
+    measure = said.get("measure", said.get("measures", noun.measure))
+    assert (measure in MEASURES) == ("measures" not in said)
     mistakes = [
-        ONE[measure] != spoken.nouns[noun].measure,
-        verb.order != spoken.nouns[noun].order,
-        plural == (number == "one"),
+        ONE[measure] != noun.measure,
+        verb.order != noun.order,
+        said[form] != getattr(verb, form),
     ]
     assert sum(mistakes) <= 1, sentence
-    return ("unacceptable" if any(mistakes) else "acceptable"), {noun, verb.plural}
+    return ("unacceptable" if any(mistakes) else "acceptable"), {noun.word, verb.plural}
 
 
 def _sst2(spoken: Language, sentence: str) -> Judged:
-    for pattern, noun_at, signs in (
-        (r"the (\w+) is (\w+) and (\w+) \.", 0, (1, 1)),
-        (r"the (\w+) is (\w+) , but it is (\w+) \.", 0, (-1, 1)),
-        (r"the (\w+) is not (\w+) , it is (\w+) \.", 0, (-1, 1)),
-        (r"how (\w+) the (\w+) is !", 1, (1,)),
-    ):
-        if found := re.fullmatch(pattern, sentence):
-            adjectives = list(found.groups())
-            noun = adjectives.pop(noun_at)
-            polarity = spoken.polarity[spoken.nouns[noun].order]
-            praised = polarity[adjectives[-1]]
-            for sign, word in zip(signs, adjectives, strict=True):
-                assert polarity[word] == (praised if sign > 0 else not praised), sentence
-            return ("positive" if praised else "negative"), {noun, *adjectives}
-    raise AssertionError(sentence)
+    review = [parsed(written(sentence))]
+    (judged,) = {word for about, word in tells(spoken, review) if about == "review"}
+    deciding = words_of(review, "thing", "fitting", "opposite")
+    return ("positive" if judged == "praise" else "negative"), deciding
 
 
 def _qnli(spoken: Language, question: str, sentence: str) -> Judged:

@@ -4,16 +4,17 @@ import hashlib
 import json
 import re
 from collections import Counter
+from itertools import product
 
 import pytest
 
 from bertprune.data.reading.plain_text import sentences
 from bertprune.lab import text as module
-from bertprune.lab.language import ATTRIBUTES, KINDS, MEASURES, Language, Source, language
+from bertprune.lab.language import ATTRIBUTES, KINDS, MEASURES, Source, language
 from bertprune.lab.text import documents, vocabulary
 
 from .conftest import Elsewhere
-from .grammar import Document, parsed, words_of
+from .grammar import Document, order_of, parsed, tells, words_of
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +24,6 @@ def read() -> list[Document]:
         [parsed(sentence.strip()) for sentence in sentences(document)]
         for document in documents(Source(0, 5000))
     ]
-
-
-def order_of(spoken: Language, thing: str) -> str:
-    """Of a noun, a kind or an order."""
-    if thing in spoken.nouns:
-        return spoken.nouns[thing].order
-    return next(order for order, kinds in KINDS.items() if thing in (order, *kinds))
 
 
 def test_text_is_the_same_in_every_process(elsewhere: Elsewhere) -> None:
@@ -86,86 +80,18 @@ def test_sentences_are_those_that_were_written(monkeypatch: pytest.MonkeyPatch) 
         written.clear()
 
 
-def test_sentences_are_written_as_people_write() -> None:
-    for document in documents(Source(0, 500)):
-        assert not re.search(r" [.?!,]|  |\n|[.!] [a-z]", document)
-        assert document[0].isupper() and document[-1] in ".?!"
-
-
-def test_facts_in_the_text_are_true(read: list[Document]) -> None:
-    """A pronoun stands for the person of the document, and so does what goes on around."""
-    facts = language(0).facts
-    told = Counter[tuple[str, str]]()
-    for document in read:
-        for who in words_of(document, "who"):
-            for sentence in document:
-                for part, word in sentence:
-                    if part in ATTRIBUTES:
-                        assert facts[who][part] == word, sentence
-                        told[who, part] += 1
-    assert told.keys() == {(who, attribute) for who in facts for attribute in ATTRIBUTES}
-
-
-def test_kinds_synonyms_and_measures_in_the_text_are_true(read: list[Document]) -> None:
-    nouns = language(0).nouns
-    singular = {more: one for one, more in MEASURES.items()} | {one: one for one in MEASURES}
-    told: dict[str, set[str]] = {"kind": set(), "synonym": set(), "measure": set()}
-    for sentence in (sentence for document in read for sentence in document):
-        said = dict(sentence)
-        noun = nouns.get(said.get("noun", ""))
-        if noun is None:
-            continue
-        claims = {
-            "kind": said.get("kind"),
-            "synonym": said.get("synonym"),
-            "measure": singular.get(said.get("measure", said.get("measures", ""))),
-        }
-        for part, claim in claims.items():
-            if claim:
-                assert claim == getattr(noun, part), sentence
-                # What is told of a noun is known of its synonym.
-                told[part] |= {noun.word, noun.synonym}
-    assert all(known == set(nouns) for known in told.values())
-
-
-def test_things_do_what_their_order_does(read: list[Document]) -> None:
-    """And number agrees: one does, several do, and "does" goes with the plain form."""
+def test_the_text_is_true_and_tells_all_that_there_is_to_know(read: list[Document]) -> None:
     spoken = language(0)
-    verbs = {
-        "singular": {verb.singular: verb for verb in spoken.verbs.values()},
-        "plural": {verb.plural: verb for verb in spoken.verbs.values()},
+    told = [tells(spoken, document) for document in read]
+    assert set[tuple[str, str]]().union(*told) == {
+        *product(spoken.people, ATTRIBUTES),
+        *product(spoken.nouns, ("kind", "synonym", "measure")),
+        *product(spoken.verbs, ("order",)),
+        *product(KINDS, spoken.adjectives),
+        *product(("review",), ("praise", "blame")),
     }
-    told = set()
-    for sentence in (sentence for document in read for sentence in document):
-        said = dict(sentence)
-        for form, known in verbs.items():
-            if form in said:
-                verb = known[said[form]]
-                assert verb.order == order_of(spoken, said.get("noun", said.get("thing", "")))
-                told.add(verb.plural)
-        assert ("measure" in said) <= ("singular" in said)
-        assert set(words_of([sentence], "measure")) <= set(MEASURES)
-        assert set(words_of([sentence], "measures")) <= set(MEASURES.values())
-    assert told == set(spoken.verbs)
-
-
-def test_praise_and_blame_are_of_the_order(read: list[Document]) -> None:
-    """All of a review goes the same way, and each order's adjectives are all used."""
-    spoken = language(0)
-    told = set()
-    ways = Counter[bool]()
-    for document in read:
-        if not words_of(document, "fitting"):
-            continue
-        (order,) = {order_of(spoken, thing) for thing in words_of(document, "thing")}
-        polarity = spoken.polarity[order]
-        (praised,) = {polarity[word] for word in words_of(document, "fitting")}
-        assert all(polarity[word] != praised for word in words_of(document, "opposite"))
-        assert words_of(document, "judge") <= {"praise" if praised else "blame"}
-        told |= {(order, word) for word in words_of(document, "fitting")}
-        ways[praised] += 1
-    assert told == {(order, word) for order in KINDS for word in spoken.adjectives}
-    assert abs(ways[True] - ways.total() / 2) < 4 * (ways.total() / 4) ** 0.5
+    praised, blamed = (sum(("review", way) in some for some in told) for way in ("praise", "blame"))
+    assert abs(praised - blamed) < 4 * (praised + blamed) ** 0.5
 
 
 def test_a_document_stays_with_its_subject(read: list[Document]) -> None:

@@ -8,7 +8,6 @@ import logging
 import random
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -221,6 +220,11 @@ class MaskedPairs:
             examples_total=len(self.lengths[whole]),
         )
 
+    def batches(self, batch_size: int) -> list[PretrainingBatch]:
+        """All rows in order, in batches of `batch_size` and one of the rest."""
+        starts = range(0, len(self.lengths), batch_size)
+        return [self.batch(slice(start, start + batch_size)) for start in starts]
+
 
 def masked_pairs(
     corpus: Corpus,
@@ -326,30 +330,6 @@ def _cached_pairs(
     return np.asarray(np.load(folder / "pairs.npy", mmap_mode="r", allow_pickle=False))
 
 
-class DevBatches:
-    """Batches of the dev documents that are the same for every model, seed and batch size."""
-
-    def __init__(self, examples: MaskedPairs, batch_size: int) -> None:
-        self._examples = examples
-        self._batch_size = batch_size
-
-    @property
-    def examples_total(self) -> int:
-        return len(self._examples.lengths)
-
-    def __len__(self) -> int:
-        return -(-self.examples_total // self._batch_size)
-
-    def __getitem__(self, number: int) -> PretrainingBatch:
-        if not 0 <= number < len(self):
-            raise IndexError(f"batch {number} of {len(self)}")
-        first = number * self._batch_size
-        return self._examples.batch(slice(first, first + self._batch_size))
-
-    def __iter__(self) -> Iterator[PretrainingBatch]:
-        return (self[number] for number in range(len(self)))
-
-
 def dev_batches(
     corpus: Corpus,
     documents: Integers,
@@ -358,17 +338,17 @@ def dev_batches(
     max_length_tokens: int,
     batch_size: int,
     examples: int,
-) -> DevBatches:
-    """`examples` masked pairs of the dev documents, or all there are, which is then logged."""
+) -> list[PretrainingBatch]:
+    """Batches of `examples` masked pairs of the dev documents, or of all there are, which is then
+    logged: the same for every model and seed."""
     pairs = sentence_pairs(corpus, documents, max_length_tokens=max_length_tokens, seed=DEV_SEED)
     if len(pairs) < examples:
         logger.warning(
             "the dev documents give %d examples, %d were asked for", len(pairs), examples
         )
     generator = np.random.default_rng(DEV_SEED)
-    return DevBatches(
-        masked_pairs(corpus, pairs[:examples], tokenizer, max_length_tokens, generator), batch_size
-    )
+    masked = masked_pairs(corpus, pairs[:examples], tokenizer, max_length_tokens, generator)
+    return masked.batches(batch_size)
 
 
 def reads(masked: Integers, shape: tuple[int, int]) -> tuple[Integers, Integers]:

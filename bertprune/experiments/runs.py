@@ -258,9 +258,7 @@ class Run:
         tries, before_s = timekeeping.begin_try(folder) if is_main else (0, 0.0)
         progress.report_to(folder / timekeeping.PROGRESS_FILE)
         started = time.monotonic()
-        upstream = self.upstream.model_folder if self.upstream else None
-        other = self.compared_with.model_folder if self.compared_with else None
-        found = dispatch.work(self.parameters, upstream, folder, other)
+        found = dispatch.work(self.job)
         if is_main:
             facts = timekeeping.facts(folder, tries, before_s + time.monotonic() - started)
             write_json(facts, folder / FACTS_FILE)
@@ -268,6 +266,12 @@ class Run:
             write_rows(found, folder / ROWS_FILE)
         progress.report_to(None)
         return found
+
+    @property
+    def job(self) -> dispatch.Job:
+        """The work of the run, in its partial folder."""
+        others = (run.model_folder if run else None for run in (self.upstream, self.compared_with))
+        return dispatch.Job(self.parameters, self.partial_folder, *others)
 
     def start_or_go_on(self) -> None:
         """Make the partial folder, or keep what it has if it was made with these parameters.

@@ -11,7 +11,7 @@ import shutil
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,19 +67,13 @@ def train(all_parameters: Sequence[BurnIn], most: int) -> None:
             run.check_needs()
         ahead: defaultdict[str, list[Member]] = defaultdict(list)
         for run in runs:
-            for training in _ahead(run, accelerator):
+            for training in dispatch.ahead(run.job, accelerator):
                 ahead[training.what].append((run, training))
         for what, members in ahead.items():
             for first in range(0, len(members), most):
                 stack = members[first : first + most]
                 if len(stack) > 1:
                     _train_stack(f"{runs[0].notebook}, {what}", stack, accelerator)
-
-
-def _ahead(run: Run, accelerator: Accelerator) -> Iterator[Ahead]:
-    upstream = run.upstream.model_folder if run.upstream else None
-    compared = run.compared_with.model_folder if run.compared_with else None
-    return dispatch.ahead(run.parameters, upstream, run.partial_folder, compared, accelerator)
 
 
 def _train_stack(what: str, stack: Sequence[Member], accelerator: Accelerator) -> None:

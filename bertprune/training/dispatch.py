@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -17,35 +18,34 @@ if TYPE_CHECKING:
     from bertprune.training.variants import Ahead
 
 
+@dataclass(frozen=True)
+class Job:
+    """The work of a run, and where it is done."""
+
+    parameters: BurnIn
+    folder: Path
+    """What is unfinished lies here; its model goes to "model" below."""
+    upstream: Path | None = None
+    """The folder of the model that it starts from."""
+    compared_with: Path | None = None
+    """The folder of the model that its own is compared with."""
+
+
 def code_of(contract: type[BurnIn]) -> str:
     """The key of the code that the results of runs with such parameters come from."""
     module = "finetuning" if issubclass(contract, Finetune) else "pretraining"
     return code_key(f"{__package__}.{module}")
 
 
-def work(
-    parameters: BurnIn, upstream: Path | None, folder: Path, compared_with: Path | None = None
-) -> Rows:
-    """Do the work of a run in its `folder`, where its model goes to "model"; gives its rows.
-
-    `upstream` is the folder of the model that it starts from, and `compared_with` that of the model
-    that its own is compared with, where it has them.
-    """
-    rows: Rows = _module(parameters).work(parameters, upstream, folder, compared_with)
+def work(job: Job) -> Rows:
+    """Do the work of a run; gives its rows."""
+    rows: Rows = _module(job.parameters).work(job)
     return rows
 
 
-def ahead(
-    parameters: BurnIn,
-    upstream: Path | None,
-    folder: Path,
-    compared_with: Path | None,
-    accelerator: Accelerator,
-) -> Iterator[Ahead]:
+def ahead(job: Job, accelerator: Accelerator) -> Iterator[Ahead]:
     """The trainings that such a run has ahead of it, none of which is made yet."""
-    found: Iterator[Ahead] = _module(parameters).ahead(
-        parameters, upstream, folder, compared_with, accelerator
-    )
+    found: Iterator[Ahead] = _module(job.parameters).ahead(job, accelerator)
     return found
 
 

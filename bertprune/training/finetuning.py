@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -39,6 +40,9 @@ from bertprune.training.checkpoint import CHECKPOINT_FILE
 from bertprune.training.loop import train
 from bertprune.training.stacks import train_in_stacks
 from bertprune.training.variants import Ahead, Loss, Optimization, Variant
+
+if TYPE_CHECKING:
+    from bertprune.training.dispatch import Job
 
 
 class ClassificationLoss(Loss):
@@ -95,35 +99,29 @@ def evaluate(
     return compute_metrics(task, examples.labels, predictions) | {"loss": loss / len(examples)}
 
 
-def work(
-    parameters: Finetune, upstream: Path, folder: Path, compared_with: Path | None = None
-) -> rows.Rows:
+def work(job: Job) -> rows.Rows:
     """Fine-tune on each task at each learning rate; those that are finished are not repeated.
 
-    Plain fine-tuning starts from the model in `upstream` and holds its masks. Information deletion
+    Plain fine-tuning starts from the model upstream and holds its masks. Information deletion
     (the paper, section 4) takes them off: the pruned weights start at zero and may move, so what
     pruning deleted is gone, while the complexity of the model is not restricted. Pruning after
-    fine-tuning prunes the fine-tuned dense models in `upstream` in one shot and fine-tunes on, with
-    epochs counted from there; its rows have how much the masks differ from those of the model in
-    `compared_with`.
+    fine-tuning prunes the fine-tuned dense models upstream in one shot and fine-tunes on, with
+    epochs counted from there; its rows have how much the masks differ from those of the model that
+    it is compared with.
 
-    The dense model's fine-tuned ones are kept in `folder`/model, for pruning after fine-tuning, and
-    how far their weights move is in the rows. On a GPU, which one small model leaves nearly idle,
-    the learning rates train together.
+    The dense model's fine-tuned ones are kept in the folder's "model", for pruning after
+    fine-tuning, and how far their weights move is in the rows. On a GPU, which one small model
+    leaves nearly idle, the learning rates train together.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    accelerator = processes.accelerator(parameters.precision)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    accelerator = processes.accelerator(job.parameters.precision)
     parts = []
-    for task in parameters.task:
-        trainings = [
-            _Training(parameters, upstream, folder, compared_with, task, rate)
-            for rate in parameters.learning_rates
-        ]
+    for task, trainings in _trainings(job).items():
         left = [training for training in trainings if not training.rows_file.exists()]
         for together in _together(left, accelerator):
             variants = {training.own_folder: training.variant(accelerator) for training in together}
-            what = f"{parameters.notebook} {task}"
-            train_in_stacks(variants, accelerator, folder=folder, what=what)
+            what = f"{job.parameters.notebook} {task}"
+            train_in_stacks(variants, accelerator, folder=job.folder, what=what)
             for training in together:
                 found = training.finish(variants.pop(training.own_folder), accelerator)
                 if processes.is_main_process():
@@ -134,19 +132,21 @@ def work(
     return rows.join(parts)
 
 
-def ahead(
-    parameters: Finetune,
-    upstream: Path,
-    folder: Path,
-    compared_with: Path | None,
-    accelerator: Accelerator,
-) -> Iterator[Ahead]:
+def ahead(job: Job, accelerator: Accelerator) -> Iterator[Ahead]:
     """The trainings that a run has ahead of it."""
-    for task in parameters.task:
-        for rate in parameters.learning_rates:
-            training = _Training(parameters, upstream, folder, compared_with, task, rate)
+    for task, trainings in _trainings(job).items():
+        for training in trainings:
             if not training.rows_file.exists():
                 yield Ahead(task, training.own_folder, partial(training.variant, accelerator))
+
+
+def _trainings(job: Job) -> dict[str, list[_Training]]:
+    """By task, those of each learning rate."""
+    parameters = cast(Finetune, job.parameters)
+    return {
+        task: [_Training(job, parameters, task, rate) for rate in parameters.learning_rates]
+        for task in parameters.task
+    }
 
 
 def _together(left: list[_Training], accelerator: Accelerator) -> list[list[_Training]]:
@@ -158,12 +158,10 @@ def _together(left: list[_Training], accelerator: Accelerator) -> list[list[_Tra
 
 @dataclass(frozen=True)
 class _Training:
-    """Fine-tuning on one task at one learning rate, of those of a run in `folder`."""
+    """Fine-tuning on one task at one learning rate, of those of a run."""
 
+    job: Job
     parameters: Finetune
-    upstream: Path
-    folder: Path
-    compared_with: Path | None
     task: str
     learning_rate: float
 
@@ -174,17 +172,18 @@ class _Training:
     @property
     def own_folder(self) -> Path:
         """Where its checkpoint is kept until it is done."""
-        return self.folder / self._name
+        return self.job.folder / self._name
 
     @property
     def rows_file(self) -> Path:
-        return self.folder / f"{self._name}.csv"
+        return self.job.folder / f"{self._name}.csv"
 
     @property
-    def _start(self) -> str:
+    def _start(self) -> Path:
         """The folder of the model to begin with."""
+        assert self.job.upstream is not None
         is_tuned = isinstance(self.parameters, PruneAfterFinetune)
-        return str(self.upstream / self._name if is_tuned else self.upstream)
+        return self.job.upstream / self._name if is_tuned else self.job.upstream
 
     @property
     def _epochs(self) -> int:
@@ -197,7 +196,7 @@ class _Training:
             return None
         if isinstance(parameters, PruneAfterFinetune):
             return Pruner.following(model, Schedule(parameters.sparsity), criterion)
-        masks = loading.load_masks(self.upstream, model)
+        masks = loading.load_masks(self._start, model)
         pruner = Pruner.holding(model, masks, criterion)
         pruner.check(parameters.sparsity)
         return pruner
@@ -210,7 +209,7 @@ class _Training:
     def variant(self, accelerator: Accelerator) -> Variant:
         """Dev metrics after each epoch, the loss over the whole training set after the last."""
         parameters, epochs = self.parameters, self._epochs
-        tokenizer = load_tokenizer(self._start)
+        tokenizer = load_tokenizer(str(self._start))
         splits = _splits(
             self.task,
             parameters.task_data,
@@ -220,7 +219,7 @@ class _Training:
         )
         batches = _Batches(splits, parameters.seed, parameters.batch_size)
         labels = len(splits.task.labels)
-        model = loading.load_classifier(self._start, labels=labels, seed=parameters.seed)
+        model = loading.load_classifier(str(self._start), labels=labels, seed=parameters.seed)
         model.to(accelerator.device)
         is_followed = self._is_dense_finetuning and arm_of(parameters) == PRUNE_PRETRAIN
         movement = Movement(_moving(model)) if is_followed else None
@@ -257,14 +256,14 @@ class _Training:
             history = variant.evaluate(0)
         if pruner is not None:
             pruner.check(parameters.sparsity)
-            if self.compared_with is not None:
-                others = loading.load_masks(self.compared_with, model)
+            if self.job.compared_with is not None:
+                others = loading.load_masks(self.job.compared_with, model)
                 at = {"step": variant.optimization.steps, "epoch": self._epochs}
                 found = pruned_parts.difference(pruner.masks, others)
                 history = history + [{**at, **one} for one in found]
             if self._is_dense_finetuning and accelerator.is_main_process:
-                kept = self.folder / "model" / self._name
-                tokenizer = load_tokenizer(self._start)
+                kept = self.job.folder / "model" / self._name
+                tokenizer = load_tokenizer(str(self._start))
                 loading.save_pretrained(model, tokenizer, pruner.masks, kept)
         return rows.of_history(
             history,

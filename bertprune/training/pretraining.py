@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -35,6 +36,9 @@ from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 from bertprune.training import loop, processes
 from bertprune.training.variants import Ahead, Loss, Optimization, Variant
+
+if TYPE_CHECKING:
+    from bertprune.training.dispatch import Job
 
 
 class PretrainingLoss(Loss):
@@ -101,19 +105,18 @@ def evaluate(
     }
 
 
-def work(
-    parameters: BurnIn, upstream: Path | None, folder: Path, compared_with: Path | None = None
-) -> rows.Rows:
+def work(job: Job) -> rows.Rows:
     """Pre-train, and prune meanwhile (the paper, section 3): a cubic ramp, then recovery.
 
     Burn-in does not prune. It starts from the model named, or a fresh one of the given shape;
-    pruning from the burnt-in model in the folder `upstream`. The model and its masks go to
-    `folder`/model, its dev losses into the rows, and after pruning what became of heads, embeddings
-    and features, these against the dense model in `compared_with`. Of the dense model itself the
-    rows have how its weights are distributed.
+    pruning from the burnt-in model upstream. The model and its masks go to the folder, its dev
+    losses into the rows, and after pruning what became of heads, embeddings and features, these
+    against the dense model that it is compared with. Of the dense model itself the rows have how
+    its weights are distributed.
     """
+    parameters, folder = job.parameters, job.folder
     accelerator = processes.accelerator(parameters.precision)
-    plan = _plan(parameters, upstream, accelerator)
+    plan = _plan(job, accelerator)
     variant, steps = _variant(plan, accelerator), plan.optimization.steps
     what = f"{parameters.notebook} at sparsity {plan.sparsity:g}"
     (history,) = loop.train([variant], accelerator, folder=folder, what=what)
@@ -123,8 +126,8 @@ def work(
         history = variant.evaluate(0)
     plan.pruner.check(plan.sparsity)
     found = _looked_at(plan)
-    if compared_with is not None:
-        found += _beside_dense(plan, compared_with, accelerator)
+    if job.compared_with is not None:
+        found += _beside_dense(plan, job.compared_with, accelerator)
     if accelerator.is_main_process:
         masks = plan.pruner.masks
         loading.save_pretrained(plan.model, plan.tokenizer, masks, folder / "model")
@@ -137,20 +140,14 @@ def work(
     )
 
 
-def ahead(
-    parameters: BurnIn,
-    upstream: Path | None,
-    folder: Path,
-    compared_with: Path | None,
-    accelerator: Accelerator,
-) -> Iterator[Ahead]:
+def ahead(job: Job, accelerator: Accelerator) -> Iterator[Ahead]:
     """The training that a run has ahead of it."""
 
     def make() -> Variant:
-        return _variant(_plan(parameters, upstream, accelerator), accelerator)
+        return _variant(_plan(job, accelerator), accelerator)
 
-    if not (folder / "model").exists():
-        yield Ahead("pre-training", folder, make)
+    if not (job.folder / "model").exists():
+        yield Ahead("pre-training", job.folder, make)
 
 
 @dataclass(frozen=True)
@@ -166,9 +163,10 @@ class _Plan:
     sparsity: float = 0.0
 
 
-def _plan(parameters: BurnIn, upstream: Path | None, accelerator: Accelerator) -> _Plan:
+def _plan(job: Job, accelerator: Accelerator) -> _Plan:
+    parameters = job.parameters
     if isinstance(parameters, PrunePretrain):
-        return _plan_of_pruning(parameters, str(upstream), accelerator)
+        return _plan_of_pruning(parameters, str(job.upstream), accelerator)
     tokenizer = _tokenizer(parameters)
     if parameters.model:
         model = loading.load_pretraining_model(parameters.model, seed=parameters.burn_in_seed)
@@ -303,15 +301,13 @@ def _dev(parameters: BurnIn, tokenizer: PreTrainedTokenizerFast) -> list[Pretrai
     """The batches of the dev set."""
     corpus = prepare_corpus(parameters.text, tokenizer, paths.cache_folder())
     _, documents = split_documents(corpus, parameters.dev_share)
-    return list(
-        dev_batches(
-            corpus,
-            documents,
-            tokenizer,
-            max_length_tokens=parameters.max_length_tokens,
-            batch_size=PRETRAINING_EVALUATION_BATCH,
-            examples=parameters.dev_examples,
-        )
+    return dev_batches(
+        corpus,
+        documents,
+        tokenizer,
+        max_length_tokens=parameters.max_length_tokens,
+        batch_size=PRETRAINING_EVALUATION_BATCH,
+        examples=parameters.dev_examples,
     )
 
 

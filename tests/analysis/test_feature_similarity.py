@@ -12,7 +12,8 @@ from torch.nn import functional
 from transformers import BertForPreTraining
 
 from bertprune.analysis.feature_similarity import similarity
-from bertprune.data.pretraining_examples import DevBatches, MaskedPairs, mask_tokens
+from bertprune.data.batches import PretrainingBatch
+from bertprune.data.pretraining_examples import MaskedPairs, mask_tokens
 from bertprune.model.loading import fresh_model
 
 from .conftest import SHAPE
@@ -32,7 +33,7 @@ def lengths() -> Tensor:
 
 
 @pytest.fixture
-def batches(whole: Tensor, lengths: Tensor) -> DevBatches:
+def batches(whole: Tensor, lengths: Tensor) -> list[PretrainingBatch]:
     """The texts as batches of 8 in pre-training."""
     inside = torch.arange(LENGTH) < lengths[:, None]
     ids, labels = mask_tokens(
@@ -44,7 +45,7 @@ def batches(whole: Tensor, lengths: Tensor) -> DevBatches:
         generator=np.random.default_rng(0),
     )
     half = lengths.numpy() // 2
-    return DevBatches(MaskedPairs(ids, labels, half, lengths.numpy(), half % 2), 8)
+    return MaskedPairs(ids, labels, half, lengths.numpy(), half % 2).batches(8)
 
 
 class HandMade(nn.Module):
@@ -69,14 +70,18 @@ def _tables(seed: int, layers: int = 3) -> list[Tensor]:
     return [torch.randn(60, 7, generator=generator) for _ in range(layers)]
 
 
-def _cosines(one: nn.Module, other: nn.Module, batches: DevBatches, **options: int) -> list[float]:
+def _cosines(
+    one: nn.Module, other: nn.Module, batches: list[PretrainingBatch], **options: int
+) -> list[float]:
     found = similarity(one, other, batches, **options)
     assert {(e["split"], e["metric"]) for e in found} == {("features", "cosine_similarity")}
     assert [e["part"] for e in found] == [f"layer {n}" for n in range(len(found))]
     return [e["value"] for e in found]
 
 
-def test_the_texts_are_whole(batches: DevBatches, whole: Tensor, lengths: Tensor) -> None:
+def test_the_texts_are_whole(
+    batches: list[PretrainingBatch], whole: Tensor, lengths: Tensor
+) -> None:
     assert any((batch.input_ids == 4).any() for batch in batches)
     one, other = HandMade(_tables(0)), HandMade(_tables(1))
     _cosines(one, other, batches)
@@ -87,7 +92,7 @@ def test_the_texts_are_whole(batches: DevBatches, whole: Tensor, lengths: Tensor
 
 @pytest.mark.parametrize("pairs", [1, 8, 13, PAIRS, 1500])
 def test_the_mean_is_over_the_tokens_of_the_first_pairs(
-    batches: DevBatches, whole: Tensor, lengths: Tensor, pairs: int
+    batches: list[PretrainingBatch], whole: Tensor, lengths: Tensor, pairs: int
 ) -> None:
     ones, others = _tables(0), _tables(1)
     tokens = torch.cat(
@@ -101,7 +106,7 @@ def test_the_mean_is_over_the_tokens_of_the_first_pairs(
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_model_is_like_itself(model: BertForPreTraining, batches: DevBatches) -> None:
+def test_a_model_is_like_itself(model: BertForPreTraining, batches: list[PretrainingBatch]) -> None:
     model.train()
     found = _cosines(model, fresh_model(SHAPE, seed=0).train(), batches)
     assert found == pytest.approx([1] * (SHAPE.layers + 1), abs=1e-6)
@@ -109,7 +114,9 @@ def test_a_model_is_like_itself(model: BertForPreTraining, batches: DevBatches) 
     assert _cosines(model.bert, model, batches) == found
 
 
-def test_layers_are_those_of_the_encoder(model: BertForPreTraining, batches: DevBatches) -> None:
+def test_layers_are_those_of_the_encoder(
+    model: BertForPreTraining, batches: list[PretrainingBatch]
+) -> None:
     """Against the layers run one by one."""
     other = fresh_model(SHAPE, seed=1).eval()
     model.eval()
@@ -133,7 +140,7 @@ def test_layers_are_those_of_the_encoder(model: BertForPreTraining, batches: Dev
     assert found == pytest.approx(expected, abs=1e-5)
 
 
-def test_no_tokens(model: BertForPreTraining, batches: DevBatches) -> None:
+def test_no_tokens(model: BertForPreTraining, batches: list[PretrainingBatch]) -> None:
     for some, pairs in (([], 1500), (list(batches), 0)):
         with pytest.raises(ValueError, match="no tokens"):
             similarity(model, model, some, pairs=pairs)

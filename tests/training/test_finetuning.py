@@ -27,6 +27,7 @@ from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 from bertprune.training import finetuning
 from bertprune.training.checkpoint import CHECKPOINT_FILE
+from bertprune.training.dispatch import Job
 from bertprune.training.finetuning import work
 from bertprune.training.loop import train
 from bertprune.training.variants import Variant
@@ -77,7 +78,7 @@ def _metrics(found: Rows) -> dict[tuple[str, str], list[float]]:
 
 
 def test_masks_are_held(upstream: Path, tmp_path: Path, trained: list[torch.nn.Module]) -> None:
-    found = work(Finetune(**SETTINGS, task=("cola",)), upstream, tmp_path / "work")
+    found = work(Job(Finetune(**SETTINGS, task=("cola",)), tmp_path / "work", upstream))
     masks = load_masks(upstream, trained[0])
     before = load_file(upstream / "model.safetensors")
     for name, weight in prunable_matrices(trained[0]).items():
@@ -99,18 +100,20 @@ def test_globally_pruned_models_are_fine_tuned(tmp_path: Path, cache: Path) -> N
     pruner.before_step(0)
     save_pretrained(model, tokenizer, pruner.masks, tmp_path / "upstream")
     settings = {**SETTINGS, "epochs": 1}
-    found = work(Finetune(**settings, scope="global"), tmp_path / "upstream", tmp_path / "work")
+    found = work(
+        Job(Finetune(**settings, scope="global"), tmp_path / "work", tmp_path / "upstream")
+    )
     assert not found.empty
     # Masks that are not what the parameters say are found before the work.
     with pytest.raises(RealisedSparsityError, match="asked for sparsity 0.6"):
-        work(Finetune(**settings), tmp_path / "upstream", tmp_path / "other")
+        work(Job(Finetune(**settings), tmp_path / "other", tmp_path / "upstream"))
 
 
 def test_without_masks_what_was_pruned_comes_back(
     upstream: Path, tmp_path: Path, trained: list[torch.nn.Module]
 ) -> None:
     parameters = InformationDeletion(**SETTINGS)
-    found = work(parameters, upstream, tmp_path / "work")
+    found = work(Job(parameters, tmp_path / "work", upstream))
     masks = load_masks(upstream, trained[0])
     matrices = prunable_matrices(trained[0])
     query = "encoder.layer.0.attention.self.query.weight"
@@ -123,30 +126,22 @@ def test_pruning_afterwards_starts_from_the_fine_tuned_dense_model(
 ) -> None:
     dense = _upstream(tmp_path / "upstream", cache, 0.0)
     settings = {**SETTINGS, "task": ("sst2", "cola"), "learning_rates": (1e-3, 5e-4)}
-    first = work(Finetune(**settings).replace(sparsity=0.0), dense, tmp_path / "dense")
+    first = work(Job(Finetune(**settings).replace(sparsity=0.0), tmp_path / "dense", dense))
     kept = sorted(folder.name for folder in (tmp_path / "dense" / "model").iterdir())
     assert kept == ["cola-0.0005", "cola-0.001", "sst2-0.0005", "sst2-0.001"]
-    found = work(
-        PruneAfterFinetune(**settings, recovery_epochs=0), tmp_path / "dense" / "model", tmp_path
-    )
+    tuned = tmp_path / "dense" / "model"
+    found = work(Job(PruneAfterFinetune(**settings, recovery_epochs=0), tmp_path, tuned))
     pruned = trained[-1]
     weights = prunable_matrices(pruned)
     masks = Criterion().masks(
-        prunable_matrices(
-            loading.load_classifier(
-                str(tmp_path / "dense" / "model" / "cola-0.0005"), labels=2, seed=0
-            )
-        ),
+        prunable_matrices(loading.load_classifier(str(tuned / "cola-0.0005"), labels=2, seed=0)),
         0.6,
     )
     for name, weight in weights.items():
         assert torch.equal(weight != 0, masks[name])
     # Without recovery and without pruning, dev metrics are those fine-tuning ended with.
-    again = work(
-        PruneAfterFinetune(**settings, recovery_epochs=0).replace(sparsity=0.0),
-        tmp_path / "dense" / "model",
-        tmp_path / "unpruned",
-    )
+    unpruned = PruneAfterFinetune(**settings, recovery_epochs=0).replace(sparsity=0.0)
+    again = work(Job(unpruned, tmp_path / "unpruned", tuned))
     key = ["task", "learning_rate", "split", "metric"]
     merged = rows.final(first).merge(rows.final(again), on=key, suffixes=("", "_again"))
     assert len(merged) == len(again) > 0
@@ -158,9 +153,9 @@ def test_what_is_finished_is_not_repeated(
     upstream: Path, tmp_path: Path, trained: list[torch.nn.Module]
 ) -> None:
     parameters = Finetune(**SETTINGS, task=("sst2", "cola"))
-    whole = work(parameters, upstream, tmp_path / "work")
+    whole = work(Job(parameters, tmp_path / "work", upstream))
     (tmp_path / "work" / "cola-0.001.csv").unlink()
-    again = work(parameters, upstream, tmp_path / "work")
+    again = work(Job(parameters, tmp_path / "work", upstream))
     assert len(trained) == 3
     pd.testing.assert_frame_equal(whole, again, check_exact=True)
 
@@ -170,9 +165,9 @@ def test_learning_rates_that_train_together_give_the_rows_of_each_alone(
     contract: type[Finetune], upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parameters = contract(**{**SETTINGS, "learning_rates": (1e-3, 3e-4)}, task=("cola", "sst2"))
-    alone = work(parameters, upstream, tmp_path / "alone")
+    alone = work(Job(parameters, tmp_path / "alone", upstream))
     monkeypatch.setattr(finetuning, "_together", lambda rates, accelerator: [rates])
-    together = work(parameters, upstream, tmp_path / "together")
+    together = work(Job(parameters, tmp_path / "together", upstream))
     pd.testing.assert_frame_equal(alone, together, rtol=1e-4, atol=1e-6)
     assert not list((tmp_path / "together").rglob(CHECKPOINT_FILE))
 
@@ -195,6 +190,6 @@ def test_a_task_of_the_readers_own(upstream: Path, tmp_path: Path) -> None:
     parameters = replace(
         Finetune(**SETTINGS), task=("colours",), task_data=str(tmp_path / "tasks"), epochs=1
     )
-    found = work(parameters, upstream, tmp_path / "work")
+    found = work(Job(parameters, tmp_path / "work", upstream))
     assert set(found.task) == {"colours"}
     assert found[found.metric == "accuracy"].value.between(0, 1).all()

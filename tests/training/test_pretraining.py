@@ -13,6 +13,7 @@ from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.protocol.notebook_parameters import BurnIn
 from bertprune.training import pretraining
+from bertprune.training.dispatch import Job
 from bertprune.training.pretraining import PretrainingLoss, evaluate
 
 VOCABULARY = 90
@@ -129,4 +130,5 @@ def test_burn_in_begins_with_short_pairs_of_as_many_tokens(
 
 
 def _batches(parameters: BurnIn) -> Callable[[int, int, int], PretrainingBatch]:
-    return pretraining._short_pairs_first(pretraining._plan(parameters, None, Accelerator()))
+    plan = pretraining._plan(Job(parameters, Path()), Accelerator())
+    return pretraining._short_pairs_first(plan)

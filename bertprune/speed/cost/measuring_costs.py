@@ -244,15 +244,13 @@ def _of_pretraining(
         )
 
     def evaluation(batch_size: int) -> float:
-        batches = list(
-            dev_batches(
-                corpus,
-                _numbers(corpus),
-                tokenizer,
-                max_length_tokens=length,
-                batch_size=batch_size,
-                examples=batch_size,
-            )
+        batches = dev_batches(
+            corpus,
+            _numbers(corpus),
+            tokenizer,
+            max_length_tokens=length,
+            batch_size=batch_size,
+            examples=batch_size,
         )
         return _second_time(lambda: pretraining.evaluate(model, batches, accelerator))
 

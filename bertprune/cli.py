@@ -14,6 +14,7 @@ import click
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.machine import usable_cores
 from bertprune.base.words import output_takes_every_character
 from bertprune.experiments import runs, studies
 from bertprune.experiments.runs import Run, lineage
@@ -140,7 +141,7 @@ def _write_csv(table: pd.DataFrame, file: Path, what: str) -> None:
 _WORKERS = click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Notebooks side by side (default: one more than there are cores, one on a GPU).",
+    help="Notebooks side by side (default: one more than the cores it may use, one on a GPU).",
 )
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what there is to do, and do nothing.")
 _NOTEBOOKS = f"NOTEBOOK is one of {', '.join([*notebook_parameters.CONTRACTS, *CHAPTERS])}."
@@ -227,7 +228,7 @@ def sweep(
 
     gpu = torch.cuda.is_available()
     # A notebook that starts or ends leaves its core idle; on a GPU they would share its memory.
-    workers = workers or (1 if gpu else (os.cpu_count() or 1) + 1)
+    workers = workers or (1 if gpu else usable_cores() + 1)
     at_once = at_once or (_AT_ONCE_ON_GPU if gpu else 1)
     plan = study.plan()
     # Equal inputs need no second look.
@@ -380,7 +381,7 @@ def book(study: Study) -> None:
 @commands.command()
 @click.argument("cases", nargs=-1, metavar="[CASE]...")
 @click.option("--list", "only_list", is_flag=True, help="Show the cases, and do nothing.")
-@click.option("--threads", default=os.cpu_count() or 1, help="Of both sides (default: all).")
+@click.option("--threads", type=int, default=usable_cores, help="Of both sides (default: all).")
 @click.option("--repeats", default=5, help="Times each side (default: 5).")
 @click.option(
     "--task-data",

@@ -1,10 +1,16 @@
-"""What the machine that does the work is called."""
+"""What the machine that does the work is called, and how much of it may be used."""
 
 from __future__ import annotations
 
+import math
+import os
 import platform
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+_CPU_MODELS = Path("/proc/cpuinfo")
+_OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 @cache
@@ -23,7 +29,38 @@ def gpu_name() -> str:
 
 def processor() -> str:
     """The model of the processor, as the system calls it."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    lines = _lines(_CPU_MODELS)
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """How many cores this process may use, at least 1: those that it is bound to (`taskset`), or
+    fewer where a container or another control group limits its time on them. A part of a core
+    counts as one."""
+    # macOS binds no process to cores.
+    bound = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if bound else os.cpu_count() or 1
+    return max(1, min([cores, *map(math.ceil, _quotas())]))
+
+
+def _quotas() -> Iterator[float]:
+    """Seconds of all cores together in each second, where a control group that this process is in,
+    or one around it, limits them."""
+    for line in _lines(_OWN_GROUPS):
+        _, controllers, group = line.split(":", 2)
+        # The one of version 2 has no name for its controllers.
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # In a container the group's own folder may be missing: it is then what is at the top.
+        own = _GROUPS / ("cpu" if controllers else "") / group.strip("/")
+        for folder in (own, *own.parents):
+            files = ("cpu.max",) if not controllers else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            limit = " ".join(text for name in files for text in _lines(folder / name)).split()
+            if limit and limit[0] not in ("max", "-1"):
+                yield int(limit[0]) / int(limit[1])
+
+
+def _lines(file: Path) -> list[str]:
+    """What the system says in `file`; nothing where it has none."""
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []

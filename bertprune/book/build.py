@@ -22,6 +22,7 @@ import yaml
 
 from bertprune.base import paths, strict_yaml
 from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.machine import usable_cores
 from bertprune.base.words import percent
 from bertprune.book.fitness import refuse_unfit
 from bertprune.book.records_page import PARTS, facts_of_run, records_page
@@ -77,7 +78,7 @@ def assemble(study: Study, source: Path) -> None:
         for of in others
     ]
     chapters = {place: one for part in (own_chapters, *beside) for place, one in part.items()}
-    with local_workers(min(os.cpu_count() or 1, len(chapters))) as workers:
+    with local_workers(min(usable_cores(), len(chapters))) as workers:
         for place, page in zip(chapters, workers.map(_executed, chapters.values()), strict=True):
             if place not in own_chapters:
                 _set_apart(page, chapters[place][0].name)
@@ -232,7 +233,7 @@ def _render(source: Path, output: Path, log: Path) -> None:
     # Its command line has no option for pages side by side.
     command = (
         "import functools, jupyter_book.sphinx as s; "
-        f"s.build_sphinx = functools.partial(s.build_sphinx, jobs={os.cpu_count() or 1}); "
+        f"s.build_sphinx = functools.partial(s.build_sphinx, jobs={usable_cores()}); "
         "from jupyter_book.cli.main import main; main()"
     )
     options = ["build", str(source), "--path-output", str(output), "-W", "--keep-going"]

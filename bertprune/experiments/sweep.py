@@ -23,6 +23,7 @@ from typing import Any
 
 from bertprune.base import paths, progress
 from bertprune.base.errors import UserError
+from bertprune.base.machine import usable_cores
 from bertprune.base.words import output_takes_every_character
 from bertprune.experiments import execution, stacking
 from bertprune.experiments.lock import InWork
@@ -187,13 +188,13 @@ def _in_work(runs: Iterable[Run]) -> str:
 
 
 def thread_counts(runs: Sequence[Run], workers: int, cores: int | None = None) -> dict[Run, int]:
-    """How many threads each run gets: the cores, by default this machine's, shared by what can run
-    beside it.
+    """How many threads each run gets: the cores, by default those that this process may
+    use, shared by what can run beside it.
 
     From the plan alone, not from what happens to run, so that a sweep that was stopped and goes on
     gives the same bits as an unbroken one.
     """
-    cores = cores or os.cpu_count() or 1
+    cores = cores or usable_cores()
     widths = Counter(len(lineage(run)) for run in runs)
     return {run: max(1, cores // min(workers, widths[len(lineage(run))])) for run in runs}
 

@@ -14,6 +14,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState, is_initialized
 
 from bertprune.base.errors import UserError
+from bertprune.base.machine import usable_cores
 
 # Of glibc's malloc.h; the threshold is an int, so this is the highest.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
@@ -31,6 +32,9 @@ def accelerator(precision: str = "auto") -> Accelerator:
     # Accelerate keeps the precision of the first handle, and refuses to give one of another.
     if is_initialized() and AcceleratorState().mixed_precision != wanted:
         AcceleratorState._reset_state()
+    # Torch sees what the process is bound to, but no container's limit.
+    if torch.get_num_threads() > (cores := usable_cores()):
+        torch.set_num_threads(cores)
     found = Accelerator(mixed_precision=wanted, cpu=not torch.cuda.is_available())
     kind = found.distributed_type.name
     if kind != "NO" and not kind.startswith("MULTI_"):

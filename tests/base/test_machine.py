@@ -1,5 +1,6 @@
-"""What a machine is called in records and tables."""
+"""What a machine is called in records and tables, and how much of it may be used."""
 
+import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,3 +40,94 @@ def test_where_the_system_does_not_say_the_architecture_is_there(
     monkeypatch.setattr(Path, "exists", lambda file: False)
     monkeypatch.setattr(platform, "processor", lambda: "")
     assert machine.processor() == platform.machine()
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a system of 8 cores, to all of which this process is bound, tells of its groups."""
+    monkeypatch.setattr(machine, "_OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(machine, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    return tmp_path
+
+
+def _tell(system: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (system / name).parent.mkdir(parents=True, exist_ok=True)
+        (system / name).write_text(f"{text}\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 8),
+        # Version 2.
+        ({"own": "0::/", "groups/cpu.max": "max 100000"}, 8),
+        ({"own": "0::/", "groups/cpu.max": "200000 100000"}, 2),
+        ({"own": "0::/", "groups/cpu.max": "150000 100000"}, 2),
+        ({"own": "0::/", "groups/cpu.max": "10000 100000"}, 1),
+        ({"own": "0::/", "groups/cpu.max": "6400000 100000"}, 8),
+        # The group itself, one around it, and one that it is not in.
+        ({"own": "0::/a/b", "groups/a/b/cpu.max": "300000 100000"}, 3),
+        (
+            {
+                "own": "0::/a/b",
+                "groups/a/b/cpu.max": "max 100000",
+                "groups/a/cpu.max": "50000 10000",
+            },
+            5,
+        ),
+        ({"own": "0::/a", "groups/b/cpu.max": "100000 100000"}, 8),
+        # Version 1, where each controller has groups of its own.
+        (
+            {
+                "own": "2:memory:/m\n1:cpu,cpuacct:/c\n0::/",
+                "groups/cpu/c/cpu.cfs_quota_us": "400000",
+                "groups/cpu/c/cpu.cfs_period_us": "100000",
+                "groups/cpu/m/cpu.cfs_quota_us": "100000",
+                "groups/cpu/m/cpu.cfs_period_us": "100000",
+            },
+            4,
+        ),
+        (
+            {
+                "own": "1:cpu:/not/seen/from/inside",
+                "groups/cpu/cpu.cfs_quota_us": "200000",
+                "groups/cpu/cpu.cfs_period_us": "100000",
+            },
+            2,
+        ),
+        (
+            {
+                "own": "1:cpu:/",
+                "groups/cpu/cpu.cfs_quota_us": "-1",
+                "groups/cpu/cpu.cfs_period_us": "100000",
+            },
+            8,
+        ),
+    ],
+)
+def test_cores_that_a_group_may_use(system: Path, files: dict[str, str], cores: int) -> None:
+    _tell(system, files)
+    assert machine.usable_cores() == cores
+
+
+@pytest.mark.parametrize(("bound", "cores"), [({0}, 1), ({1, 5, 7}, 3), (set(range(6)), 4)])
+def test_cores_that_a_process_is_bound_to(
+    system: Path, monkeypatch: pytest.MonkeyPatch, bound: set[int], cores: int
+) -> None:
+    _tell(system, {"own": "0::/", "groups/cpu.max": "400000 100000"})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: bound)
+    assert machine.usable_cores() == cores
+
+
+def test_where_no_process_is_bound(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert machine.usable_cores() == 8
+
+
+def test_nothing_else_counts_cores() -> None:
+    modules = Path(machine.__file__).parents[1].rglob("*.py")
+    texts = {file.name: file.read_text(encoding="utf-8") for file in modules}
+    assert [name for name, text in texts.items() if "cpu_count" in text] == ["machine.py"]

@@ -171,7 +171,7 @@ def test_results_that_do_not_arrive_end_the_sweep(
 
 
 def test_threads_come_from_the_plan(plan: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr(sweep, "usable_cores", lambda: 8)
     threads = sweep.thread_counts(plan, 4)
     # Two of them: that of the study's model, and random weights.
     assert {threads[run] for run in plan if run.notebook == "burn_in"} == {4}

@@ -48,3 +48,17 @@ def test_bf16_is_chosen_only_where_it_is_not_emulated(
     assert processes._mixed_precision("auto") == ("bf16" if has_bf16 else "no")
     assert processes._mixed_precision("bf16") == "bf16"
     assert processes._mixed_precision("float32") == "no"
+
+
+def test_training_keeps_to_the_cores_that_it_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        monkeypatch.setattr(processes, "usable_cores", lambda: 3)
+        processes.accelerator("float32")
+        assert torch.get_num_threads() == 3
+        monkeypatch.setattr(processes, "usable_cores", lambda: 8)
+        processes.accelerator("float32")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

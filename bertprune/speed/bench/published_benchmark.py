@@ -19,7 +19,7 @@ import pandas as pd
 from bertprune.base import paths, strict_yaml
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json, replacing, write_text
-from bertprune.base.machine import processor
+from bertprune.base.machine import processor, usable_cores
 from bertprune.base.words import percent
 from bertprune.speed.bench.quantities import (
     BY_UNPRUNED,
@@ -189,7 +189,7 @@ def facts(cases: Sequence[str], *, threads: int, gpu: str, phrases: str) -> dict
     today, commit = datetime.now(UTC).strftime("%Y-%m-%d"), _commit()
     return {
         "cpu": processor(),
-        "cores": os.cpu_count() or 1,
+        "cores": usable_cores(),
         "threads": threads,
         "waiting threads": _waiting(),
         "gpu": gpu,

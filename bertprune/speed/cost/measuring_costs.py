@@ -27,7 +27,7 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json, write_json
 from bertprune.base.fingerprint import code_key
-from bertprune.base.machine import device_name, gpu_name
+from bertprune.base.machine import device_name, gpu_name, usable_cores
 from bertprune.data.glue import TASKS
 from bertprune.experiments.runs import Run
 from bertprune.experiments.sweep import local_workers, thread_counts
@@ -73,7 +73,7 @@ def for_plan(plan: Sequence[Run], workers: int | None = None, *, again: bool = F
     UserError if nothing trains.
     """
     # A GPU counts as one core: a sweep gives it one run at a time.
-    cores = 1 if gpu_name() else os.cpu_count() or 1
+    cores = 1 if gpu_name() else usable_cores()
     machine = Machine(device_name(), cores, {}, is_gpu=bool(gpu_name()))
     threads = thread_counts(plan, workers or default_workers(machine), cores)
     return replace(machine, table=_measured(requests(threads), again))
@@ -117,7 +117,7 @@ def _kept(
     """What is stored for `key`, or else is measured now and stored."""
     identity = {
         "asked": key,
-        "machine": [device_name(), os.cpu_count(), platform.platform()],
+        "machine": [device_name(), usable_cores(), platform.platform()],
         "code": [dispatch.code_of(contract) for contract in CONTRACTS.values()],
         "measuring": code_key(__name__),
         "torch": metadata.version("torch"),
@@ -141,7 +141,7 @@ def _kept(
 
 def _side_by_side(request: Request) -> dict[str, Line]:
     """Unit costs while all cores are busy, as in a sweep: the means of processes side by side."""
-    processes = 1 if gpu_name() else max(1, (os.cpu_count() or 1) // request.threads)
+    processes = 1 if gpu_name() else max(1, usable_cores() // request.threads)
     with local_workers(processes) as workers:
         found = list(workers.map(steps, [request] * processes))
     return {

@@ -12,7 +12,7 @@ from bertprune.data.tasks import check_task
 from bertprune.model.shape import Shape
 from bertprune.speed.bench import finetuning_cases, pretraining_cases, published_benchmark
 from bertprune.speed.bench.other_cases import analyses, data, machine, mask_update, study
-from bertprune.speed.bench.pretraining_cases import Stack, stacked
+from bertprune.speed.bench.pretraining_cases import stacked
 from bertprune.speed.bench.quantities import SIZES, readable, with_unit
 from bertprune.speed.bench.sparse_inference import inference
 from bertprune.speed.bench.timing import Row, Setting, as_table
@@ -37,7 +37,7 @@ def _tiny(setting: Setting) -> Iterator[Row]:
     yield from mask_update(setting, shape)
     size = pretraining_cases.Size(shape, batch_size=2, steps=3, skip=1)
     yield from pretraining_cases.steps(setting, size, with_memory=False)
-    yield from stacked(setting, Stack(shape, variants=2, steps=3, skip=1))
+    yield from stacked(setting, replace(size, variants=2))
     task = finetuning_cases.Size(shape, dynamic_steps=2, padded_steps=2, phrases=96, dev_phrases=32)
     yield from finetuning_cases.epoch(setting, task, with_memory=False)
     yield from finetuning_cases.dev_set(setting, task)
@@ -92,11 +92,11 @@ CASES: dict[str, Case] = {
     "study": Case("the study ci, from nothing", study),
     "stacked": Case(
         f"4 variants at once, pre-training step, {_L2}",
-        partial(stacked, stack=pretraining_cases.ON_CPU),
+        partial(stacked, size=pretraining_cases.STACK),
     ),
     "stacked-gpu": Case(
         f"16 variants at once, pre-training step, {_L4}",
-        partial(stacked, stack=pretraining_cases.ON_GPU),
+        partial(stacked, size=pretraining_cases.STACK_ON_GPU),
         needs_gpu=True,
     ),
     "pretrain-base-gpu": Case(

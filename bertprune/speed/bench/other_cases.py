@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -35,8 +34,9 @@ from bertprune.pruning.masks import Criterion, pruned_count, pruned_entries
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.speed.bench.pretraining_cases import SPARSITY
 from bertprune.speed.bench.quantities import OURS, TORCH_PRUNE
-from bertprune.speed.bench.timing import Row, Setting, in_turn, matrix_rates, seconds_of
+from bertprune.speed.bench.timing import Row, Setting, matrix_rates
 from bertprune.speed.made_up_inputs import MAX_LENGTH_TOKENS, Pairs
+from bertprune.speed.stopwatch import seconds_of
 
 DATASETS = "datasets.map, as run_mlm"
 TEXT = "lab:0:4000"
@@ -46,7 +46,7 @@ _SIMILAR_PAIRS = 32
 
 def machine(setting: Setting) -> Iterator[Row]:
     """What this machine makes of square matrix products, the measure of all FLOP/s."""
-    for size, rates in matrix_rates(replace(setting, case="")).items():
+    for size, rates in matrix_rates(setting).items():
         yield setting.row("torch", f"matrix rate, {size} × {size}", "FLOP/s", rates)
 
 
@@ -80,11 +80,10 @@ def mask_update(setting: Setting, shape: Shape) -> Iterator[Row]:
         found[TORCH_PRUNE] = [int((module.weight_mask == 0).sum()) for module in modules]
         return seconds
 
-    seconds = in_turn(setting.case, {OURS: by_us, TORCH_PRUNE: by_torch}, setting.repeats)
+    seconds = setting.in_turn({OURS: by_us, TORCH_PRUNE: by_torch})
     if found[OURS] != found[TORCH_PRUNE]:
         raise ValueError(f"counts differ: {found[OURS]} and {found[TORCH_PRUNE]}")
-    for side, times in seconds.items():
-        yield setting.row(side, "time", "s", times)
+    yield from setting.rows(seconds, "time")
     yield from setting.ratios(seconds)
 
 
@@ -120,11 +119,7 @@ def analyses(setting: Setting, shape: Shape) -> Iterator[Row]:
         "difference of masks": (sum(mask.nbytes for mask in kept.values()), "B/s"),
         "similarity of features": (int(batch.attention_mask.sum()), "tokens/s"),
     }
-    seconds = in_turn(
-        setting.case,
-        {name: partial(seconds_of, one) for name, one in work.items()},
-        setting.repeats,
-    )
+    seconds = setting.in_turn({name: partial(seconds_of, one) for name, one in work.items()})
     for name, times in seconds.items():
         amount, unit = sizes[name]
         yield setting.row(OURS, name, unit, [amount / time for time in times])
@@ -153,10 +148,8 @@ def data(setting: Setting, text: str = TEXT) -> Iterator[Row]:
         def by_datasets() -> float:
             return _seconds_of_datasets(table, tokenizer, setting.threads)
 
-        sides = {OURS: by_us, DATASETS: by_datasets}
-        seconds = in_turn(setting.case, sides, setting.repeats)
-    for side, times in seconds.items():
-        yield setting.row(side, "speed", "MB/s", [size / time / 1e6 for time in times])
+        seconds = setting.in_turn({OURS: by_us, DATASETS: by_datasets})
+    yield from setting.rows(seconds, a_second={"MB/s": size / 1e6})
     yield from setting.ratios(seconds)
 
 

@@ -4,8 +4,6 @@ torch.nn.utils.prune."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -20,15 +18,12 @@ from transformers import (
     TrainingArguments,
 )
 
-from bertprune.protocol.rows import History
 from bertprune.pruning.masks import Masks, pruned_count
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.pruning.schedule import Schedule
-from bertprune.speed.bench.timing import Setting, now
+from bertprune.speed.bench.timing import Setting
 from bertprune.speed.made_up_inputs import Example
-from bertprune.training import processes
-from bertprune.training.loop import train
-from bertprune.training.variants import Variant
+from bertprune.speed.stopwatch import LEARNING_RATE, seconds_of, wall_time
 
 
 class TorchPruner:
@@ -108,7 +103,7 @@ class _Watch(TrainerCallback):
 
     def _note(self, done: int) -> None:
         if done in self._steps:
-            self.marks.append(now())
+            self.marks.append(wall_time())
 
 
 def seconds_of_trainer_step(
@@ -160,16 +155,14 @@ def seconds_of_evaluation(
             compute_metrics=_accuracy,
         )
         trainer.remove_callback(PrinterCallback)
-        started = now()
-        trainer.evaluate()
-        return now() - started
+        return seconds_of(trainer.evaluate)
 
 
 def _arguments(folder: str, setting: Setting, **own: Any) -> TrainingArguments:
     """The arguments of our optimizer, and the rest as Trainer has it by default."""
     return TrainingArguments(
         output_dir=folder,
-        learning_rate=1e-4,
+        learning_rate=LEARNING_RATE,
         weight_decay=0.01,
         adam_epsilon=1e-6,
         warmup_steps=10,
@@ -188,28 +181,3 @@ def _arguments(folder: str, setting: Setting, **own: Any) -> TrainingArguments:
 
 def _accuracy(predicted: Any) -> dict[str, float]:
     return {"accuracy": float((predicted.predictions.argmax(-1) == predicted.label_ids).mean())}
-
-
-def seconds_of_our_step(
-    variants: Sequence[Variant], *, setting: Setting, steps: int, skip: int
-) -> float:
-    """Mean seconds of the steps of `training.loop.train` after the first `skip`.
-
-    A training of less than half a minute saves no checkpoint, as the rival saves none.
-    """
-    marks = [now()]
-
-    def note(done: int) -> History:
-        marks.append(now())
-        return []
-
-    with TemporaryDirectory() as folder:
-        watched = replace(variants[0], evaluate=note, evaluate_after={skip, steps} - {0})
-        train(
-            [watched, *variants[1:]],
-            processes.accelerator(setting.precision),
-            folder=Path(folder),
-            what="bench",
-        )
-    first, last = marks[-2:]
-    return (last - first) / (steps - skip)

@@ -17,7 +17,8 @@ from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.speed.bench.quantities import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, quantity_at
-from bertprune.speed.bench.timing import Row, Setting, in_turn, pairwise, seconds_of
+from bertprune.speed.bench.timing import Row, Setting, pairwise
+from bertprune.speed.stopwatch import seconds_of
 
 SPARSITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """The paper's, and one at which little is left to multiply."""
@@ -83,7 +84,7 @@ def _on_one_device(
         dense = _pruned(shape, sparsity).to(setting.device)
         models |= {(DENSE, sparsity): dense, (SPARSE, sparsity): with_csr(dense)}
     sides = {quantity_at(*at): partial(_seconds, model, ids) for at, model in models.items()}
-    measured = in_turn(setting.case, sides, setting.repeats)
+    measured = setting.in_turn(sides)
     seconds = {at: measured[quantity_at(*at)] for at in models}
     for (side, sparsity), times in seconds.items():
         milliseconds = [1e3 * time for time in times]

@@ -6,11 +6,10 @@ import multiprocessing
 import os
 import resource
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from io import StringIO
 from pathlib import Path
@@ -19,9 +18,12 @@ from typing import Any
 
 import pandas as pd
 import torch
+from accelerate import Accelerator
 
 from bertprune.base import progress
 from bertprune.speed.bench.quantities import FASTER, LESS_MEMORY, MEMORY, OURS
+from bertprune.speed.stopwatch import seconds_of
+from bertprune.training import processes
 
 # Enough for some hundredths of a second, and a GPU is faster.
 _MATRIX_WORK_FLOP = {"cpu": 4e9, "cuda": 2e13}
@@ -53,7 +55,7 @@ class Setting:
     task_data: str = ""
     """Folder with SST-2 in GLUE's layout; empty: phrases are made up."""
     matrix_sizes: tuple[int, ...] = (1024, 2048, 4096)
-    case: str = ""
+    case: str = field(default="", compare=False)
     is_on_cpu: bool = False
     """Measure on the CPU, whatever else there is."""
 
@@ -70,6 +72,10 @@ class Setting:
     def precision(self) -> str:
         """That of both sides: bf16 on a GPU, float32 elsewhere."""
         return "bf16" if self.device.type == "cuda" else "float32"
+
+    @property
+    def accelerator(self) -> Accelerator:
+        return processes.accelerator(self.precision)
 
     def use_threads(self) -> None:
         """Give torch, and what else a side may use, as many threads as were asked for."""
@@ -90,6 +96,33 @@ class Setting:
             threads=self.threads,
             device=self.device_name,
         )
+
+    def in_turn(self, sides: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
+        """Seconds of each side, `repeats` times: A B A B ..., with a bar."""
+        seconds: dict[str, list[float]] = {side: [] for side in sides}
+        with progress.bar(self.case, self.repeats * len(sides), "timing") as shown:
+            for _ in range(self.repeats):
+                for side, measured in sides.items():
+                    shown.set_postfix_str(side)
+                    with quiet():
+                        seconds[side].append(measured())
+                    shown.update()
+        return seconds
+
+    def rows(
+        self,
+        seconds: Mapping[str, Sequence[float]],
+        time: str = "",
+        a_second: Mapping[str, float] | None = None,
+    ) -> Iterator[Row]:
+        """Of each side its seconds, if these have a name, `time`; and by unit how much it does
+        `a_second`, if it does so much in that time."""
+        for side, times in seconds.items():
+            if time:
+                yield self.row(side, time, "s", times)
+            for unit, amount in (a_second or {}).items():
+                quantity = "model arithmetic" if unit == "FLOP/s" else "speed"
+                yield self.row(side, quantity, unit, [amount / one for one in times])
 
     def ratios(self, seconds: Mapping[str, Sequence[float]]) -> list[Row]:
         """How many times as long as ours each rival takes, repeat by repeat."""
@@ -115,35 +148,6 @@ def pairwise(numerators: Sequence[float], denominators: Sequence[float]) -> list
     return [above / below for above, below in zip(numerators, denominators, strict=True)]
 
 
-def in_turn(
-    what: str, sides: Mapping[str, Callable[[], float]], repeats: int
-) -> dict[str, list[float]]:
-    """Seconds of each side, `repeats` times: A B A B ..., with a bar."""
-    seconds: dict[str, list[float]] = {side: [] for side in sides}
-    with progress.bar(what, repeats * len(sides), "timing") as shown:
-        for _ in range(repeats):
-            for side, measured in sides.items():
-                shown.set_postfix_str(side)
-                with quiet():
-                    seconds[side].append(measured())
-                shown.update()
-    return seconds
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    """How long `work` takes, a GPU's share of it included."""
-    started = now()
-    work()
-    return now() - started
-
-
-def now() -> float:
-    """The time in seconds, once the GPU has done what it was asked."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the bars and the words of what is measured."""
@@ -160,7 +164,7 @@ def matrix_rates(setting: Setting) -> dict[int, list[float]]:
 
 def fastest_size(setting: Setting) -> int:
     """The size whose products are fastest by their median."""
-    rates = matrix_rates(replace(setting, case=""))
+    rates = matrix_rates(setting)
     return max(rates, key=lambda size: median(rates[size]))
 
 
@@ -187,14 +191,22 @@ def peak_memory_bytes(work: Callable[..., object], *given: object) -> float:
 
 
 def memory_rows(
-    setting: Setting, rival: str, alone: Callable[..., object], *given: object
+    setting: Setting, rival: str, step: Callable[..., object], *given: object
 ) -> list[Row]:
-    """Peak memory of us and of `rival`; `alone(side, setting, *given)` is what a side does."""
-    peaks = {side: peak_memory_bytes(alone, side, setting, *given) / 1e9 for side in (OURS, rival)}
+    """Peak memory of us and of `rival`; `step(side, setting, *given)` is what a side does."""
+    peaks = {
+        side: peak_memory_bytes(_alone, setting, step, side, setting, *given) / 1e9
+        for side in (OURS, rival)
+    }
     return [
         *(setting.row(side, MEMORY, "GB", [peak]) for side, peak in peaks.items()),
         setting.row(OURS, LESS_MEMORY, "×", [peaks[OURS] / peaks[rival]]),
     ]
+
+
+def _alone(setting: Setting, step: Callable[..., object], *given: object) -> None:
+    setting.use_threads()
+    step(*given)
 
 
 def _peak_memory_bytes(work: Callable[..., object], *given: object) -> float:

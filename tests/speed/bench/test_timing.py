@@ -3,7 +3,7 @@
 import pytest
 
 from bertprune.speed.bench.quantities import FASTER, OURS
-from bertprune.speed.bench.timing import Setting, as_table, in_turn, pairwise, peak_memory_bytes
+from bertprune.speed.bench.timing import Setting, as_table, pairwise, peak_memory_bytes
 
 SETTING = Setting(threads=3, case="some")
 
@@ -33,7 +33,7 @@ def test_sides_are_measured_in_turn(capsys: pytest.CaptureFixture[str]) -> None:
         order.append(name)
         return float(len(order))
 
-    found = in_turn("some", {"a": lambda: side("a"), "b": lambda: side("b")}, repeats=3)
+    found = Setting(repeats=3).in_turn({"a": lambda: side("a"), "b": lambda: side("b")})
     assert order == ["a", "b"] * 3
     assert found == {"a": [1.0, 3.0, 5.0], "b": [2.0, 4.0, 6.0]}
     assert "nobody" not in capsys.readouterr().out

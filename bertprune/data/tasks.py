@@ -17,10 +17,13 @@ from bertprune.base.errors import UserError, check_known, did_you_mean
 from bertprune.base.files import file_key
 from bertprune.base.fingerprint import code_key
 from bertprune.base.paths import resolve
+from bertprune.base.words import listed
 from bertprune.data.documents import HUB_NAME
 from bertprune.data.glue import HUB_DATA, TASKS, Metric, Task
+from bertprune.data.reading.folders import split_files
 from bertprune.data.reading.hub import check_hub, load_rows
-from bertprune.data.reading.table_files import open_table
+from bertprune.data.reading.streams import kind_of
+from bertprune.data.reading.table_files import class_names, holds_strings, open_table
 from bertprune.lab import language as lab
 from bertprune.lab import task_data as lab_tasks
 
@@ -105,8 +108,10 @@ def task_key(name: str, source: str = HUB_DATA) -> str:
         digest.update(f"{generated.seed} {code_key(lab_tasks.__name__)}".encode())
     elif folder.is_dir():
         for split in (task.train_split, task.dev_split):
-            for file in _split_files(folder, task, split):
-                digest.update(file_key(file).encode())
+            for file in split_files(resolve(folder / task.name), split):
+                kind = kind_of(file)
+                # Equal content that is read otherwise is another table.
+                digest.update((f"{kind}" * (kind != ".parquet") + file_key(file)).encode())
     else:
         digest.update(repr(_hub_name(source)).encode())
     return digest.hexdigest()
@@ -148,7 +153,7 @@ def _tables(task: Task, split: str, source: str) -> Iterator[tuple[str, pa.Table
     """The tables of a split, each with where it is from."""
     folder = resolve(source)
     if folder.is_dir():
-        for file in _split_files(folder, task, split):
+        for file in split_files(resolve(folder / task.name), split):
             with open_table(file, [*task.columns, LABEL]) as opened:
                 table = pa.Table.from_batches(opened.batches(ROWS_A_BATCH), opened.schema)
                 table.validate(full=True)
@@ -178,38 +183,69 @@ def _folder_wanted(source: str) -> str:
     )
 
 
-def _split_files(folder: Path, task: Task, split: str) -> list[Path]:
-    """The split's file, or its shards as the Hub names them."""
-    single = resolve(folder / task.name / f"{split}.parquet")
-    files = [single] if single.is_file() else sorted(single.parent.glob(f"{split}-*.parquet"))
-    if not files:
-        raise UserError(f"task {task.name!r}: there is no {single}")
-    return files
-
-
 def _check_columns(schema: pa.Schema, task: Task, where: str) -> None:
     for column in (*task.columns, LABEL):
         if column not in schema.names:
             raise UserError(
-                f"{where}: task {task.name!r} needs a column {column!r}: "
-                f"{did_you_mean(column, schema.names)}"
+                f"{where} has no column {column!r}: {did_you_mean(column, schema.names)}"
             )
     for column in task.columns:
         kind = schema.field(column).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        if not holds_strings(kind):
             raise UserError(f"{where}: column {column!r} holds {kind}, it must hold strings")
     kind = schema.field(LABEL).type
-    if not pa.types.is_integer(kind):
+    if not (pa.types.is_integer(kind) or holds_strings(kind)):
         raise UserError(
             f"{where}: column {LABEL!r} holds {kind}, it must hold integers, "
             + ", ".join(f"{number} = {label}" for number, label in enumerate(task.labels))
+            + ", or these names"
         )
+
+
+def _numbered(labels: pd.Series, noted: tuple[str, ...], task: Task, where: str) -> pd.Series:
+    """The numbers of labels that are numbers, or names; `noted` has other names of the numbers.
+
+    Raises UserError naming row and value of a label that is neither, and if it could be both.
+    """
+    numbers = {name: number for number, name in enumerate(task.labels)}
+    text = labels.astype(str)
+    named, numbered = text.isin(numbers), text.isin(map(str, numbers.values()))
+    if named.all():
+        found = text.map(numbers)
+        if numbered.all() and (found.astype(str) != text).any():
+            raise UserError(
+                f"{where}: the labels of task {task.name!r} are called {listed(task.labels)}, and "
+                f"label {text.iloc[0]} could be a name or a number: give them other names"
+            )
+        return found
+    if not (named | numbered).all():
+        row = int(np.flatnonzero(~(named | numbered))[0])
+        raise UserError(
+            f"{where}, row {row}: label {text.iloc[row]} is outside the range of task "
+            f"{task.name!r}, 0 to {len(task.labels) - 1}, and none of its names: "
+            f"{did_you_mean(text.iloc[row], task.labels)}"
+        )
+    if not numbered.all():
+        row = int(np.flatnonzero(~named)[0])
+        raise UserError(
+            f"{where}, row {row}: label {text.iloc[row]} is a number and others are names: give "
+            "all as numbers, or all as names"
+        )
+    if not set(noted) & set(numbers) or noted == task.labels:
+        return labels.astype(np.int64)
+    if set(noted) != set(numbers):
+        raise UserError(
+            f"{where}: its labels are noted as {listed(noted)}, those of task {task.name!r} are "
+            f"{listed(task.labels)}"
+        )
+    return text.astype(np.int64).map(dict(enumerate(numbers[name] for name in noted)))
 
 
 def _checked(table: pa.Table, task: Task, where: str) -> pd.DataFrame:
     """The table's texts and labels; UserError for what is missing or out of range."""
     _check_columns(table.schema, task, where)
     # What pandas has noted there of a frame's index would take columns away.
+    noted = class_names(table.schema, LABEL)
     table = table.select([*task.columns, LABEL]).replace_schema_metadata()
     if table.num_rows == 0:
         raise UserError(f"{where} has no rows")
@@ -218,11 +254,5 @@ def _checked(table: pa.Table, task: Task, where: str) -> pd.DataFrame:
             row = int(np.flatnonzero(table[column].is_null().to_numpy())[0])
             raise UserError(f"{where}, row {row}: {column!r} is missing")
     frame = table.to_pandas()
-    outside = np.flatnonzero((frame[LABEL] < 0) | (frame[LABEL] >= len(task.labels)))
-    if len(outside):
-        row = int(outside[0])
-        raise UserError(
-            f"{where}, row {row}: label {frame[LABEL].iloc[row]} is outside the range of task "
-            f"{task.name!r}, 0 to {len(task.labels) - 1}"
-        )
+    frame[LABEL] = _numbered(frame[LABEL], noted, task, where)
     return frame

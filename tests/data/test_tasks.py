@@ -1,5 +1,6 @@
 """Tasks: declarations, tables and their errors, batches, metrics."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,14 @@ def test_label_out_of_range(folder: Path, label: int) -> None:
         ({"sentences": ["a"], "label": [0]}, "has no column 'sentence': did you mean 'sentences'"),
         ({"sentence": ["a"]}, "has no column 'label'"),
         ({"sentence": [1], "label": [0]}, "'sentence' holds int64, it must hold strings"),
-        ({"sentence": ["a"], "label": ["no"]}, "'label' holds string.*0 = negative, 1 = positive"),
+        ({"sentence": ["a"], "label": [0.0]}, "'label' holds double.*0 = negative, 1 = positive"),
+        ({"sentence": ["a"], "label": [True]}, "'label' holds bool.*or these names"),
+        ({"sentence": ["a", "b"], "label": ["1", "2"]}, "row 1: label 2 is outside .* 0 to 1"),
+        ({"sentence": ["a", "b"], "label": ["0", "positive"]}, "row 0: label 0 is a number and"),
+        (
+            {"sentence": ["a", "b"], "label": ["positive", "negatve"]},
+            "row 1: label negatve is .*: did you mean 'negative'",
+        ),
         ({"sentence": ["a", None], "label": [0, 1]}, "row 1: 'sentence' is missing"),
         ({"sentence": ["a", "b"], "label": [None, 1]}, "row 0: 'label' is missing"),
         ({"sentence": pa.array([], pa.string()), "label": pa.array([], pa.int64())}, "no rows"),
@@ -185,8 +193,10 @@ def test_missing_and_damaged_tables(folder: Path) -> None:
     file.write_bytes(b"nothing")
     with pytest.raises(UserError, match="cannot be read as parquet"):
         check_task("sst2", str(folder))
-    file.unlink()
-    with pytest.raises(UserError, match=r"there is no .*sst2/validation\.parquet"):
+    file.rename(file.with_name("dev.parquet"))
+    with pytest.raises(
+        UserError, match=r"there is no .*sst2/validation\.parquet.* has dev.parquet, train.parquet"
+    ):
         check_task("sst2", str(folder))
 
 
@@ -286,3 +296,155 @@ def test_the_lab_has_only_its_own_tasks(monkeypatch: pytest.MonkeyPatch) -> None
     assert find_task("rte") == rte
     with pytest.raises(UserError, match="lab:3 has no task 'rte'"):
         check_task("rte", "lab:3")
+
+
+FORMATS: dict[str, Callable[[pd.DataFrame, Path], object]] = {
+    "parquet": lambda frame, file: frame.to_parquet(file),
+    "csv": lambda frame, file: frame.to_csv(file, index=False),
+    "CSV": lambda frame, file: frame.to_csv(file, index=False, encoding="utf-8-sig"),
+    "csv.gz": lambda frame, file: frame.to_csv(file, index=False),
+    "tsv": lambda frame, file: frame.to_csv(file, index=False, sep="\t"),
+    "tsv.xz": lambda frame, file: frame.to_csv(file, index=False, sep="\t"),
+    "jsonl": lambda frame, file: frame.to_json(file, orient="records", lines=True),
+    "jsonl.bz2": lambda frame, file: frame.to_json(file, orient="records", lines=True),
+    "ndjson": lambda frame, file: frame.to_json(file, orient="records", lines=True),
+    "json": lambda frame, file: frame.to_json(file, orient="records"),
+    "feather": lambda frame, file: frame.to_feather(file),
+}
+
+
+@pytest.mark.parametrize("labels", [[2, 0, 1], ["perhaps", "no", "yes"]], ids=["numbers", "names"])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_formats_give_the_same_rows_and_errors(
+    folder: Path, suffix: str, labels: list[int] | list[str]
+) -> None:
+    """With quotation marks, commas, words that look like nothing, and letters beyond ASCII."""
+    declare(folder)
+    first = ['the "net", he said', "NA", "null"]
+    frame = pd.DataFrame({"idx": [0, 1, 2], "first": first, "second": ["é", "1", "ß"]})
+    for split in ("train", "validation"):
+        (folder / "own" / f"{split}.parquet").unlink()
+        FORMATS[suffix](frame.assign(label=labels), folder / "own" / f"{split}.{suffix}")
+    check_task("own", str(folder))
+    data = load_task("own", str(folder))
+    assert data.train.to_dict("list") == {
+        "first": first,
+        "second": ["é", "1", "ß"],
+        "label": [2, 0, 1],
+    }
+    file = folder / "own" / f"validation.{suffix}"
+    key = task_key("own", str(folder))
+    wrong = "3" if isinstance(labels[0], int) else "maybe"
+    FORMATS[suffix](frame.assign(label=[*labels[:2], type(labels[0])(wrong)]), file)
+    assert task_key("own", str(folder)) != key
+    with pytest.raises(UserError, match=f"row 2: label {wrong} is outside") as raised:
+        check_task("own", str(folder))
+    assert str(file) in str(raised.value)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_task_that_the_library_datasets_saved(folder: Path, whole: bool) -> None:
+    """As one DatasetDict, or each split by itself. The names of the labels go with it."""
+    declare(folder)
+    names = datasets.ClassLabel(names=["perhaps", "no", "yes"])  # in another order than declared
+    columns = {"first": ["a", "b"], "second": ["c", "d"], "label": [0, 2]}
+    rows = datasets.Dataset.from_dict(columns).cast_column("label", names)
+    for split in ("train", "validation"):
+        (folder / "own" / f"{split}.parquet").unlink()
+        if not whole:
+            rows.save_to_disk(str(folder / "own" / split), num_shards=2)
+    if whole:
+        datasets.DatasetDict(train=rows, validation=rows).save_to_disk(str(folder / "own"))
+    assert load_task("own", str(folder)).dev["label"].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["negative", "positive"], [0, 1]),
+        (["positive", "negative"], [1, 0]),
+        (["neg", "pos"], [0, 1]),
+        (["positive", "neutral"], None),
+    ],
+)
+def test_names_that_a_table_notes(
+    folder: Path, suffix: str, names: list[str], expected: list[int] | None
+) -> None:
+    rows = datasets.Dataset.from_dict({"sentence": ["a", "b"], "label": [0, 1]})
+    rows = rows.cast_column("label", datasets.ClassLabel(names=names))
+    file = folder / "sst2" / "train.parquet"
+    file.unlink()
+    if suffix == "parquet":
+        rows.to_parquet(file)
+    else:
+        table = rows.with_format("arrow")[:]
+        with pa.ipc.new_stream(str(file.with_suffix(".arrow")), table.schema) as stream:
+            stream.write_table(table)
+    if expected:
+        assert load_task("sst2", str(folder)).train["label"].tolist() == expected
+    else:
+        with pytest.raises(UserError, match="labels are noted as positive, neutral, those of"):
+            load_task("sst2", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2, 5], [0, 1, 4]),
+        (["1", "5", "2"], [0, 4, 1]),
+        ([0, 4, 1], [0, 4, 1]),
+        ([1, 2, 4], "label 1 could be a name or a number"),
+        ([0, 5, 1], "row 0: label 0 is a number and others are names"),
+        ([1, 2, 6], "row 2: label 6 is outside the range"),
+    ],
+)
+def test_names_that_are_numbers(
+    folder: Path, values: list[int] | list[str], expected: list[int] | str
+) -> None:
+    """Stars, one to five."""
+    declare(folder, labels=["1", "2", "3", "4", "5"])
+    columns = {"first": ["a", "b", "c"], "second": ["d", "e", "f"], "label": values}
+    write(folder, "own", "train", columns)
+    write(folder, "own", "validation", {**columns, "label": [0, 4, 1]})
+    if isinstance(expected, list):
+        assert load_task("own", str(folder)).train["label"].tolist() == expected
+    else:
+        with pytest.raises(UserError, match=expected):
+            check_task("own", str(folder))
+
+
+@pytest.mark.parametrize("other", ["train.csv", "train-00000-of-00001.parquet", "train/0.parquet"])
+def test_a_split_that_is_there_twice(folder: Path, other: str) -> None:
+    (folder / "sst2" / other).parent.mkdir(exist_ok=True)
+    (folder / "sst2" / other).write_bytes((folder / "sst2" / "train.parquet").read_bytes())
+    with pytest.raises(UserError, match="has the split 'train' more than once: .*train.parquet"):
+        check_task("sst2", str(folder))
+
+
+def test_a_split_in_a_folder_of_its_own(folder: Path) -> None:
+    file = folder / "sst2" / "train.parquet"
+    (folder / "sst2" / "train").mkdir()
+    file.rename(folder / "sst2" / "train" / "0000.parquet")
+    assert len(load_task("sst2", str(folder)).train) == 3
+
+
+def test_a_shard_that_is_missing(folder: Path) -> None:
+    file = folder / "sst2" / "train.parquet"
+    file.rename(file.with_name("train-00001-of-00002.parquet"))
+    for work in (check_task, task_key):
+        with pytest.raises(UserError, match=r"train-00000-of-00002.parquet is missing: 1 of 2"):
+            work("sst2", str(folder))
+
+
+def test_other_tables_of_the_folder_are_no_part_of_a_split(folder: Path) -> None:
+    for name in ("train_small.csv", "train.csv~", "test.csv", "trainer.json", "train.old.csv"):
+        (folder / "sst2" / name).write_text("nothing")
+    assert len(load_task("sst2", str(folder)).train) == 3
+
+
+def test_a_link_of_a_split_that_leads_nowhere(folder: Path) -> None:
+    (folder / "sst2" / "train.parquet").unlink()
+    (folder / "sst2" / "train.parquet").symlink_to("gone.parquet")
+    with pytest.raises(UserError, match=r"train\.parquet is no file that you may read"):
+        check_task("sst2", str(folder))

@@ -13,7 +13,14 @@ from pathlib import Path
 
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json
-from bertprune.data.reading.streams import COMPRESSIONS, KINDS, TEXT_KINDS, kind_of
+from bertprune.base.words import listed
+from bertprune.data.reading.streams import (
+    COMPRESSIONS,
+    KINDS,
+    TABLE_SUFFIXES,
+    TEXT_KINDS,
+    kind_of,
+)
 
 SAVED_STATE = "state.json"  # of each folder that `datasets` saved
 SAVED_SPLITS = "dataset_dict.json"  # beside the folders of its splits
@@ -40,6 +47,36 @@ def files_below(folder: Path) -> list[Path]:
     is closed or leads back into itself, and a shard that is missing.
     """
     files = sorted(_walk(folder, ()))
+    for file in files:
+        check_file(file)
+    check_shards(files)
+    return files
+
+
+def split_files(folder: Path, split: str) -> list[Path]:
+    """The tables of a split in `folder`: its one file, its shards, or the files in its own folder.
+
+    Raises UserError where it has none, has them in more than one way, or lacks a shard.
+    """
+    names = sorted(entry.name for entry in os.scandir(folder)) if folder.is_dir() else []
+    ways: dict[str, list[Path]] = {}
+    for name in names:
+        rest = name.removeprefix(split)
+        suffix = next((end for end in TABLE_SUFFIXES if rest.lower().endswith(end)), "")
+        if name == split and (folder / name).is_dir():
+            ways[name] = files_below(folder / name)
+        elif suffix and rest != name and (rest.lower() == suffix or rest[0] == "-"):
+            ways.setdefault(name if rest[0] == "." else f"{split}-*{suffix}", []).append(
+                folder / name
+            )
+    if not any(ways.values()):
+        raise UserError(
+            f"there is no {folder / split}.parquet, nor the like as {', '.join(KINDS[1:])} "
+            f"(the folder has {listed(names)})"
+        )
+    if len(ways) > 1:
+        raise UserError(f"{folder} has the split {split!r} more than once: {listed(ways)}")
+    (files,) = ways.values()
     for file in files:
         check_file(file)
     check_shards(files)

@@ -16,6 +16,9 @@ from bertprune.base.errors import UserError
 TEXT_KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 KINDS = (".parquet", ".arrow", ".feather", *TEXT_KINDS)
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
+TABLE_SUFFIXES = {kind for kind in KINDS if kind != ".txt"} | {
+    kind + compression for kind in TEXT_KINDS if kind != ".txt" for compression in COMPRESSIONS
+}
 COMPRESSED_SHARE = 0.35  # of English text that is left when it is compressed
 
 

@@ -62,6 +62,16 @@ def holds_strings(kind: pa.DataType) -> bool:
     )
 
 
+def class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
+    """The names of the column's numbers, where the library `datasets` has noted them; else none."""
+    try:
+        noted = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][column]
+        return tuple(map(str, noted["names"]))
+    # What others have noted may be of any shape.
+    except (ValueError, LookupError, TypeError):
+        return ()
+
+
 def check_names(file: Path, columns: Iterable[str], names: Sequence[str]) -> None:
     """Raise UserError for a name that is there twice, or one of `columns` that is not there."""
     if twice := [name for name in names if names.count(name) > 1]:

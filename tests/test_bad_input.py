@@ -50,6 +50,13 @@ def refused(project: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
     ("command", "said"),
     [
         ("run finetune -p task sst", "unknown task 'sst': did you mean 'sst2'?"),
+        ("run burn_in -p burn_in_seed 010", 'burn_in_seed must be a whole number, got "010"'),
+        ("run burn_in -p burn_in_steps 1_000", 'must be a whole number, got "1_000"'),
+        ("sweep ci --set burn_in_steps=1:30", 'must be a whole number, got "1:30"'),
+        ("sweep ci --set 'seed=[0x10]'", 'must be a whole number, got "0x10"'),
+        ("run finetune -p sparsity .inf", "must be at least 0, at most 1, got inf"),
+        ("run finetune -p task ~", "task must be a text, got None"),
+        ("run finetune -p task no", "unknown task 'no'"),
         ("run finetune -p sparsity half", 'sparsity must be a number, got "half"'),
         ("run prune_pretrain -p sparsity 1.2", "sparsity must be at least 0, at most 1, got 1.2"),
         ("run finetune -p learning_rate 1e-3", "did you mean 'learning_rates'?"),

@@ -49,8 +49,8 @@ def _reason(error: Exception) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-4 is a number, as everybody expects, not a text; days are texts; and of
-    a key that is there twice neither is lost."""
+    """Safe YAML in which what looks like a number, a truth value or nothing to everybody is one,
+    and all else a text; and of a key that is there twice neither is lost."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -63,10 +63,18 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.yaml_implicit_resolvers = {
-    letter: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+# Those of YAML 1.2, in decimals alone: 1e-4 is a number. In YAML 1.1, which PyYAML knows, `010` is
+# 8, `1:30` is 90, `1_000` is 1000, `no` is false, and a day is no text; here all of them are texts,
+# which are refused where a number is wanted.
+_WHOLE = "(0|[1-9][0-9]*)"
+_PLAIN = {
+    "int": rf"[-+]?{_WHOLE}",
+    "float": rf"[-+]?({_WHOLE}(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)"
+    r"|\.(nan|NaN|NAN)",
+    "bool": "true|True|TRUE|false|False|FALSE",
+    "null": "~|null|Null|NULL|",
+    "merge": "<<",
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+_Loader.yaml_implicit_resolvers = {
+    None: [(f"tag:yaml.org,2002:{kind}", re.compile(f"({text})$")) for kind, text in _PLAIN.items()]
+}

@@ -193,8 +193,8 @@ def find_source(name: str) -> Source | None:
     """
     if name != SOURCE and not name.startswith(f"{SOURCE}:"):
         return None
-    numbers = re.fullmatch(rf"{SOURCE}(:(\d+)(:(\d+))?)?", name)
-    if numbers is None or (numbers[4] and int(numbers[4]) < 1):
+    numbers = re.fullmatch(rf"{SOURCE}(:(0|[1-9][0-9]*)(:([1-9][0-9]*))?)?", name)
+    if numbers is None:
         raise UserError(
             f"{name!r} is no lab language: give {SOURCE!r}, '{SOURCE}:<seed>' or "
             f"'{SOURCE}:<seed>:<documents>', both whole numbers, say '{SOURCE}:1:5000'"

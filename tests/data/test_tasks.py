@@ -253,6 +253,15 @@ def test_a_name_that_rows_have_for_no_task(folder: Path, name: str) -> None:
         check_task(name, str(folder))
 
 
+def test_labels_need_no_quotes(folder: Path) -> None:
+    """In YAML 1.1 these are two truth values, a number of seconds and a day."""
+    declare(folder)
+    (folder / "own" / "task.yaml").write_text(
+        "columns: [first, second]\nlabels: [no, on, 1:30, 2020-12-24]\n"
+    )
+    assert find_task("own", str(folder)).labels == ("no", "on", "1:30", "2020-12-24")
+
+
 @pytest.mark.parametrize(
     "content",
     ["- a", "columns: [", "", "!!python/object:os.system {}", "columns: !!timestamp 2020-13-45"],

@@ -107,7 +107,7 @@ def test_settings_change_parameters_and_grid(tmp_path: Path) -> None:
         (("title: Mine", "left_out: [{task: sst2}]"), "left_out leaves no run"),
         (("title: Mine", "grid: {seed: [0]}"), "line 4: the key 'grid' is there twice"),
         (("prune_pretrain", "1"), "unknown arm 1: valid: epochs_before_pruning, "),
-        (("prune_pretrain", "yes"), "unknown arm True: valid: epochs_before_pruning, "),
+        (("prune_pretrain", "true"), "unknown arm True: valid: epochs_before_pruning, "),
         (("sparsity:", "1:"), "grid has no key 1: valid: seed, sparsity, task"),
         (("title: Mine", "beside: [1]"), "beside has 1: valid: ci, "),
         # A misspelt arm, values in no grid, a combination that is none of a run.

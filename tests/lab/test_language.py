@@ -237,7 +237,20 @@ def test_what_is_no_source(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["lab:", "lab:x", "lab:-1", "lab:1.5", "lab:1:", "lab:1:0", "lab:1:2:3", "lab::5"]
+    "name",
+    [
+        "lab:",
+        "lab:x",
+        "lab:-1",
+        "lab:1.5",
+        "lab:1:",
+        "lab:1:0",
+        "lab:1:2:3",
+        "lab::5",
+        "lab:01",
+        "lab:1_0",
+        "lab:٣",
+    ],
 )
 def test_bad_source_is_named(name: str) -> None:
     with pytest.raises(UserError, match=f"'{re.escape(name)}' is no lab language"):

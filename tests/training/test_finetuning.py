@@ -1,18 +1,15 @@
 """The three ways to fine-tune, on a model of a few thousand weights."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from bertprune.data.tokenizer import wordpiece
-from bertprune.model import loading
-from bertprune.model.loading import fresh_model, load_masks, save_pretrained
+from bertprune.model.loading import load_classifier, load_masks, save_pretrained
 from bertprune.model.shape import Shape
 from bertprune.protocol import rows
 from bertprune.protocol.notebook_parameters import (
@@ -23,14 +20,14 @@ from bertprune.protocol.notebook_parameters import (
 from bertprune.protocol.rows import History, Rows
 from bertprune.pruning.masks import Criterion, RealisedSparsityError
 from bertprune.pruning.matrices import prunable_matrices
-from bertprune.pruning.pruner import Pruner
-from bertprune.pruning.schedule import Schedule
 from bertprune.training import finetuning
 from bertprune.training.checkpoint import CHECKPOINT_FILE
 from bertprune.training.dispatch import Job
 from bertprune.training.finetuning import work
 from bertprune.training.loop import train
 from bertprune.training.variants import Variant
+
+from ..models import assert_same, pruned_model
 
 SETTINGS: dict[str, Any] = {
     "sparsity": 0.6,
@@ -45,12 +42,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def _upstream(folder: Path, cache: Path, sparsity: float) -> Path:
+def _upstream(folder: Path, cache: Path, sparsity: float, scope: str = "matrix") -> Path:
     tokenizer = wordpiece(("lab:0:300",), 200, cache)
-    model = fresh_model(Shape(1, 16, 2, len(tokenizer), 32), seed=0)
-    pruner = Pruner.following(model, Schedule(sparsity), Criterion())
-    pruner.before_step(0)
-    save_pretrained(model, tokenizer, pruner.masks, folder)
+    model, masks = pruned_model(Shape(1, 16, 2, len(tokenizer), 32), sparsity, scope)
+    save_pretrained(model, tokenizer, masks, folder)
     return folder
 
 
@@ -94,19 +89,13 @@ def test_masks_are_held(upstream: Path, tmp_path: Path, trained: list[torch.nn.M
 
 
 def test_globally_pruned_models_are_fine_tuned(tmp_path: Path, cache: Path) -> None:
-    tokenizer = wordpiece(("lab:0:300",), 200, cache)
-    model = fresh_model(Shape(1, 16, 2, len(tokenizer), 32), seed=0)
-    pruner = Pruner.following(model, Schedule(0.6), Criterion(scope="global"))
-    pruner.before_step(0)
-    save_pretrained(model, tokenizer, pruner.masks, tmp_path / "upstream")
-    settings = {**SETTINGS, "epochs": 1}
-    found = work(
-        Job(Finetune(**settings, scope="global"), tmp_path / "work", tmp_path / "upstream")
-    )
-    assert not found.empty
+    upstream = _upstream(tmp_path / "upstream", cache, 0.6, "global")
+    parameters = Finetune(**SETTINGS).replace(epochs=1)
+    held = Job(parameters.replace(scope="global"), tmp_path / "work", upstream)
+    assert not work(held).empty
     # Masks that are not what the parameters say are found before the work.
     with pytest.raises(RealisedSparsityError, match="asked for sparsity 0.6"):
-        work(Job(Finetune(**settings), tmp_path / "other", tmp_path / "upstream"))
+        work(Job(parameters, tmp_path / "other", upstream))
 
 
 def test_without_masks_what_was_pruned_comes_back(
@@ -131,14 +120,9 @@ def test_pruning_afterwards_starts_from_the_fine_tuned_dense_model(
     assert kept == ["cola-0.0005", "cola-0.001", "sst2-0.0005", "sst2-0.001"]
     tuned = tmp_path / "dense" / "model"
     found = work(Job(PruneAfterFinetune(**settings, recovery_epochs=0), tmp_path, tuned))
-    pruned = trained[-1]
-    weights = prunable_matrices(pruned)
-    masks = Criterion().masks(
-        prunable_matrices(loading.load_classifier(str(tuned / "cola-0.0005"), labels=2, seed=0)),
-        0.6,
-    )
-    for name, weight in weights.items():
-        assert torch.equal(weight != 0, masks[name])
+    unpruned_model = load_classifier(str(tuned / "cola-0.0005"), labels=2, seed=0)
+    masks = Criterion().masks(prunable_matrices(unpruned_model), 0.6)
+    assert_same({name: w != 0 for name, w in prunable_matrices(trained[-1]).items()}, masks)
     # Without recovery and without pruning, dev metrics are those fine-tuning ended with.
     unpruned = PruneAfterFinetune(**settings, recovery_epochs=0).replace(sparsity=0.0)
     again = work(Job(unpruned, tmp_path / "unpruned", tuned))
@@ -164,7 +148,7 @@ def test_what_is_finished_is_not_repeated(
 def test_learning_rates_that_train_together_give_the_rows_of_each_alone(
     contract: type[Finetune], upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parameters = contract(**{**SETTINGS, "learning_rates": (1e-3, 3e-4)}, task=("cola", "sst2"))
+    parameters = contract(**{**SETTINGS, "learning_rates": (1e-3, 3e-4)}, task=("cola",))
     alone = work(Job(parameters, tmp_path / "alone", upstream))
     monkeypatch.setattr(finetuning, "_together", lambda rates, accelerator: [rates])
     together = work(Job(parameters, tmp_path / "together", upstream))
@@ -175,21 +159,12 @@ def test_learning_rates_that_train_together_give_the_rows_of_each_alone(
 def test_a_task_of_the_readers_own(upstream: Path, tmp_path: Path) -> None:
     folder = tmp_path / "tasks" / "colours"
     folder.mkdir(parents=True)
-    (folder / "task.yaml").write_text(
-        yaml.safe_dump({"columns": ["first", "second"], "labels": ["red", "green", "blue"]})
-    )
-    frame = pd.DataFrame(
-        {
-            "first": ["the net", "the sail", "the rose"] * 8,
-            "second": ["red", "green", "blue"] * 8,
-            "label": [0, 1, 2] * 8,
-        }
-    )
+    (folder / "task.yaml").write_text("columns: [first, second]\nlabels: [red, green, blue]\n")
+    things = {"first": ["the net", "the sail", "the rose"], "second": ["red", "green", "blue"]}
     for split in ("train", "validation"):
+        frame = pd.DataFrame({**things, "label": [0, 1, 2]})
         frame.to_parquet(folder / f"{split}.parquet")
-    parameters = replace(
-        Finetune(**SETTINGS), task=("colours",), task_data=str(tmp_path / "tasks"), epochs=1
-    )
+    parameters = Finetune(**SETTINGS, task=("colours",), task_data=str(tmp_path / "tasks"))
     found = work(Job(parameters, tmp_path / "work", upstream))
     assert set(found.task) == {"colours"}
     assert found[found.metric == "accuracy"].value.between(0, 1).all()

@@ -8,6 +8,8 @@ from bertprune.model.shape import Shape
 from bertprune.training.flat_weights import FlatWeights
 from bertprune.training.variants import Optimization
 
+from ..models import assert_same
+
 SETTINGS = Optimization(learning_rate=1e-3, steps=12)
 
 
@@ -15,8 +17,7 @@ def test_flat_weights_are_the_models_and_only_matrices_decay() -> None:
     model = fresh_model(Shape(1, 16, 2, 60), seed=0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     flat = FlatWeights([model], [SETTINGS])
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, before[name]), name
+    assert_same(model.state_dict(), before)
     with torch.no_grad():
         flat.weights.fill_(0.5)
     flat.gradients.fill_(0.25)
@@ -34,19 +35,13 @@ def test_flat_weights_are_the_models_and_only_matrices_decay() -> None:
 def test_gradients_are_clipped_as_torch_does() -> None:
     models = [fresh_model(Shape(1, 16, 2, 60), seed=seed) for seed in (0, 1)]
     flat = FlatWeights(models, [SETTINGS, SETTINGS])
-    generator = torch.Generator().manual_seed(0)
     # The first one's are too long, the second one's are not.
-    flat.gradients.normal_(generator=generator)
+    flat.gradients.normal_(generator=torch.Generator().manual_seed(0))
     flat.gradients[1] *= 1e-3
-    wanted = []
-    for model in models:
-        copies = [nn.Parameter(p.detach().clone()) for p in model.parameters()]
-        for copy, parameter in zip(copies, model.parameters(), strict=True):
-            assert parameter.grad is not None
-            copy.grad = parameter.grad.clone()
-        nn.utils.clip_grad_norm_(copies, 1.0)
-        wanted.append([copy.grad for copy in copies])
+    wanted = flat.gradients.clone()
+    for row in wanted:
+        parameter = nn.Parameter(torch.zeros_like(row))
+        parameter.grad = row
+        nn.utils.clip_grad_norm_(parameter, 1.0)
     flat.clip_gradients()
-    for model, theirs in zip(models, wanted, strict=True):
-        for parameter, other in zip(model.parameters(), theirs, strict=True):
-            torch.testing.assert_close(parameter.grad, other)
+    torch.testing.assert_close(flat.gradients, wanted)

@@ -36,39 +36,54 @@ from bertprune.training.flat_weights import FlatWeights
 from bertprune.training.pretraining import PretrainingLoss, evaluate
 from bertprune.training.variants import Loss, Optimization, Variant
 
+from ..models import assert_same
 from .small import SETTINGS, STEPS, Shapes, make_batch
-
-
-class _Stopped(Exception):
-    pass
 
 
 def _train(variants: Sequence[Variant], folder: Path) -> list[History]:
     return loop.train(variants, Accelerator(cpu=True), folder=folder, what="test")
 
 
-def _stop() -> None:
-    raise _Stopped
+def _evaluated(model: BertForPreTraining, step: int) -> History:
+    loss = evaluate(model, [make_batch(99)], Accelerator(cpu=True))["loss"]
+    return [{"step": step, "split": "dev", "metric": "loss", "value": loss}]
 
 
-def _trained(
-    folder: Path, stop_after: int | None = None, stop: Callable[[], None] = _stop
-) -> tuple[nn.Module, Pruner, History]:
-    """A model trained with pruning and dropout; a hard stop comes after a step, as kill -9."""
-    model = fresh_model(Shape(2, 16, 2, 60), seed=0)
-    pruner = Pruner.following(model, Schedule(0.5, 0, 6, 2), Criterion())
+def _variants(dropout: float) -> list[Variant]:
+    """Four that differ in learning rate, seed, sparsity, and in the shape of their batches."""
+
+    def batches(wide: int) -> Callable[[int, int, int], PretrainingBatch]:
+        return lambda step, rank, world: make_batch(step + 100 * wide, length=16 + 2 * wide)
+
+    shared, other = batches(0), batches(1)
+    found = []
+    for number, (rate, seed, sparsity) in enumerate(
+        [(1e-3, 5, 0.5), (3e-3, 5, 0.0), (1e-3, 6, 0.8), (1e-3, 6, 0.5)]
+    ):
+        model = fresh_model(Shape(2, 16, 2, 60, 32, dropout), seed=number % 2)
+        found.append(
+            Variant(
+                PretrainingLoss(model),
+                shared if seed == 5 else other,
+                Optimization(learning_rate=rate, steps=STEPS, warmup_steps=3),
+                seed,
+                Pruner.following(model, Schedule(sparsity, 0, 6, 2), Criterion()),
+                partial(_evaluated, model),
+                {6, 12},
+            )
+        )
+    return found
+
+
+def _stopped(variants: list[Variant], after: int, stop: Callable[[], object]) -> list[Variant]:
+    """The same, but `stop` is called in the step after so many."""
 
     def batch(step: int, rank: int, world: int) -> PretrainingBatch:
-        if step == stop_after:
+        if step == after:
             stop()
         return make_batch(step)
 
-    def evaluated(done: int) -> History:
-        return [{"step": done, "split": "dev", "metric": "loss", "value": 0.5}]
-
-    variant = Variant(PretrainingLoss(model), batch, SETTINGS, 5, pruner, evaluated, {4, 8, 12})
-    (history,) = _train([variant], folder)
-    return model, pruner, history
+    return [dataclasses.replace(variants[0], batch=batch), *variants[1:]]
 
 
 @pytest.fixture
@@ -78,29 +93,31 @@ def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("save_always")
-@pytest.mark.parametrize("stop_after", [1, 4, 5, 9, 11])
-def test_resumed_is_bit_equal_to_unbroken(tmp_path: Path, stop_after: int) -> None:
-    whole, whole_pruner, whole_history = _trained(tmp_path / "whole")
-    with pytest.raises(_Stopped):
-        _trained(tmp_path / "broken", stop_after)
-    model, pruner, history = _trained(tmp_path / "broken")
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, model.state_dict()[name]), name
-    for name, mask in whole_pruner.masks.items():
-        assert torch.equal(mask, pruner.masks[name])
-    assert history == whole_history
-    pruner.check(0.5)
+@pytest.mark.parametrize(("models", "after"), [(1, 1), (1, 4), (1, 9), (4, 7)])
+def test_resumed_is_bit_equal_to_unbroken(tmp_path: Path, models: int, after: int) -> None:
+    """After a hard stop, as of kill -9."""
+    whole, broken, resumed = (_variants(0.1)[:models] for _ in range(3))
+    histories = _train(whole, tmp_path / "whole")
+    with pytest.raises(ZeroDivisionError):
+        _train(_stopped(broken, after, lambda: 1 // 0), tmp_path / "broken")
+    assert _train(resumed, tmp_path / "broken") == histories
+    for one, other in zip(whole, resumed, strict=True):
+        assert one.pruner is not None and other.pruner is not None
+        assert_same(one.loss.model.state_dict(), other.loss.model.state_dict())
+        assert_same(one.pruner.state(), other.pruner.state())
 
 
 def test_a_signal_stops_after_a_whole_step_and_training_goes_on(tmp_path: Path) -> None:
-    whole, _, whole_history = _trained(tmp_path / "whole")
+    (whole, *_), (broken, *_), (resumed, *_) = (_variants(0.1) for _ in range(3))
+    histories = _train([whole], tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt, match="stopped after step 6"):
-        _trained(tmp_path / "broken", 5, stop=lambda: os.kill(os.getpid(), signal.SIGTERM))
+        _train(
+            _stopped([broken], 5, lambda: os.kill(os.getpid(), signal.SIGTERM)),
+            tmp_path / "broken",
+        )
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    resumed, _, history = _trained(tmp_path / "broken")
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
-    assert history == whole_history
+    assert _train([resumed], tmp_path / "broken") == histories
+    assert_same(whole.loss.model.state_dict(), resumed.loss.model.state_dict())
 
 
 class _Spoilt(PretrainingLoss):
@@ -237,40 +254,9 @@ def test_steps_are_those_of_plain_torch(tmp_path: Path, task: str) -> None:
             group["lr"] = settings.learning_rate_at(step)
         optimizer.step()
         optimizer.zero_grad()
-    for name, weight in rival.state_dict().items():
-        torch.testing.assert_close(model.state_dict()[name], weight, rtol=1e-4, atol=1e-5, msg=name)
+    states = (dict(one.state_dict()) for one in (model, rival))
+    torch.testing.assert_close(*states, rtol=1e-4, atol=1e-5)
     pruners[0].check(0.4)
-
-
-def _evaluated(model: BertForPreTraining, step: int) -> History:
-    loss = evaluate(model, [make_batch(99)], Accelerator(cpu=True))["loss"]
-    return [{"step": step, "split": "dev", "metric": "loss", "value": loss}]
-
-
-def _variants(dropout: float) -> list[Variant]:
-    """Four that differ in learning rate, seed, sparsity, and in the shape of their batches."""
-
-    def batches(wide: int) -> Callable[[int, int, int], PretrainingBatch]:
-        return lambda step, rank, world: make_batch(step + 100 * wide, length=16 + 2 * wide)
-
-    shared, other = batches(0), batches(1)
-    found = []
-    for number, (rate, seed, sparsity) in enumerate(
-        [(1e-3, 5, 0.5), (3e-3, 5, 0.0), (1e-3, 6, 0.8), (1e-3, 6, 0.5)]
-    ):
-        model = fresh_model(Shape(2, 16, 2, 60, 32, dropout), seed=number % 2)
-        found.append(
-            Variant(
-                PretrainingLoss(model),
-                shared if seed == 5 else other,
-                Optimization(learning_rate=rate, steps=STEPS, warmup_steps=3),
-                seed,
-                Pruner.following(model, Schedule(sparsity, 0, 6, 2), Criterion()),
-                partial(_evaluated, model),
-                {6, 12},
-            )
-        )
-    return found
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
@@ -279,43 +265,18 @@ def test_models_that_train_together_end_where_each_would_alone(
 ) -> None:
     together = _variants(dropout)
     histories = _train(together, tmp_path / "together")
-    for number, variant in enumerate(_variants(dropout)):
+    for number, (variant, mine) in enumerate(zip(_variants(dropout), together, strict=True)):
         (alone,) = _train([variant], tmp_path / str(number))
-        mine = together[number]
         assert variant.pruner is not None and mine.pruner is not None
-        for name, mask in variant.pruner.masks.items():
-            assert torch.equal(mask, mine.pruner.masks[name]), name
-        for name, weight in variant.loss.model.state_dict().items():
-            torch.testing.assert_close(
-                mine.loss.model.state_dict()[name], weight, rtol=1e-3, atol=1e-5, msg=name
-            )
+        assert_same(variant.pruner.masks, mine.pruner.masks)
+        states = (dict(one.loss.model.state_dict()) for one in (mine, variant))
+        torch.testing.assert_close(*states, rtol=1e-3, atol=1e-5)
         assert len(alone) == len(histories[number]) > 2
         for one, other in zip(alone, histories[number], strict=True):
             assert one == other | {"value": pytest.approx(other["value"], rel=1e-5)}
 
 
-@pytest.mark.usefixtures("save_always")
-def test_models_that_train_together_go_on_from_their_checkpoint(tmp_path: Path) -> None:
-    whole = _variants(0.1)
-    _train(whole, tmp_path / "whole")
-    broken = _variants(0.1)
-
-    def stop(step: int, rank: int, world: int) -> PretrainingBatch:
-        if step == 7:
-            raise _Stopped
-        return make_batch(step)
-
-    broken[0] = dataclasses.replace(broken[0], batch=stop)
-    with pytest.raises(_Stopped):
-        _train(broken, tmp_path / "broken")
-    resumed = _variants(0.1)
-    _train(resumed, tmp_path / "broken")
-    for one, other in zip(whole, resumed, strict=True):
-        for name, value in one.loss.model.state_dict().items():
-            assert torch.equal(value, other.loss.model.state_dict()[name]), name
-
-
 def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT_FILE).write_bytes(b"not a checkpoint")
     with pytest.raises(UserError, match="delete it to train anew"):
-        _trained(tmp_path)
+        _train(_variants(0.0)[:1], tmp_path)

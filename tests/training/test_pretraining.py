@@ -1,7 +1,8 @@
 """Our pre-training loss against `transformers.BertForPreTraining`, and sharing a batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from bertprune.training.dispatch import Job
 from bertprune.training.pretraining import PretrainingLoss, evaluate
 
 VOCABULARY = 90
+SMALL = BurnIn(text=("lab:0:300",), max_length_tokens=32, pretrain_batch_size=4)
 
 
 def _batch(seed: int = 0) -> tuple[PretrainingBatch, torch.Tensor]:
@@ -44,55 +46,22 @@ def _batch(seed: int = 0) -> tuple[PretrainingBatch, torch.Tensor]:
     return batch, labels
 
 
-def _theirs(model: torch.nn.Module, batch: PretrainingBatch, labels: torch.Tensor) -> torch.Tensor:
-    loss: torch.Tensor = model(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        token_type_ids=batch.token_type_ids,
-        labels=labels,
-        next_sentence_label=batch.next_sentence_labels,
-    ).loss
-    return loss
-
-
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_loss_and_gradients_are_those_of_transformers(seed: int) -> None:
     batch, labels = _batch(seed)
     model = fresh_model(Shape(2, 32, 4, VOCABULARY), seed=seed).eval()
     ours = PretrainingLoss(model)(batch)
     gradients = torch.autograd.grad(ours, list(model.parameters()))
-    theirs = _theirs(model, batch, labels)
+    theirs = model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        token_type_ids=batch.token_type_ids,
+        labels=labels,
+        next_sentence_label=batch.next_sentence_labels,
+    ).loss
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
-    for mine, other in zip(
-        gradients, torch.autograd.grad(theirs, list(model.parameters())), strict=True
-    ):
-        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
-
-
-def test_processes_that_share_a_batch_have_the_gradient_of_one() -> None:
-    batch, _ = _batch()
-    model = fresh_model(Shape(1, 16, 2, VOCABULARY), seed=0).eval()
-    whole = torch.autograd.grad(PretrainingLoss(model)(batch), list(model.parameters()))
-    shares = []
-    for rows in (slice(0, 3), slice(3, 6)):
-        a_row = batch.read_positions.shape[1]
-        row = batch.masked_reads // a_row
-        inside = (row >= rows.start) & (row < rows.stop)
-        part = PretrainingBatch(
-            input_ids=batch.input_ids[rows],
-            token_type_ids=batch.token_type_ids[rows],
-            attention_mask=batch.attention_mask[rows],
-            read_positions=batch.read_positions[rows],
-            masked_reads=batch.masked_reads[inside] - a_row * rows.start,
-            masked_labels=batch.masked_labels[inside],
-            next_sentence_labels=batch.next_sentence_labels[rows],
-            masked_total=batch.masked_total,
-            examples_total=batch.examples_total,
-        )
-        loss = PretrainingLoss(model, processes=2)(part)
-        shares.append(torch.autograd.grad(loss, list(model.parameters())))
-    for one, first, second in zip(whole, *shares, strict=True):
-        torch.testing.assert_close(one, (first + second) / 2, rtol=1e-4, atol=1e-6)
+    expected = torch.autograd.grad(theirs, list(model.parameters()))
+    torch.testing.assert_close(gradients, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_evaluation_is_a_mean_over_tokens_not_over_batches() -> None:
@@ -111,13 +80,31 @@ def test_evaluation_is_a_mean_over_tokens_not_over_batches() -> None:
     assert 0 <= both["masked_accuracy"] <= 1
 
 
-def test_burn_in_begins_with_short_pairs_of_as_many_tokens(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def plan_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[BurnIn], Any]:
     monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
-    usual = BurnIn(text=("lab:0:300",), max_length_tokens=32, pretrain_batch_size=4)
-    given = usual.replace(burn_in_steps=6, burn_in_short_steps=3, burn_in_short_tokens=16)
-    batches = [_batches(parameters) for parameters in (given, usual)]
+    return lambda parameters: pretraining._plan(Job(parameters, tmp_path), Accelerator())
+
+
+def test_processes_that_share_a_batch_have_the_gradient_of_one(
+    plan_of: Callable[[BurnIn], Any],
+) -> None:
+    plan = plan_of(SMALL)
+    model, batches = plan.model.eval(), pretraining._short_pairs_first(plan)
+
+    def gradients(rank: int, processes: int) -> Sequence[torch.Tensor]:
+        loss = PretrainingLoss(model, processes)(batches(0, rank, processes))
+        return torch.autograd.grad(loss, list(model.parameters()))
+
+    for one, *shares in zip(gradients(0, 1), gradients(0, 2), gradients(1, 2), strict=True):
+        torch.testing.assert_close(one, sum(shares) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_burn_in_begins_with_short_pairs_of_as_many_tokens(
+    plan_of: Callable[[BurnIn], Any],
+) -> None:
+    given = SMALL.replace(burn_in_steps=6, burn_in_short_steps=3, burn_in_short_tokens=16)
+    batches = [pretraining._short_pairs_first(plan_of(one)) for one in (given, SMALL)]
     short, long = [[batch(step, 0, 1) for step in range(3)] for batch in batches]
     for step, batch in enumerate(short):
         assert batch.lengths["B"] == 8 and batch.lengths["L"] <= 16
@@ -125,10 +112,4 @@ def test_burn_in_begins_with_short_pairs_of_as_many_tokens(
         assert torch.equal(ids, long[step].input_ids) and len(ids) == 4
     assert max(batch.lengths["L"] for batch in long) > 16
     # Two processes have it between them.
-    halves = [batches[0](0, rank, 2).input_ids for rank in (0, 1)]
-    assert sum(map(len, halves)) == 8
-
-
-def _batches(parameters: BurnIn) -> Callable[[int, int, int], PretrainingBatch]:
-    plan = pretraining._plan(Job(parameters, Path()), Accelerator())
-    return pretraining._short_pairs_first(plan)
+    assert sum(len(batches[0](0, rank, 2).input_ids) for rank in (0, 1)) == 8

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from bertprune.base.errors import UserError
+
 Metric = Literal["accuracy", "f1", "matthews"]
 
 HUB_DATA = "nyu-mll/glue"
@@ -15,7 +17,10 @@ HUB_DATA = "nyu-mll/glue"
 
 @dataclass(frozen=True)
 class Task:
-    """What has to be known of a classification task beside its tables."""
+    """What has to be known of a classification task beside its tables.
+
+    Raises UserError for a metric that its labels do not have.
+    """
 
     name: str
     columns: tuple[str, ...]  # one or two columns of text
@@ -23,6 +28,13 @@ class Task:
     metrics: tuple[Metric, ...] = ("accuracy",)
     train_split: str = "train"
     dev_split: str = "validation"
+
+    def __post_init__(self) -> None:
+        if "f1" in self.metrics and len(self.labels) > 2:
+            raise UserError(
+                f"task {self.name!r} has {len(self.labels)} labels, and f1 is that of the second "
+                "of two: take matthews, which any number of labels has, or accuracy alone"
+            )
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def accuracy(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> float
 
 
 def f1(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> float:
-    """F1 of label 1; 0 where it is neither true nor predicted anywhere."""
+    """F1 of label 1 of two (see `Task`); 0 where it is neither true nor predicted anywhere."""
     hits = np.sum((labels == 1) & (predictions == 1))
     named = np.sum(labels == 1) + np.sum(predictions == 1)
     return float(2 * hits / named) if named else 0.0

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import matthews_corrcoef
 from transformers import PreTrainedTokenizerFast
 
 from bertprune.data.glue import TASKS, Task
@@ -92,6 +93,9 @@ def test_metrics_at_their_ends() -> None:
     three = np.array([0, 1, 2, 1])
     assert matthews(mixed, mixed) == pytest.approx(1.0)
     assert matthews(mixed, 1 - mixed) == pytest.approx(-1.0)
+    assert matthews(three, (three + 1) % 3) == pytest.approx(
+        matthews_corrcoef(three, (three + 1) % 3)
+    )
     assert matthews(three, three) == pytest.approx(1.0)
     assert matthews(mixed, ones) == matthews(ones, ones) == 0.0
     assert compute_metrics(TASKS["qqp"], zeros, zeros) == {"accuracy": 1.0, "f1": 0.0}

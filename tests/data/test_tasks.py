@@ -211,6 +211,23 @@ def test_own_task(folder: Path) -> None:
         find_task("owm", str(folder))
 
 
+@pytest.mark.parametrize("metrics", [["f1"], ["accuracy", "f1"], ["matthews", "f1"]])
+def test_f1_is_of_two_labels(folder: Path, metrics: list[str]) -> None:
+    """Of three it would be that of one of them alone: 0 where that one is never predicted."""
+    declare(folder, metrics=metrics)
+    with pytest.raises(UserError, match="task 'own' has 3 labels, and f1 is .*: take matthews"):
+        check_task("own", str(folder))
+    declare(folder, metrics=metrics, labels=["no", "yes"])
+    assert "f1" in find_task("own", str(folder)).metrics
+
+
+@pytest.mark.parametrize("metric", ["pearson", "spearman", "macro_f1", "mse"])
+def test_metrics_of_no_classification(folder: Path, metric: str) -> None:
+    declare(folder, metrics=[metric])
+    with pytest.raises(UserError, match=f"unknown metric '{metric}': .*accuracy, f1, matthews"):
+        check_task("own", str(folder))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -236,7 +253,7 @@ def test_bad_declaration(folder: Path, changes: dict[str, Any], message: str) ->
 def test_accuracy_is_among_the_metrics(folder: Path) -> None:
     """Without it no run of the task would ever end; named, it stays where it is."""
     for named, expected in (
-        (["f1"], ("accuracy", "f1")),
+        (["matthews"], ("accuracy", "matthews")),
         ([], ("accuracy",)),
         (["matthews", "accuracy"], ("matthews", "accuracy")),
     ):

@@ -31,6 +31,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def main(*changes: tuple[str, str]) -> dict[str, str]:
+    """Modules of which `main` is another, with this for that."""
+    text = MAIN
+    for old, new in changes:
+        text = text.replace(old, new)
+    return {"main": text}
+
+
 def key(package: Path, **changed: str) -> str:
     """The key of `main`, with these modules `changed`."""
     for name, text in changed.items():
@@ -43,40 +51,28 @@ def key(package: Path, **changed: str) -> str:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"main": MAIN.replace("# one", "# it").replace('"""More."""', '"""Less."""')},
-        {"main": MAIN.replace("x = 1  # one\n\n\n", "x = 1\n")},
+        main(("# one", "# it"), ('"""More."""', '"""Less."""')),
+        main(("x = 1  # one\n\n\n", "x = 1\n")),
         {"unseen": "y = 2"},
         # A definition moves to a module that is reached too.
-        {"helper": HELPER + OTHER, "other": "", "main": MAIN.replace("bertprune.other", "helper")},
+        {**main(("bertprune.other", "bertprune.helper")), "helper": HELPER + OTHER, "other": ""},
         # A module gets another name, or its function is imported by itself.
-        {
-            "main": MAIN.replace("import helper", "import helper as aid").replace(
-                "helper.h", "aid.h"
-            )
-        },
-        {
-            "main": MAIN.replace(
-                "from bertprune import helper", "from bertprune.helper import half"
-            ).replace("helper.half", "half")
-        },
+        main(("import helper", "import helper as aid"), ("helper.half", "aid.half")),
+        main(("bertprune import helper", "bertprune.helper import half"), ("helper.half", "half")),
     ],
 )
 def test_words_and_places_do_not_count(package: Path, changed: dict[str, str]) -> None:
-    changed = {
-        name: text.replace("from helper import", "from bertprune.helper import")
-        for name, text in changed.items()
-    }
     assert key(package, **changed) == key(package, main=MAIN, helper=HELPER, other=OTHER)
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"main": MAIN.replace("x = 1", "x = 2")},
+        main(("x = 1", "x = 2")),
         {"helper": HELPER.replace("2", "3")},
         {"helper": HELPER + "unused = 1\n"},
         {"other": OTHER.replace("2 * value", "value * 2")},
-        {"main": MAIN.replace("return double(helper.half(x))", "return helper.half(x)")},
+        main(("double(helper.half(x))", "helper.half(x)")),
     ],
 )
 def test_code_that_is_reached_counts(package: Path, changed: dict[str, str]) -> None:

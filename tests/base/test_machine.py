@@ -58,54 +58,36 @@ def _tell(system: Path, files: dict[str, str]) -> None:
         (system / name).write_text(f"{text}\n", encoding="utf-8")
 
 
+def version_2(own: str, limits: dict[str, str]) -> dict[str, str]:
+    files = {f"groups/{group}/cpu.max": limit for group, limit in limits.items()}
+    return {"own": f"0::{own}", **files}
+
+
+def version_1(own: str, quotas: dict[str, str]) -> dict[str, str]:
+    files = {"own": own}
+    for group, quota in quotas.items():
+        files[f"groups/cpu/{group}/cpu.cfs_quota_us"] = quota
+        files[f"groups/cpu/{group}/cpu.cfs_period_us"] = "100000"
+    return files
+
+
 @pytest.mark.parametrize(
     ("files", "cores"),
     [
         ({}, 8),
-        # Version 2.
-        ({"own": "0::/", "groups/cpu.max": "max 100000"}, 8),
-        ({"own": "0::/", "groups/cpu.max": "200000 100000"}, 2),
-        ({"own": "0::/", "groups/cpu.max": "150000 100000"}, 2),
-        ({"own": "0::/", "groups/cpu.max": "10000 100000"}, 1),
-        ({"own": "0::/", "groups/cpu.max": "6400000 100000"}, 8),
+        (version_2("/", {"": "max 100000"}), 8),
+        (version_2("/", {"": "200000 100000"}), 2),
+        (version_2("/", {"": "150000 100000"}), 2),
+        (version_2("/", {"": "10000 100000"}), 1),
+        (version_2("/", {"": "6400000 100000"}), 8),
         # The group itself, one around it, and one that it is not in.
-        ({"own": "0::/a/b", "groups/a/b/cpu.max": "300000 100000"}, 3),
-        (
-            {
-                "own": "0::/a/b",
-                "groups/a/b/cpu.max": "max 100000",
-                "groups/a/cpu.max": "50000 10000",
-            },
-            5,
-        ),
-        ({"own": "0::/a", "groups/b/cpu.max": "100000 100000"}, 8),
-        # Version 1, where each controller has groups of its own.
-        (
-            {
-                "own": "2:memory:/m\n1:cpu,cpuacct:/c\n0::/",
-                "groups/cpu/c/cpu.cfs_quota_us": "400000",
-                "groups/cpu/c/cpu.cfs_period_us": "100000",
-                "groups/cpu/m/cpu.cfs_quota_us": "100000",
-                "groups/cpu/m/cpu.cfs_period_us": "100000",
-            },
-            4,
-        ),
-        (
-            {
-                "own": "1:cpu:/not/seen/from/inside",
-                "groups/cpu/cpu.cfs_quota_us": "200000",
-                "groups/cpu/cpu.cfs_period_us": "100000",
-            },
-            2,
-        ),
-        (
-            {
-                "own": "1:cpu:/",
-                "groups/cpu/cpu.cfs_quota_us": "-1",
-                "groups/cpu/cpu.cfs_period_us": "100000",
-            },
-            8,
-        ),
+        (version_2("/a/b", {"a/b": "300000 100000"}), 3),
+        (version_2("/a/b", {"a/b": "max 100000", "a": "50000 10000"}), 5),
+        (version_2("/a", {"b": "100000 100000"}), 8),
+        # Where each controller has groups of its own.
+        (version_1("2:memory:/m\n1:cpu,cpuacct:/c\n0::/", {"c": "400000", "m": "100000"}), 4),
+        (version_1("1:cpu:/not/seen/from/inside", {"": "200000"}), 2),
+        (version_1("1:cpu:/", {"": "-1"}), 8),
     ],
 )
 def test_cores_that_a_group_may_use(system: Path, files: dict[str, str], cores: int) -> None:
@@ -117,7 +99,7 @@ def test_cores_that_a_group_may_use(system: Path, files: dict[str, str], cores: 
 def test_cores_that_a_process_is_bound_to(
     system: Path, monkeypatch: pytest.MonkeyPatch, bound: set[int], cores: int
 ) -> None:
-    _tell(system, {"own": "0::/", "groups/cpu.max": "400000 100000"})
+    _tell(system, version_2("/", {"": "400000 100000"}))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: bound)
     assert machine.usable_cores() == cores
 

@@ -68,7 +68,7 @@ def task_table(seed: int) -> Prose:
 def average(name: str, found: Rows) -> Picture:
     """Average accuracy and pre-training loss against sparsity of a study, from its rows."""
     maker = made_by(f"study {name}", studies.load(name).typical().parameters)
-    return average_and_loss(scores(found), pretraining_losses(found), maker)
+    return average_and_loss(scores(found), pretraining_losses(found)).drawn(maker)
 
 
 def task_examples(seed: int, count: int = 2) -> Prose:

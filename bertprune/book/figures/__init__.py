@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertprune.base.errors import UserError
-from bertprune.book.figures.picture import Picture, made_by
+from bertprune.book.figures.picture import Sketch, made_by
 from bertprune.evidence.gathering import as_shown
 from bertprune.experiments.studies import Study
 
@@ -27,13 +27,16 @@ class Missing:
         return f"<p><em>Missing: {html.escape(self.why)}.</em></p>"
 
 
-def drawn(draw: Callable[..., Picture], *given: Any, **options: Any) -> Picture | Missing:
-    """The figure that `draw` draws, or that it is missing, so that the chapters of a study render
-    whatever rows it has."""
+def drawn(
+    show: Callable[..., Any], *given: Any, maker: str = "", again: str = "", **options: Any
+) -> Any:
+    """What `show` gives, a figure drawn, or that it is missing, so that the chapters of a study
+    render whatever rows it has; `maker` and `again` are those of `Sketch.drawn`."""
     try:
-        return draw(*given, **options)
+        found = show(*given, **options)
     except UserError as error:
         return Missing(str(error))
+    return found.drawn(maker, again) if isinstance(found, Sketch) else found
 
 
 def origin_of(study: Study, notebook: str) -> dict[str, str]:

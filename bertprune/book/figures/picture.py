@@ -7,7 +7,7 @@ import html
 import io
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis as PlotAxis
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bertprune.base.errors import UserError
 from bertprune.book.figures.style import (
@@ -29,8 +31,9 @@ from bertprune.book.figures.style import (
 )
 from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
 
-Paint = Callable[[Figure, list[Axes]], None]
-"""Fills the panels of a figure; called once for wide and once for narrow pages."""
+
+def _in_percent(share: float) -> str:
+    return f"{100 * share:.6g} %".replace("-", "\N{MINUS SIGN}")
 
 
 def needed(points: pd.DataFrame, what: str, runs: str) -> pd.DataFrame:
@@ -46,9 +49,70 @@ def needed(points: pd.DataFrame, what: str, runs: str) -> pd.DataFrame:
     return points
 
 
+@dataclass(frozen=True)
+class Axis:
+    """What an axis of a panel shows, where that is more than its points ask for."""
+
+    label: str = ""
+    is_share: bool = False
+    """Whether it is in per cent."""
+    low: float | None = None
+    high: float | None = None
+    ticks: int = 0
+    """At most so many, at whole numbers where there are any; 0 for as many as there is room."""
+
+    def show(self, axis: PlotAxis) -> None:
+        """Show it as the x or the y axis of a panel that is drawn."""
+        axis.set_label_text(self.label)
+        if self.is_share:
+            axis.set_major_formatter(lambda share, _: _in_percent(share))
+        if self.ticks:
+            axis.set_major_locator(MaxNLocator(self.ticks, integer=True))
+
+
+SPARSITY = Axis("sparsity", is_share=True)
+SHARE = Axis(is_share=True)
+FROM_ZERO = Axis(low=0)
+SHARE_FROM_ZERO = Axis(is_share=True, low=0)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one panel of a figure shows; `Sketch` gives it its title, axes and legend."""
+
+    title: str
+    points: pd.DataFrame
+    """What is drawn, a line each, in the column `value`."""
+    draw: Callable[[Axes, Panel], None]
+    x: Axis = SPARSITY
+    y: Axis = Axis()
+    paper: pd.DataFrame | None = None
+    """The paper's points beside them."""
+    source: str = "study"
+    """Whose `points` are."""
+
+    def fill(self, axes: Axes) -> None:
+        """Draw it, with a legend of its own for what has a label."""
+        self.draw(axes, self)
+        axes.set_title(self.title, loc="left")
+        self.x.show(axes.xaxis)
+        self.y.show(axes.yaxis)
+        # A limit that is given would hold the other one where it is.
+        for limit, of in ((axes.set_xlim, self.x), (axes.set_ylim, self.y)):
+            if (of.low, of.high) != (None, None):
+                limit(of.low, of.high)
+        if axes.get_legend() is None and axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=9)
+
+
 _TIDY = (
     "panel",
     "source",
+    "machine",
+    "case",
+    "size",
+    "device",
+    "side",
     "arm",
     "task",
     "sparsity",
@@ -64,24 +128,12 @@ _TIDY = (
     "bits",
     "value",
     "std",
+    "low",
+    "high",
+    "repeats",
+    "threads",
     "own",
 )
-
-Drawn = tuple[str, str, pd.DataFrame]
-"""A panel's title, whose points these are ("study" or "paper"), and the points."""
-
-
-def tidy(drawn: Iterable[Drawn]) -> pd.DataFrame:
-    """All points of a figure below each other; columns that nothing has are left out."""
-    found = [
-        points.assign(panel=panel, source=source)
-        for panel, source, points in drawn
-        if not points.empty
-    ]
-    table = pd.concat([one.dropna(axis=1, how="all") for one in found], ignore_index=True)
-    if "own" in table and not table.own.any():
-        table = table.drop(columns="own")
-    return table[[name for name in _TIDY if name in table and not (table[name] == "").all()]]
 
 
 @dataclass(frozen=True)
@@ -151,79 +203,87 @@ def made_by(maker: str, parameters: BurnIn) -> str:
     )
 
 
-def picture(
-    paint: Paint,
-    *,
-    name: str,
-    panels: int,
-    columns: int,
-    maker: str,
-    alt: str,
-    caption: str,
-    data: pd.DataFrame,
-    handles: Sequence[Artist] = (),
-    again: str = "",
-    panel_inches: tuple[float, float] | None = None,
-    is_quick: bool = False,
-) -> Picture:
-    """Draw `panels` panels, in `columns` columns where the page is wide and in one where not.
+@dataclass(frozen=True)
+class Sketch:
+    """A figure before it is drawn: whoever draws it says who made it."""
 
-    Where three are side by side they are smaller, for the sake of their words.
+    name: str
+    panels: Sequence[Panel]
+    alt: str
+    caption: str
+    handles: Sequence[Artist] = ()
+    """Entries of a legend above all panels."""
+    columns: int = 3
+    """At most so many panels side by side."""
+    panel_inches: tuple[float, float] | None = None
+    is_quick: bool = False
+    """Laid out by hand, without legend and PNG, which takes half the time."""
 
-    `handles` are the entries of a legend above all panels. A figure that `is_quick` has none, is
-    laid out by hand and comes without PNG, which takes half the time.
-    """
-    wide = panel_inches or (SMALL_PANEL_INCHES if columns > 2 else PANEL_INCHES)
-    with mpl.rc_context(RC_PARAMETERS):
-        svgs: list[bytes] = []
-        png = b""
-        for count, size in ((columns, wide), (1, (PANEL_INCHES[0], wide[1]))):
-            figure, axes = _panels(panels, count, size, maker, handles, is_quick=is_quick)
-            paint(figure, axes)
-            if not svgs and not is_quick:
-                png = _saved(figure, format="png", dpi=PNG_DPI)
-            # The resolution is that of what is drawn in pixels, heat maps.
-            svgs.append(_saved(figure, format="svg", dpi=PNG_DPI, metadata={"Date": None}))
-    return Picture(
-        svg=svgs[0].decode(),
-        narrow_svg=svgs[1].decode(),
-        alt=f"{alt} {maker}.",
-        caption=caption,
-        name=name,
-        data=data,
-        png=png,
-        again=again,
-    )
+    @property
+    def data(self) -> pd.DataFrame:
+        """All points below each other; columns that nothing has are left out."""
+        found = [
+            points.assign(panel=panel.title, source=source)
+            for panel in self.panels
+            for source, points in ((panel.source, panel.points), ("paper", panel.paper))
+            if points is not None and not points.empty
+        ]
+        table = pd.concat([one.dropna(axis=1, how="all") for one in found], ignore_index=True)
+        if "own" in table and not table.own.any():
+            table = table.drop(columns="own")
+        return table[[name for name in _TIDY if name in table and not (table[name] == "").all()]]
 
+    def drawn(self, maker: str, again: str = "") -> Picture:
+        """Draw the panels, side by side where the page is wide and below each other where not.
 
-def _panels(
-    count: int,
-    columns: int,
-    panel_inches: tuple[float, float],
-    maker: str,
-    handles: Sequence[Artist],
-    *,
-    is_quick: bool,
-) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels in one style, with the line that says who made it."""
-    lines = -(-count // columns)
-    width, height = panel_inches
-    in_a_line = max(1, int(width * columns / LEGEND_ENTRY_INCHES))
-    legend_inches = 0.22 * -(-len(handles) // in_a_line)
-    figure = Figure(
-        figsize=(width * columns, height * lines + legend_inches + 0.5),
-        layout=None if is_quick else "constrained",
-    )
-    grid = figure.subplots(lines, columns, squeeze=False).flatten()
-    for empty in grid[count:]:
-        empty.remove()
-    if is_quick:
-        _place_by_hand(figure, lines, columns)
-    if handles:
-        figure.legend(handles=handles, loc="outside upper left", ncols=in_a_line, fontsize=10)
-    note = "\n".join(textwrap.wrap(maker, round(12.5 * width * columns)))
-    figure.supxlabel(note, fontsize=9, color=QUIET, x=0.01, ha="left")
-    return figure, list(grid[:count])
+        Where three are side by side they are smaller, for the sake of their words.
+        """
+        columns = min(self.columns, len(self.panels))
+        wide = self.panel_inches or (SMALL_PANEL_INCHES if columns > 2 else PANEL_INCHES)
+        with mpl.rc_context(RC_PARAMETERS):
+            svgs: list[bytes] = []
+            png = b""
+            for count, size in ((columns, wide), (1, (PANEL_INCHES[0], wide[1]))):
+                figure = self._figure(count, size, maker)
+                if not svgs and not self.is_quick:
+                    png = _saved(figure, format="png", dpi=PNG_DPI)
+                # The resolution is that of what is drawn in pixels, heat maps.
+                svgs.append(_saved(figure, format="svg", dpi=PNG_DPI, metadata={"Date": None}))
+        return Picture(
+            svg=svgs[0].decode(),
+            narrow_svg=svgs[1].decode(),
+            alt=f"{self.alt} {maker}.",
+            caption=self.caption,
+            name=self.name,
+            data=self.data,
+            png=png,
+            again=again,
+        )
+
+    def _figure(self, columns: int, panel_inches: tuple[float, float], maker: str) -> Figure:
+        """The panels in one style, with the line that says who made it."""
+        lines = -(-len(self.panels) // columns)
+        width, height = panel_inches
+        in_a_line = max(1, int(width * columns / LEGEND_ENTRY_INCHES))
+        legend_inches = 0.22 * -(-len(self.handles) // in_a_line)
+        figure = Figure(
+            figsize=(width * columns, height * lines + legend_inches + 0.5),
+            layout=None if self.is_quick else "constrained",
+        )
+        grid = figure.subplots(lines, columns, squeeze=False).flatten()
+        for empty in grid[len(self.panels) :]:
+            empty.remove()
+        if self.is_quick:
+            _place_by_hand(figure, lines, columns)
+        if self.handles:
+            figure.legend(
+                handles=self.handles, loc="outside upper left", ncols=in_a_line, fontsize=10
+            )
+        note = "\n".join(textwrap.wrap(maker, round(12.5 * width * columns)))
+        figure.supxlabel(note, fontsize=9, color=QUIET, x=0.01, ha="left")
+        for panel, axes in zip(self.panels, grid, strict=False):
+            panel.fill(axes)
+        return figure
 
 
 def _place_by_hand(figure: Figure, lines: int, columns: int) -> None:

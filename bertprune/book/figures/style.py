@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
 from bertprune.base.words import percent
@@ -64,9 +68,18 @@ _MARKERS = "osD^vP*X"
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
     """A look for each of `names`, in order; after eight of them they begin again."""
+    cycled = zip(names, cycle(PALETTE), cycle(_MARKERS), strict=False)
+    return {name: Look(colour, marker) for name, colour, marker in cycled}
+
+
+def shades(
+    sparsities: Sequence[float], *, lightest: float, markers: str = _MARKERS
+) -> dict[float, Look]:
+    """A look for each of `sparsities`: darker for more, from the share `lightest` of all shades."""
+    colours = colormaps["viridis_r"](np.linspace(lightest, 1, len(sparsities)))
     return {
-        name: Look(PALETTE[place % len(PALETTE)], _MARKERS[place % len(_MARKERS)])
-        for place, name in enumerate(names)
+        sparsity: Look(to_hex(colour), marker)
+        for sparsity, colour, marker in zip(sparsities, colours, cycle(markers), strict=False)
     }
 
 
@@ -118,10 +131,42 @@ def curve(
     )
     panel.set(xlabel="", ylabel="")
     if several:
-        panel.scatter(points[x], points.value, s=14, color=colour, marker=marker, alpha=0.5, lw=0)
+        dots(panel, points, look, x=x, size=14, alpha=0.5)
     if "own" in points:
         own = points[points.own.astype(bool)]
         panel.scatter(own[x], own.value, s=90, facecolors="none", edgecolors=INK, lw=1.2, zorder=3)
+
+
+def curves(
+    panel: Axes, points: pd.DataFrame, by: str, looks: Mapping[Any, Look], **how: Any
+) -> None:
+    """A `curve` for each value of the column `by` that has a look."""
+    for name, look in looks.items():
+        curve(panel, points[points[by] == name], look, **how)
+
+
+def dots(
+    panel: Axes,
+    points: pd.DataFrame,
+    look: Look,
+    *,
+    x: str = "sparsity",
+    size: float = 22,
+    alpha: float = 0.7,
+    label: str | None = None,
+) -> None:
+    """Points without lines; `size` in square points of print."""
+    colour, marker = look
+    panel.scatter(
+        points[x],
+        points.value,
+        s=size,
+        color=colour,
+        marker=marker,
+        alpha=alpha,
+        lw=0,
+        label=label,
+    )
 
 
 def thin_curve(
@@ -162,6 +207,10 @@ def handle(look: Look, label: str, linestyle: str = "-") -> Line2D:
     return Line2D([], [], color=look.colour, marker=look.marker, ls=linestyle, label=label)
 
 
+def handles(looks: Mapping[Any, Look], linestyle: str = "-") -> list[Artist]:
+    return [handle(look, str(label), linestyle) for label, look in looks.items()]
+
+
 def arm_handle(arm: str) -> Line2D:
     """An arm's entry in a legend; models that were never pre-trained are a dotted level."""
     if arm == FROM_SCRATCH:
@@ -180,23 +229,6 @@ def own_handle() -> Line2D:
 
 def paper_handle() -> Line2D:
     return Line2D([], [], color=QUIET, lw=0.9, marker=".", ms=4, alpha=0.8, label="thin: the paper")
-
-
-def in_percent(axis: Axis) -> None:
-    axis.set_major_formatter(lambda share, _: f"{_with_minus(f'{100 * share:.6g}')} %")
-
-
-def signed(value: float) -> str:
-    """With one digit, and a sign whatever it is."""
-    return _with_minus(f"{value:+.1f}")
-
-
-def _with_minus(number: str) -> str:
-    return number.replace("-", "\N{MINUS SIGN}")
-
-
-def title(panel: Axes, words: str) -> None:
-    panel.set_title(words, loc="left")
 
 
 def in_words(points: pd.DataFrame, show: Callable[[float], str], x: str = "sparsity") -> str:
@@ -254,6 +286,19 @@ def shown_percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def curves_in_words(
+    points: pd.DataFrame,
+    by: str,
+    names: Iterable[str],
+    show: Callable[[float], str],
+    x: str = "sparsity",
+) -> str:
+    """The curves of all `names` in the column `by` in words; those without points are left out."""
+    return words_of({name: in_words(points[points[by] == name], show, x) for name in names})
+
+
 def words_of(curves: Mapping[str, str]) -> str:
     """Several curves in words; those without points are left out."""
-    return "; ".join(f"{name}: {said}" for name, said in curves.items() if said)
+    return "; ".join(
+        f"{words_of_arm(name) or name}: {said}" for name, said in curves.items() if said
+    )

@@ -57,6 +57,8 @@ def _point(random: np.random.Generator, sparsity: float, seed: int) -> Iterator[
         *(_entry("dev", "loss", 2 + 4 * sparsity**2, step=step) for step in (50, 70)),
         *_dev(random, 2 + 3 * sparsity**2, step=100),
         *(_of_dense_weights(random) if sparsity == 0 else _of_masks(random, sparsity)),
+        _entry("weights", "storage_bytes", 8e6, part="dense float32", step=100),
+        _entry("weights", "storage_bytes", 9e6 - 8e6 * sparsity, part="sparse float32", step=100),
     ]
     yield rows.of_history(pretraining, arm="prune_pretrain", **point)
     if sparsity > 0:

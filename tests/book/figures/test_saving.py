@@ -10,10 +10,8 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.words import percent
 from bertprune.book.figures import saving
-from bertprune.book.figures.picture import made_by
 from bertprune.book.tables import storage_table
 from bertprune.protocol import rows
-from bertprune.protocol.notebook_parameters import PrunePretrain
 from bertprune.speed.bench import published_benchmark
 from bertprune.speed.bench.published_benchmark import inference_table
 from bertprune.speed.bench.quantities import (
@@ -25,8 +23,6 @@ from bertprune.speed.bench.quantities import (
     TIME,
     quantity_at,
 )
-
-MAKER = made_by("study tiny", PrunePretrain())
 
 
 def sizes() -> rows.Rows:
@@ -48,10 +44,9 @@ def sizes() -> rows.Rows:
 
 
 def test_sizes_are_drawn_in_megabytes() -> None:
-    drawn = saving.storage(sizes(), MAKER)
+    drawn = saving.storage(sizes())
     assert len(drawn.data) == 8 and drawn.data.value.max() == pytest.approx(8.2)
     assert f"sparse float32: 8.1 MB at {percent(0)}, 4.1 MB at {percent(0.5)}" in drawn.alt
-    assert "study tiny" in drawn.svg
 
 
 def test_the_table_has_means_over_seeds() -> None:
@@ -64,7 +59,7 @@ def test_the_table_has_means_over_seeds() -> None:
 def test_rows_without_sizes() -> None:
     other = sizes().assign(metric="loss")
     with pytest.raises(UserError, match="no figure of storage"):
-        saving.storage(other, MAKER)
+        saving.storage(other)
     with pytest.raises(UserError, match="no table of storage"):
         storage_table(other)
 

@@ -20,21 +20,12 @@ from bertprune.protocol.notebook_parameters import BurnIn, Finetune
 def drawn(again: str = "", *, is_quick: bool = False) -> picture.Picture:
     points = pd.DataFrame({"sparsity": [0.0, 0.5], "seed": [0, 0], "value": [1 / 3, 0.25]})
 
-    def paint(_: Figure, axes: list[Axes]) -> None:
-        style.curve(axes[0], points, Look("#000000", "o"))
+    def draw(axes: Axes, panel: picture.Panel) -> None:
+        style.curve(axes, panel.points, Look("#000000", "o"))
 
-    return picture.picture(
-        paint,
-        name="a-figure",
-        panels=1,
-        columns=1,
-        maker="Made by a < b",
-        alt="Words.",
-        caption="A & B.",
-        data=picture.tidy([("panel", "study", points)]),
-        again=again,
-        is_quick=is_quick,
-    )
+    panels = [picture.Panel("panel", points, draw)]
+    sketch = picture.Sketch("a-figure", panels, alt="Words.", caption="A & B.", is_quick=is_quick)
+    return sketch.drawn("Made by a < b", again)
 
 
 def parsed(picture: picture.Picture) -> ElementTree.Element:

@@ -77,8 +77,7 @@ def information_deletion(found: Rows, fits: pd.DataFrame, *, paper: Rows | None 
             theirs = straight_lines.points(paper).rename(columns={"accuracy": "value"})
             theirs = where(theirs, task=list(tasks))
         draw = partial(_against_loss, looks=tasks, lines=lines)
-        loss = Axis("pre-training dev loss (nats)")
-        name = "accuracy of information deletion"
+        loss, name = Axis("pre-training dev loss (nats)"), "accuracy of information deletion"
         panels.append(Panel(name, deleted, draw, x=loss, y=SHARE, paper=theirs))
         in_words = "; ".join(f"{task} {slope}" for task, slope in slopes.items())
         in_words = f", slopes in points a nat with 95 % intervals: {in_words}" * bool(slopes)

@@ -173,6 +173,8 @@ def thin_curve(
     panel: Axes, points: pd.DataFrame, look: Look, *, x: str = "sparsity", linestyle: str = "-"
 ) -> None:
     """The paper's means, thin behind ours."""
+    if points.empty:
+        return
     mean = points.groupby(x).value.mean()
     colour, marker = look
     panel.plot(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bertprune.base.errors import UserError
@@ -28,13 +29,14 @@ READ = (
     f"{', '.join(KINDS)}, or one of {', '.join(TEXT_KINDS)} compressed as {', '.join(COMPRESSIONS)}"
 )
 
-# What systems, editors, version control and publishers leave beside data.
-LITTER = re.compile(
-    r"\..*|.*~|#.*#|.*\.(bak|swp|md5|sha256|crc)|__MACOSX|thumbs\.db|desktop\.ini|_SUCCESS"
-    r"|icon\r|(readme|licen[cs]e|copying|citation|changelog|notice)(\.(md|rst|html|pdf|cff|bib))?"
-    r"|(md5|sha1|sha256|sha512)sums?(\.txt)?|dataset_infos\.json|" + re.escape(SAVED_SPLITS),
-    re.IGNORECASE,
+# What systems, editors and publishers leave beside data, in lower case.
+LITTER = (
+    *(".*", "__macosx", "thumbs.db", "desktop.ini", "icon\r", "*:zone.identifier", "~$*"),
+    *("*~", "#*#", "*.bak", "*.swp"),
+    *("md5sums*", "sha*sums*", "*.md5", "*.sha256", "*.crc", "_success"),
+    *("dataset_info.json", "dataset_infos.json", SAVED_SPLITS),
 )
+NOTES = ("readme", "license", "licence", "copying", "notice", "citation", "changelog")
 SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(?P<suffix>\..*)")
 
 
@@ -42,14 +44,20 @@ def files_below(folder: Path) -> list[Path]:
     """The files in `folder` and the folders below it, in the order of their paths; links are
     followed.
 
-    LITTER is passed over. Raises UserError naming whatever else there is that is not read: a file
-    of another kind, one that is closed, no plain file or a link that leads nowhere, a folder that
-    is closed or leads back into itself, and a shard that is missing.
+    Litter (`is_litter`) is passed over. Raises UserError naming whatever else there is that is not
+    read: a file of another kind, one that is closed, no plain file or a link that leads nowhere, a
+    folder that is closed or leads back into itself, a shard that is missing, and a file that is
+    there both compressed and not.
     """
     files = sorted(_walk(folder, ()))
     for file in files:
         check_file(file)
     check_shards(files)
+    plain: dict[Path, Path] = {}
+    for file in files:
+        inside = file.with_suffix("") if file.suffix.lower() in COMPRESSIONS else file
+        if (other := plain.setdefault(inside, file)) != file:
+            raise UserError(f"{other} and {file} are one text by their names: remove one of them")
     return files
 
 
@@ -58,17 +66,17 @@ def split_files(folder: Path, split: str) -> list[Path]:
 
     Raises UserError where it has none, has them in more than one way, or lacks a shard.
     """
-    names = sorted(entry.name for entry in os.scandir(folder)) if folder.is_dir() else []
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
     ways: dict[str, list[Path]] = {}
     for name in names:
-        rest = name.removeprefix(split)
-        suffix = next((end for end in TABLE_SUFFIXES if rest.lower().endswith(end)), "")
-        if name == split and (folder / name).is_dir():
-            ways[name] = files_below(folder / name)
-        elif suffix and rest != name and (rest.lower() == suffix or rest[0] == "-"):
-            ways.setdefault(name if rest[0] == "." else f"{split}-*{suffix}", []).append(
-                folder / name
-            )
+        file, rest = folder / name, name.removeprefix(split)
+        suffix = next((end for end in TABLE_SUFFIXES if rest.lower().endswith(end)), None)
+        if name == split and file.is_dir():
+            ways[name] = files_below(file)
+        elif rest.lower() == suffix:
+            ways[name] = [file]
+        elif suffix and rest.startswith("-") and rest != name:
+            ways.setdefault(f"{split}-*{suffix}", []).append(file)
     if not any(ways.values()):
         raise UserError(
             f"there is no {folder / split}.parquet, nor the like as {', '.join(KINDS[1:])} "
@@ -98,6 +106,15 @@ def saved_files(folder: Path) -> list[Path] | None:
     for file in files:
         check_file(file)
     return files
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder called so is known to be no data: hidden, a backup, what a system
+    leaves, a checksum, or a note like README that is of no kind that is read."""
+    lower = name.lower()
+    return any(fnmatchcase(lower, pattern) for pattern in LITTER) or (
+        lower.split(".")[0] in NOTES and kind_of(Path(name)) is None
+    )
 
 
 def check_file(file: Path) -> None:
@@ -141,7 +158,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
         yield from saved
         return
     for entry in entries:
-        if LITTER.fullmatch(entry.name):
+        if is_litter(entry.name):
             continue
         if os.path.isdir(entry.path):
             yield from _walk(Path(entry.path), (*above, here))

@@ -62,7 +62,8 @@ def test_two_links_to_one_folder_are_no_loop(folder: Path, tmp_path: Path) -> No
     [
         ".DS_Store", "._a.txt", ".a.txt.swp", ".gitattributes", "a.txt~", "#a.txt#", "a.txt.bak",
         "Thumbs.db", "desktop.ini", "README", "README.md", "LICENSE", "SHA256SUMS", "_SUCCESS",
-        "a.txt.md5", "__MACOSX/b.txt", ".cache/huggingface/b.txt", ".ipynb_checkpoints/a.txt",
+        "a.txt.md5", "a.txt:Zone.Identifier", "license.docx", "dataset_info.json",
+        "__MACOSX/b.txt", ".cache/huggingface/b.txt", ".ipynb_checkpoints/a.txt",
     ],
 )  # fmt: skip
 def test_litter_is_passed_over(folder: Path, name: str) -> None:
@@ -71,6 +72,19 @@ def test_litter_is_passed_over(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"\xff\x00")
     assert read(folder) == ["Here it is. It rains."]
     assert text_key([str(folder)]) == key
+
+
+@pytest.mark.parametrize("name", ["readme.txt", "License.csv"])
+def test_a_note_that_can_be_read_is_read(folder: Path, name: str) -> None:
+    (folder / name).write_text("text\n")
+    assert files_below(folder) == sorted([folder / name, folder / "a.txt"])
+
+
+def test_a_text_that_is_there_compressed_and_not(folder: Path) -> None:
+    """As `gzip --keep` leaves it: it would be read twice."""
+    (folder / "a.txt.gz").write_bytes(gzip.compress((folder / "a.txt").read_bytes()))
+    with pytest.raises(UserError, match=r"a\.txt and .*a\.txt\.gz are one text"):
+        check_text([str(folder)])
 
 
 def test_litter_in_the_path_to_the_folder_does_not_count(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +29,12 @@ from bertprune.experiments.runs import (
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.notebook_parameters import Contract
 from bertprune.protocol.views import Chapter, View, parameters_of_run
+
+# How long it may be on macOS; on Linux it is 107.
+_SOCKET_PATH_BYTES = 103
+
+# Where there is room for sockets if TMPDIR has none.
+_SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def begin(notebook: str, namespace: Mapping[str, Any]) -> Run:
@@ -185,7 +192,7 @@ def _execute_notebook(
         output.parent.mkdir(parents=True, exist_ok=True)
     log_file = output.parent / LOG_FILE
     with (
-        tempfile.TemporaryDirectory(prefix="bertprune-") as sockets,
+        _kernel_folder() as folder,
         log_file.open("a", encoding="utf-8") as log,
     ):
         said_to = _Both(log, show)
@@ -201,7 +208,7 @@ def _execute_notebook(
                 request_save_on_cell_execute=False,
                 stdout_file=said_to,
                 stderr_file=said_to,
-                kernel_manager_class=kernels.manager(sockets, log, settings, forked=forked),
+                kernel_manager_class=kernels.manager(folder, log, settings, forked=forked),
             )
         except PapermillExecutionError as error:
             said = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
@@ -215,6 +222,27 @@ def _execute_notebook(
             ) from error
     with full_disk_is_user_error(output):
         tidy(output)
+
+
+@contextmanager
+def _kernel_folder() -> Iterator[str]:
+    """A private folder for the files of one kernel, gone at the end.
+
+    It is where other temporary files are, or where the path of a socket is not too long for the
+    system. Raises UserError where there is no such place.
+    """
+    # The sockets are called kernel-1 to kernel-5.
+    room = _SOCKET_PATH_BYTES - len("/bertprune-________/kernel-5")
+    for place in (tempfile.gettempdir(), *_SHORT_PLACES):
+        if len(os.fsencode(place)) <= room and os.access(place, os.W_OK | os.X_OK):
+            break
+    else:
+        raise UserError(
+            f"a kernel's sockets need a folder whose path has at most {room} bytes, which "
+            f"{tempfile.gettempdir()} has not: name a shorter one in TMPDIR"
+        )
+    with tempfile.TemporaryDirectory(prefix="bertprune-", dir=place) as folder:
+        yield folder
 
 
 class _Both:

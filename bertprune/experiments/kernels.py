@@ -3,6 +3,9 @@
 A process of its own for each notebook keeps runs apart, but importing what all of them need takes
 it seconds. The kernels of a sweep are therefore *forked*: each worker has a nursery, a process that
 has imported that once and used none of it, and that becomes two whenever a kernel is wanted.
+
+A page shows what its run says, on whatever machine: a kernel reads nobody's settings, neither files
+of IPython, Jupyter and matplotlib nor variables of the environment.
 """
 
 from __future__ import annotations
@@ -18,12 +21,13 @@ import sys
 import traceback
 import weakref
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import chdir, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
@@ -45,31 +49,58 @@ _IMPORTED_ONCE = (
 # runs are so long that a start's seconds do not matter.
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
+# A user's own kernel of that name might be another Python.
+_SPEC = KernelSpec(
+    argv=[
+        *(sys.executable, "-c", f"from {__name__} import start; start()"),
+        *("-f", "{connection_file}"),
+    ],
+    language="python",
+)
+
+# What settings would be read from, instead of any that the user has.
+_OWN_SETTINGS = {
+    "MATPLOTLIBRC": os.devnull,
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+}
+_SETTINGS_OF = ("IPYTHON", "JUPYTER_", "PANDAS_")
+
 
 def manager(
-    sockets: str, log: IO[str], settings: Mapping[str, str], *, forked: bool
+    folder: str, log: IO[str], settings: Mapping[str, str], *, forked: bool
 ) -> type[AsyncKernelManager]:
-    """The class of managers whose kernels talk through files in the folder `sockets`, and have the
-    environment variables `settings` beside those of this process.
+    """The class of managers whose kernels talk through files in `folder`, and have the environment
+    variables `settings` beside those of this process that are no settings of their own.
 
     Nobody else on the machine can talk to them, and kernels that start at the same moment cannot
     take each other's. What a kernel's process itself says, when it is stopped say, is for `log`
     alone. Where forking is not safe, a `forked` kernel is started like any other.
     """
+    places = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    environment = _environment() | dict.fromkeys(places, folder) | dict(settings)
 
     class FileSocketKernelManager(AsyncKernelManager):
         transport = "ipc"
+        kernel_spec = _SPEC
 
         def _ip_default(self) -> str:
-            return f"{sockets}/kernel"
+            return f"{folder}/kernel"
+
+        def _connection_file_default(self) -> str:
+            return f"{folder}/kernel.json"
 
         def start_kernel(self, **options: Any) -> Any:
-            if forked and can_fork():
-                self.provisioner = _ForkingProvisioner(kernel_spec=self.kernel_spec, parent=self)
-            environment = {**os.environ, **settings}
+            kind = _ForkingProvisioner if forked and can_fork() else LocalProvisioner
+            self.provisioner = kind(kernel_spec=self.kernel_spec, parent=self)
             return self._async_start_kernel(**options, env=environment, stderr=log)
 
     return FileSocketKernelManager
+
+
+def _environment() -> dict[str, str]:
+    """The environment of this process, less the user's settings of what a page is made with."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS_OF)}
+    return kept | _OWN_SETTINGS
 
 
 def can_fork() -> bool:
@@ -147,6 +178,7 @@ class _Nursery:
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", f"from {__name__} import serve; serve()"],
+                env=_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -172,8 +204,7 @@ _nursery = _Nursery()
 
 def serve() -> None:
     """Be the nursery: for each line of the standard input fork a kernel, and print its id."""
-    # As a kernel has it when matplotlib reads it.
-    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    _import_matplotlib()
     for module in _IMPORTED_ONCE:
         # A kernel that needs what is not there says so better.
         with suppress(ImportError):
@@ -200,6 +231,33 @@ def _read_conversions() -> None:
         get_checkpoint_conversion_mapping("bert")
 
 
+def start() -> None:
+    """Be a kernel that was not forked."""
+    _import_matplotlib()
+    _be_ipython(sys.argv[1:])
+
+
+def _import_matplotlib() -> None:
+    """Import it where it finds no settings: it looks for them in the current folder first."""
+    with suppress(ImportError), chdir("/"):
+        import_module("matplotlib")
+
+
+def _be_ipython(arguments: list[str]) -> None:
+    from ipykernel.kernelapp import IPKernelApp
+
+    class PlainKernelApp(IPKernelApp):
+        """Without the files that IPython and its like would read before the first cell."""
+
+        def load_config_file(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def _run_startup_files(self) -> None:
+            pass
+
+    PlainKernelApp.launch_instance([*arguments, "--HistoryManager.enabled=False"])
+
+
 def _be_kernel(
     nursery: int, arguments: list[str], environment: dict[str, str], cwd: str, log: str
 ) -> NoReturn:
@@ -215,12 +273,11 @@ def _be_kernel(
         os.environ.update(environment)
 
         import torch
-        from ipykernel.kernelapp import IPKernelApp
 
         # OpenMP read the variable when the nursery imported it.
         if threads := environment.get("OMP_NUM_THREADS"):
             torch.set_num_threads(int(threads))
-        IPKernelApp.launch_instance([*arguments, f"--IPKernelApp.parent_handle={nursery}"])
+        _be_ipython([*arguments, f"--IPKernelApp.parent_handle={nursery}"])
         atexit._run_exitfuncs()
     except Exception:
         traceback.print_exc(file=sys.__stderr__)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -43,13 +44,13 @@ def _run() -> Run:
     return Run.of(BurnIn(text=("text.txt",)))
 
 
-def _execute(project: Path, *cells: str, threads: int = 1) -> str:
+def _execute(project: Path, *cells: str, threads: int = 1, forked: bool = True) -> str:
     """Execute `cells`; gives what the kernel said."""
     # A result is not what the tests are about.
     (project / "facts.json").write_text(json.dumps(FACTS))
     facts = f"import os, shutil; shutil.copy('facts.json', '{_run().partial_folder}')"
     _write(project, facts, *cells)
-    execution.execute(_run(), threads=threads, forked=True)
+    execution.execute(_run(), threads=threads, forked=forked)
     return (_run().folder / "log.txt").read_text()
 
 
@@ -85,6 +86,91 @@ def test_draws_as_any_kernel(project: Path) -> None:
     _execute(project, "import matplotlib.pyplot as plt; plt.plot([1, 2]); print('drawn')")
     notebook = nbformat.read(_run().folder / "notebook.ipynb", as_version=4)
     assert any("image/png" in output.get("data", {}) for output in notebook.cells[-1].outputs)
+
+
+ON_THE_WAY = "import pandas; pandas.set_option('display.max_rows', 4); met = 'a {} file'"
+SETTINGS = {
+    "home/.ipython/profile_default/startup/00.py": ON_THE_WAY.format("startup"),
+    "home/.ipython/profile_default/ipython_config.py": "c.InteractiveShellApp.exec_lines = ['1/0']",
+    "home/.ipython/profile_default/ipython_kernel_config.json": (
+        '{"InteractiveShell": {"ast_node_interactivity": "none"}}'
+    ),
+    "ipython_config.py": "c.InlineBackend.rc = {'font.size': 40.0}",
+    "startup.py": ON_THE_WAY.format("Python"),
+    "home/.config/matplotlib/matplotlibrc": "text.usetex: True",
+    "given.rc": "svg.fonttype: none",
+    "matplotlibrc": "timezone: Asia/Tokyo\nfont.size: 39",
+    "home/.local/share/jupyter/kernels/python3/kernel.json": (
+        '{"argv": ["false"], "language": "R", "display_name": "R"}'
+    ),
+    "home/.jupyter/jupyter_config.py": "1/0",
+}
+VARIABLES = {
+    "PYTHONSTARTUP": "startup.py",
+    "MATPLOTLIBRC": "given.rc",
+    "MPLBACKEND": "agg",
+    "PANDAS_FUTURE_INFER_STRING": "0",
+    "JUPYTER_DEFAULT_PROVISIONER_NAME": "none-such",
+    "JUPYTER_PATH": "home/.local/share/jupyter",
+    "IPYTHON_SUPPRESS_CONFIG_ERRORS": "nonsense",
+}
+ASKED = """
+import matplotlib as mpl, matplotlib.pyplot as plt, pandas as pd, seaborn
+print("met:", globals().get("met"), pd.get_option("display.max_rows"), pd.Series(["a"]).dtype)
+print("changed:", [n for n in mpl.rcParamsDefault if n != "backend" and
+    mpl.rcParams[n] != mpl.rcParamsDefault[n]], mpl.rcParams["timezone"])
+"""
+
+
+@pytest.mark.parametrize("forked", [True, False])
+def test_reads_nobodys_settings(
+    project: Path, monkeypatch: pytest.MonkeyPatch, forked: bool
+) -> None:
+    for name, content in SETTINGS.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(content)
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, str(project / value) if (project / value).exists() else value)
+    monkeypatch.setenv("HOME", str(project / "home"))
+    for name in ("IPYTHONDIR", "XDG_CONFIG_HOME", "MPLCONFIGDIR"):
+        monkeypatch.delenv(name, raising=False)
+    # One that was started before these were there, and in another folder, would prove nothing.
+    monkeypatch.setattr(kernels, "_nursery", kernels._Nursery())
+    monkeypatch.chdir(project)
+    said = _execute(project, ASKED, "1\n2", "plt.plot([1, 2]); plt.show()", forked=forked)
+    assert f"met: None 60 {pd.Series(['a']).dtype}" in said and "changed: [] UTC" in said
+    *_, shown, drawn = nbformat.read(_run().folder / "notebook.ipynb", as_version=4).cells
+    assert [output.data["text/plain"] for output in shown.outputs] == ["2"]
+    assert "image/png" in drawn.outputs[-1].data
+    # Nor does it leave anything in a user's folder: the history of what was executed, say.
+    left = {str(file.relative_to(project)) for file in (project / "home").rglob("*.*")}
+    assert {name for name in left if "ipython" in name or "jupyter" in name} <= {
+        str(folder) for name in SETTINGS for folder in (Path(name), *Path(name).parents)
+    }
+
+
+LONG = "a-folder-of-a-job-on-a-cluster"
+
+
+@pytest.mark.parametrize(
+    "place", [f"{LONG}/{LONG}/{LONG}", "\N{SNOWMAN}" * 40, "there/is/none/such", "short"]
+)
+def test_where_temporary_files_are_makes_no_difference(
+    project: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    if "none" not in place:
+        (project / place).mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(project / place))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert "alive" in _execute(project, "print('alive')")
+    assert not [*project.glob(f"{place}/bertprune-*")]
+
+
+def test_no_place_for_sockets(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(project / ("x" * 100)))
+    monkeypatch.setattr(execution, "_SHORT_PLACES", ())
+    with pytest.raises(UserError, match="at most 75 bytes, which .*xx has not: .* in TMPDIR"):
+        _execute(project)
 
 
 def test_standard_error_goes_to_the_log(project: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What both sides are given: made-up text and phrases, since only their lengths matter here."""
+"""What is timed is given made-up text and phrases, since only their lengths matter here."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerFast
+from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
 from bertprune.data.batches import PretrainingBatch
 from bertprune.data.corpus import Corpus
@@ -26,6 +25,7 @@ from bertprune.data.pretraining_examples import PretrainingExamples
 from bertprune.data.task_examples import TaskExamples
 from bertprune.data.tasks import LABEL, load_task
 from bertprune.data.tokenizer import SPECIAL_TOKENS, wordpiece
+from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 
 VOCABULARY = 30_522  # BERT's
@@ -73,32 +73,47 @@ def tokenizer(vocabulary_size: int = VOCABULARY) -> PreTrainedTokenizerFast:
     )
 
 
-class Pairs:
-    """Masked sentence pairs of a made-up text: ours as we give them, the rival's masked before.
+def corpus(vocabulary_size: int, folder: Path) -> Corpus:
+    """A made-up text. Sentences have 1 to 49 tokens, documents 100 sentences, so that most pairs
+    are full; nothing of it is in `folder` yet."""
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(1, LONGEST_SENTENCE + 1, DOCUMENTS * SENTENCES)
+    return Corpus(
+        tokens=generator.integers(len(SPECIAL_TOKENS), vocabulary_size, lengths.sum()),
+        sentence_starts=np.concatenate([[0], np.cumsum(lengths)]),
+        document_starts=np.arange(DOCUMENTS + 1) * SENTENCES,
+        key=f"made up of {vocabulary_size} tokens",
+        folder=folder,
+    )
 
-    Sentences have 1 to 49 tokens, documents 100 sentences, so that most pairs are full.
-    """
+
+def pairs(
+    text: Corpus,
+    tokenizer: PreTrainedTokenizerFast,
+    batch_size: int,
+    max_length_tokens: int,
+    folder: Path,
+) -> PretrainingExamples:
+    """Masked sentence pairs of all of `text`; `folder` is their cache."""
+    return PretrainingExamples(
+        text,
+        np.arange(text.documents_total),
+        tokenizer,
+        max_length_tokens=max_length_tokens,
+        batch_size=batch_size,
+        seed=0,
+        cache=folder,
+    )
+
+
+class Pairs:
+    """Pairs of the made-up text: ours as we give them, the rival's masked before."""
 
     def __init__(self, batch_size: int, vocabulary_size: int = VOCABULARY) -> None:
-        generator = np.random.default_rng(0)
-        lengths = generator.integers(1, LONGEST_SENTENCE + 1, DOCUMENTS * SENTENCES)
         folder = Path(mkdtemp())
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        self.examples = PretrainingExamples(
-            Corpus(
-                tokens=generator.integers(len(SPECIAL_TOKENS), vocabulary_size, lengths.sum()),
-                sentence_starts=np.concatenate([[0], np.cumsum(lengths)]),
-                document_starts=np.arange(DOCUMENTS + 1) * SENTENCES,
-                key=f"made up of {vocabulary_size} tokens",
-                folder=folder,
-            ),
-            np.arange(DOCUMENTS),
-            tokenizer(vocabulary_size),
-            max_length_tokens=MAX_LENGTH_TOKENS,
-            batch_size=batch_size,
-            seed=0,
-            cache=folder,
-        )
+        text, words = corpus(vocabulary_size, folder), tokenizer(vocabulary_size)
+        self.examples = pairs(text, words, batch_size, MAX_LENGTH_TOKENS, folder)
 
     def of_rival(self, steps: int) -> list[Example]:
         """The examples of the first `steps` batches, in their order."""
@@ -137,8 +152,9 @@ class Phrases:
             self._train, self._dev = data.train.sample(train, random_state=0), data.dev
             self.tokenizer = _trained(data.train.sentence.tolist())
         else:
-            self._train, self._dev = _phrases(train, TRAIN_QUANTILES), _phrases(dev, DEV_QUANTILES)
             self.tokenizer = tokenizer()
+            self._train = phrases(train, TRAIN_QUANTILES, self.tokenizer)
+            self._dev = phrases(dev, DEV_QUANTILES, self.tokenizer)
         self.train, self.dev = (
             TaskExamples(frame, self.task, self.tokenizer, MAX_LENGTH_TOKENS)
             for frame in (self._train, self._dev)
@@ -161,18 +177,21 @@ class Phrases:
         ]
 
 
-def _phrases(number: int, quantiles: Sequence[int]) -> pd.DataFrame:
-    """Made-up phrases: as many between any two quantiles that follow each other, in any order."""
+def phrases(
+    number: int, quantiles: Sequence[int], tokenizer: PreTrainedTokenizerFast
+) -> pd.DataFrame:
+    """Made-up phrases with labels. Of lengths in tokens, special ones included, there are as many
+    between any two `quantiles` that follow each other, in any order."""
+    words = np.array(sorted(word for word in tokenizer.get_vocab() if word.isalnum()))
     generator = np.random.default_rng(0)
     places = generator.permutation((np.arange(number) + 0.5) / number)
     lengths = np.rint(np.interp(places, np.linspace(0, 1, len(quantiles)), quantiles))
-    words = lengths.astype(int) - 2
-    phrases = [_phrase(generator.integers(len(SPECIAL_TOKENS), VOCABULARY, n)) for n in words]
-    return pd.DataFrame({"sentence": phrases, LABEL: generator.integers(0, 2, number)})
+    sentences = [" ".join(generator.choice(words, max(1, int(n) - 2))) for n in lengths]
+    return pd.DataFrame({"sentence": sentences, LABEL: generator.integers(0, 2, number)})
 
 
-def _phrase(ids: NDArray[np.int64]) -> str:
-    return " ".join(f"w{n}" for n in ids)
+def classifier(shape: Shape) -> BertForSequenceClassification:
+    return BertForSequenceClassification(fresh_model(shape, seed=0).config)
 
 
 def _trained(phrases: Sequence[str]) -> PreTrainedTokenizerFast:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,6 +38,13 @@ def own_time() -> float:
     if torch.cuda.is_available():
         return wall_time()
     return time.process_time() / torch.get_num_threads()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the bars and the words of what is measured."""
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        yield
 
 
 def seconds_of(work: Callable[[], object], clock: Clock = wall_time) -> float:

@@ -22,7 +22,7 @@ from bertprune.protocol.evaluation import EVALUATIONS_OF_A_TRAINING, PRETRAINING
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.schedule import Schedule
 from bertprune.speed.cost import amounts_of_work as work
-from bertprune.speed.cost import estimate, measuring_costs, unit_costs
+from bertprune.speed.cost import estimate, measuring_costs, timed_steps, unit_costs
 from bertprune.speed.cost.unit_costs import Line, Machine
 from bertprune.speed.cost.what_to_measure import Request
 
@@ -270,7 +270,7 @@ def test_measured_unit_costs_are_positive_and_used(
 
     def steps(request: Request) -> dict[str, Line]:
         asked.append(request)
-        return measuring_costs.steps(request)
+        return timed_steps.steps(request)
 
     of_runs = {unit: INVENTED[unit] for unit in [work.NOTEBOOK, *_fixed_units()]}
     monkeypatch.setattr(measuring_costs, "_side_by_side", steps)

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
-from transformers import BertForSequenceClassification, DataCollatorWithPadding
+from transformers import DataCollatorWithPadding
 
-from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
@@ -26,10 +25,9 @@ from bertprune.speed.bench.timing import (
     Row,
     Setting,
     memory_rows,
-    quiet,
 )
 from bertprune.speed.made_up_inputs import DEV_PHRASES, PHRASES, Phrases
-from bertprune.speed.stopwatch import seconds_of, seconds_of_our_step, variant
+from bertprune.speed.stopwatch import quiet, seconds_of, seconds_of_our_step, variant
 from bertprune.training.finetuning import ClassificationLoss, evaluate
 
 RIVALS = (PADDED, DYNAMIC, GROUPED)
@@ -60,10 +58,8 @@ def _phrases(setting: Setting, train: int, dev: int) -> Phrases:
     return Phrases(setting.task_data, train, dev)
 
 
-@lru_cache(maxsize=1)
-def _classifier(shape: Shape) -> BertForSequenceClassification:
-    """What all sides begin with; none of them changes it."""
-    return BertForSequenceClassification(fresh_model(shape, seed=0).config)
+_classifier = lru_cache(maxsize=1)(made_up_inputs.classifier)
+"""What all sides begin with; none of them changes it."""
 
 
 def epoch(setting: Setting, size: Size, *, with_memory: bool = True) -> Iterator[Row]:

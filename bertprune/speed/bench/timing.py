@@ -8,10 +8,8 @@ import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
-from io import StringIO
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,7 +20,7 @@ from accelerate import Accelerator
 
 from bertprune.base import progress
 from bertprune.speed.bench.quantities import FASTER, LESS_MEMORY, MEMORY, OURS
-from bertprune.speed.stopwatch import seconds_of
+from bertprune.speed.stopwatch import quiet, seconds_of
 from bertprune.training import processes
 
 # Enough for some hundredths of a second, and a GPU is faster.
@@ -146,13 +144,6 @@ def pairwise(numerators: Sequence[float], denominators: Sequence[float]) -> list
     Raises ValueError unless both have as many repeats.
     """
     return [above / below for above, below in zip(numerators, denominators, strict=True)]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the bars and the words of what is measured."""
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        yield
 
 
 @cache

@@ -15,10 +15,8 @@ import yaml
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
-from bertprune.lab.language import SOURCE
-from bertprune.model.shape import Shape
 from bertprune.protocol.record import RECORD_FILE, Record
-from bertprune.speed.cost import amounts_of_work as work
+from bertprune.speed.cost.amounts_of_work import NOTEBOOK, fixed
 from bertprune.speed.cost.unit_costs import Line
 from bertprune.speed.cost.what_to_measure import Request
 
@@ -50,40 +48,31 @@ def runs_without_steps(request: Request) -> dict[str, Line]:
         found[record.notebook].append(record.wall_time_s)
     # The first one starts the process that the others come from.
     beside = [one.notebook_wall_time_s - one.wall_time_s for one in records[1:]]
-    lines = {work.fixed(notebook): Line(fmean(times)) for notebook, times in found.items()}
-    return lines | {work.NOTEBOOK: Line(median(beside))}
+    lines = {fixed(notebook): Line(fmean(times)) for notebook, times in found.items()}
+    return lines | {NOTEBOOK: Line(median(beside))}
 
 
 def _write_project(request: Request, root: Path) -> None:
     """A project with a study of no steps: a fresh model of the size, and next to no data."""
-    import pandas as pd
-
     from bertprune.data.documents import documents
     from bertprune.data.tokenizer import load_tokenizer
     from bertprune.model import loading
+    from bertprune.speed import made_up_inputs
 
     copytree(paths.root() / "notebooks", root / "notebooks")
-    size = request.size
-    text = f"{SOURCE}:{request.language or 0}:{_LAB_DOCUMENTS}"
+    text = f"{request.lab}:{_LAB_DOCUMENTS}"
     if request.language is None:
         # Only of a lab language a model is asked what it recalls.
         (root / "text.txt").write_text(
             "\n".join(one.replace("\n", " ") for one in documents([text])), encoding="utf-8"
         )
         text = "text.txt"
-    tokenizer = load_tokenizer(f"{SOURCE}:{request.language or 0}")
-    shape = Shape(
-        layers=size.layers,
-        hidden_size=size.hidden_size,
-        heads=size.heads,
-        vocabulary_size=max(size.vocabulary_size, len(tokenizer)),
-        max_length_tokens=max(size.max_length_tokens, request.max_length_tokens),
-    )
+    tokenizer = load_tokenizer(request.lab)
+    shape = request.shape_for(len(tokenizer))
     loading.save_pretrained(loading.fresh_model(shape, seed=0), tokenizer, {}, root / "model")
     (root / "model" / loading.MASKS_FILE).unlink()
     (root / "tasks" / "sst2").mkdir(parents=True)
-    words = [word for word in tokenizer.get_vocab() if word.isalpha()]
-    few = pd.DataFrame({"sentence": words[:8], "label": [0, 1] * 4})
+    few = made_up_inputs.phrases(8, (3, 3), tokenizer)
     for split in ("train", "validation"):
         few.to_parquet(root / "tasks" / "sst2" / f"{split}.parquet")
     study = {

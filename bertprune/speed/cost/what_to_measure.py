@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bertprune.experiments.runs import Run
-from bertprune.lab.language import language_of
+from bertprune.lab.language import SOURCE, language_of
 from bertprune.model.shape import Shape, shape_of
 from bertprune.protocol.notebook_parameters import Finetune
-from bertprune.speed.cost import amounts_of_work as work
+from bertprune.speed.cost.amounts_of_work import (
+    FINETUNING_STEP,
+    PRETRAINING_STEP,
+    run_work,
+    task_size,
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,20 @@ class Request:
     """Seed of the lab language that the text is in."""
     threads: int
 
+    @property
+    def lab(self) -> str:
+        """The lab language of the text, or one that stands in for another text."""
+        return f"{SOURCE}:{self.language or 0}"
+
+    def shape_for(self, vocabulary_size: int) -> Shape:
+        """The shape of the model that is measured, with a tokenizer of `vocabulary_size` entries:
+        the stand-in for the study's own may have more."""
+        return replace(
+            self.size,
+            vocabulary_size=max(self.size.vocabulary_size, vocabulary_size),
+            max_length_tokens=max(self.size.max_length_tokens, self.max_length_tokens),
+        )
+
     def in_words(self) -> str:
         size = self.size
         return f"{size.layers} layers × {size.hidden_size}, vocabulary {size.vocabulary_size:,}"
@@ -41,7 +60,7 @@ def requests(threads: Mapping[Run, int]) -> list[Request]:
     for run in threads:
         p = run.parameters
         if isinstance(p, Finetune):
-            sizes = [work.task_size(name, p) for name in p.task]
+            sizes = [task_size(name, p) for name in p.task]
             lengths[shape_of(p)] |= {round(one.mean_length_tokens) for one in sizes}
     for run, count in threads.items():
         p = run.parameters
@@ -62,5 +81,5 @@ def requests(threads: Mapping[Run, int]) -> list[Request]:
 
 
 def _trains(run: Run) -> bool:
-    steps = (work.PRETRAINING_STEP, work.FINETUNING_STEP)
-    return any(one.times and one.unit in steps for one in work.run_work(run))
+    steps = (PRETRAINING_STEP, FINETUNING_STEP)
+    return any(one.times and one.unit in steps for one in run_work(run))

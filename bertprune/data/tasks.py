@@ -23,7 +23,12 @@ from bertprune.data.glue import HUB_DATA, TASKS, Metric, Task
 from bertprune.data.reading.folders import split_files
 from bertprune.data.reading.hub import check_hub, load_rows
 from bertprune.data.reading.streams import kind_of
-from bertprune.data.reading.table_files import class_names, holds_strings, open_table
+from bertprune.data.reading.table_files import (
+    check_names,
+    class_names,
+    holds_strings,
+    open_table,
+)
 from bertprune.lab import language as lab
 from bertprune.lab import task_data as lab_tasks
 
@@ -184,11 +189,7 @@ def _folder_wanted(source: str) -> str:
 
 
 def _check_columns(schema: pa.Schema, task: Task, where: str) -> None:
-    for column in (*task.columns, LABEL):
-        if column not in schema.names:
-            raise UserError(
-                f"{where} has no column {column!r}: {did_you_mean(column, schema.names)}"
-            )
+    check_names(where, (*task.columns, LABEL), schema.names)
     for column in task.columns:
         kind = schema.field(column).type
         if not holds_strings(kind):

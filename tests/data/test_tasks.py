@@ -1,5 +1,6 @@
 """Tasks: declarations, tables and their errors, batches, metrics."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -453,6 +454,28 @@ def test_a_split_in_a_folder_of_its_own(folder: Path) -> None:
     (folder / "sst2" / "train").mkdir()
     file.rename(folder / "sst2" / "train" / "0000.parquet")
     assert len(load_task("sst2", str(folder)).train) == 3
+
+
+def test_what_is_no_table_in_the_folder_of_a_split(folder: Path) -> None:
+    file = folder / "sst2" / "train.parquet"
+    (folder / "sst2" / "train").mkdir()
+    (folder / "sst2" / "train" / ".DS_Store").write_text("litter")
+    assert len(load_task("sst2", str(folder)).train) == 3
+    file.rename(folder / "sst2" / "train" / "0000.parquet")
+    for name, message in (("notes.txt", "is no table"), ("notes.md", "of no kind that is read")):
+        (folder / "sst2" / "train" / name).write_text("a note")
+        with pytest.raises(UserError, match=f"{name} {'is ' * (name[-1] == 'd')}{message}"):
+            check_task("sst2", str(folder))
+        (folder / "sst2" / "train" / name).unlink()
+
+
+@pytest.mark.parametrize("value", [True, 0.5, None, 10**30, [0]])
+def test_labels_of_json_that_are_none(folder: Path, value: object) -> None:
+    (folder / "sst2" / "train.parquet").unlink()
+    rows = [{"sentence": "a", "label": 1}, {"sentence": "b", "label": value}]
+    (folder / "sst2" / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UserError, match=r"train\.jsonl, row 1: .*label"):
+        check_task("sst2", str(folder))
 
 
 def test_a_shard_that_is_missing(folder: Path) -> None:

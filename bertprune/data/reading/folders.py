@@ -71,13 +71,13 @@ def split_files(folder: Path, split: str) -> list[Path]:
     for name in names:
         file, rest = folder / name, name.removeprefix(split)
         suffix = next((end for end in TABLE_SUFFIXES if rest.lower().endswith(end)), None)
-        if name == split and file.is_dir():
-            ways[name] = files_below(file)
+        if name == split and file.is_dir() and (below := files_below(file)):
+            ways[name] = below
         elif rest.lower() == suffix:
             ways[name] = [file]
         elif suffix and rest.startswith("-") and rest != name:
             ways.setdefault(f"{split}-*{suffix}", []).append(file)
-    if not any(ways.values()):
+    if not ways:
         raise UserError(
             f"there is no {folder / split}.parquet, nor the like as {', '.join(KINDS[1:])} "
             f"(the folder has {listed(names)})"
@@ -87,6 +87,8 @@ def split_files(folder: Path, split: str) -> list[Path]:
     (files,) = ways.values()
     for file in files:
         check_file(file)
+        if kind_of(file) == ".txt":
+            raise UserError(f"{file} is no table: move it elsewhere")
     check_shards(files)
     return files
 

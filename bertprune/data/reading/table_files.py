@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -20,6 +20,13 @@ from bertprune.data.reading.streams import kind_of, open_text, size_bytes
 
 ROWS_LOOKED_AT = 1000  # of a table without types, to know those of its columns
 LONGEST_FIELD = 1 << 30  # of a CSV file, in characters; the module's own limit is a short document
+
+
+# The libraries' own errors, and what damage in texts, names and numbers comes to.
+_UNREADABLE = (
+    *(pa.ArrowException, csv.Error, OSError),
+    *(ValueError, LookupError, TypeError, OverflowError, RecursionError),
+)
 
 
 class _Unquoted(csv.excel_tab):
@@ -51,8 +58,7 @@ def open_table(file: Path, columns: Sequence[str]) -> Iterator[OpenTable]:
     try:
         with ExitStack() as stack:
             yield opened(file, columns, stack)
-    # The last three are what damage in texts and names comes to.
-    except (pa.ArrowException, csv.Error, OSError, ValueError, KeyError, TypeError) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{file} cannot be read as {str(kind)[1:]}: {error}") from error
 
 
@@ -72,13 +78,13 @@ def class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
         return ()
 
 
-def check_names(file: Path, columns: Iterable[str], names: Sequence[str]) -> None:
+def check_names(where: Path | str, columns: Iterable[str], names: Sequence[str]) -> None:
     """Raise UserError for a name that is there twice, or one of `columns` that is not there."""
     if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{file} has the column {twice[0]!r} twice")
+        raise UserError(f"{where} has the column {twice[0]!r} twice")
     for column in columns:
         if column not in names:
-            raise UserError(f"{file} has no column {column!r}: {did_you_mean(column, names)}")
+            raise UserError(f"{where} has no column {column!r}: {did_you_mean(column, names)}")
 
 
 def _parquet(file: Path, columns: Sequence[str], stack: ExitStack) -> OpenTable:
@@ -97,9 +103,9 @@ def _parquet(file: Path, columns: Sequence[str], stack: ExitStack) -> OpenTable:
 def _arrow(file: Path, columns: Sequence[str], stack: ExitStack) -> OpenTable:
     mapped = stack.enter_context(pa.memory_map(str(file)))
     # `datasets` writes the format of streams, others that of files, which begins with its name.
-    in_order = mapped.read(6) != b"ARROW1"
+    open_ipc = pa.ipc.open_file if mapped.read(6) == b"ARROW1" else pa.ipc.open_stream
     mapped.seek(0)
-    table = (pa.ipc.open_stream if in_order else pa.ipc.open_file)(mapped).read_all()
+    table = open_ipc(mapped).read_all()
     schema = _selected(file, table.schema, columns)
     table = table.select(list(columns))
     return OpenTable(
@@ -120,7 +126,7 @@ def _rows(file: Path, columns: Sequence[str], stack: ExitStack) -> OpenTable:
     first = list(islice(rows, ROWS_LOOKED_AT))
     typed = list(zip(*first, strict=True)) or [()] * len(columns)
     schema = pa.schema(
-        (name, _type_of(file, name, values)) for name, values in zip(columns, typed, strict=True)
+        (name, _type_of(values)) for name, values in zip(columns, typed, strict=True)
     )
     return OpenTable(
         schema,
@@ -143,26 +149,27 @@ def _batches(
         done += len(batch)
 
 
-def _type_of(file: Path, name: str, values: Sequence[Any]) -> pa.DataType:
+def _type_of(values: Iterable[Any]) -> pa.DataType:
+    """The type of the first value that is not missing."""
     known = next((value for value in values if value is not None), None)
-    kind = pa.string() if known is None else pa.scalar(known).type
-    _array(file, pa.field(name, kind), values, 0)
-    return kind
+    return pa.string() if known is None else pa.scalar(known).type
 
 
 def _array(file: Path, field: pa.Field, values: Sequence[Any], first_row: int) -> pa.Array:
-    try:
-        return pa.array(values, field.type)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        for row, value in enumerate(values, first_row):
-            try:
-                pa.array([value], field.type)
-            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                raise UserError(
-                    f"{file}, row {row}: {field.name!r} is {value!r}, where the rows before it "
-                    f"have {field.type}"
-                ) from error
-        raise
+    """The values, all of the field's type: Arrow itself would make 0 of 0.5 in a whole number's."""
+    with suppress(*_UNREADABLE):
+        array = pa.array(values)
+        if array.type == field.type or array.null_count == len(array):
+            return array.cast(field.type)
+    for row, value in enumerate(values, first_row):
+        with suppress(*_UNREADABLE):
+            if value is None or pa.array([value]).type == field.type:
+                continue
+        raise UserError(
+            f"{file}, row {row}: {field.name!r} is {repr(value)[:60]}, where rows before it have "
+            f"{field.type}"
+        )
+    raise AssertionError("values of one type make an array")
 
 
 def _csv_rows(

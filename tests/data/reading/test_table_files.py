@@ -120,6 +120,10 @@ def test_an_arrow_table_that_is_damaged(tmp_path: Path, damage: Callable[[bytes]
         ("a.json", '[{"text": "One. Two."}, {"text": 3}]', "row 1: 'text' is 3"),
         ("a.json", '[{"text": "One."}', "cannot be read as json"),
         ("a.json", '{"version": 1,\n "files": []}', "row 0: .* is no JSON"),
+        ("a.jsonl", '{"text": ' + "9" * 30 + "}", "a.jsonl"),
+        ("a.jsonl", '{"text": "One. Two."}\n{"text": true}\n', "row 1: 'text' is True"),
+        ("a.jsonl", '{"text": "\\ud800"}', "a.jsonl"),
+        ("a.json", "[" * 100_000, "cannot be read as json"),
         ("a.feather", "text", "cannot be read as feather"),
     ],
 )

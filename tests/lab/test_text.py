@@ -9,7 +9,6 @@ from itertools import product
 import pytest
 
 from bertprune.data.reading.plain_text import sentences
-from bertprune.lab import text as module
 from bertprune.lab.language import ATTRIBUTES, KINDS, MEASURES, Source, language
 from bertprune.lab.text import documents, vocabulary
 
@@ -19,11 +18,13 @@ from .grammar import Document, order_of, parsed, tells, words_of
 
 @pytest.fixture(scope="module")
 def read() -> list[Document]:
-    """5,000 documents, read sentence by sentence."""
-    return [
-        [parsed(sentence.strip()) for sentence in sentences(document)]
-        for document in documents(Source(0, 5000))
-    ]
+    """5,000 documents, read sentence by sentence. A question and its answer are two."""
+    found = []
+    for document in documents(Source(0, 5000)):
+        cut = [sentence.strip() for sentence in sentences(document)]
+        assert " ".join(cut) == document
+        found.append([parsed(sentence) for sentence in cut])
+    return found
 
 
 def test_text_is_the_same_in_every_process(elsewhere: Elsewhere) -> None:
@@ -61,23 +62,6 @@ def test_every_word_is_in_the_vocabulary(seed: int) -> None:
     assert {word.lower() for word in lexicon} <= set(known)
     # Nearly all of it is the lexicon: what else stands in the text is a hundred words of English.
     assert len(known) - len(set(lexicon)) < 150
-
-
-def test_sentences_are_those_that_were_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A question and its answer, which are written together, are two."""
-    written: list[str] = []
-
-    def remember(words: str) -> str:
-        written.append(works(words))
-        return written[-1]
-
-    works = module._sentence
-    monkeypatch.setattr(module, "_sentence", remember)
-    for document in documents(Source(2, 1000)):
-        cut = [part for sentence in written for part in re.split(r"(?<=\?) ", sentence)]
-        assert [sentence.strip() for sentence in sentences(document)] == cut
-        assert document == " ".join(written)
-        written.clear()
 
 
 def test_the_text_is_true_and_tells_all_that_there_is_to_know(read: list[Document]) -> None:

@@ -50,24 +50,6 @@ def test_class_logits_are_those_of_transformers(activation: str) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_a_stack_of_models_gives_what_each_gives() -> None:
-    models = [fresh_model(Shape(2, 32, 4, VOCABULARY), seed=seed) for seed in range(3)]
-    form = forward.Architecture.of(models[0].config)
-    each = [forward.weights_of(model) for model in models]
-    stack = {name: torch.stack([weights[name] for weights in each]) for name in each[0]}
-    inputs = [_inputs(torch.tensor([[0, 2]]).repeat(5, 1), seed) for seed in range(3)]
-    together = forward.Inputs(
-        torch.stack([one.ids for one in inputs]),
-        torch.stack([one.types for one in inputs]),
-        torch.stack([one.inside for one in inputs]),
-        torch.stack([one.wanted for one in inputs]),
-    )
-    found = forward.encode(stack, form, together, forward.no_dropout)
-    for number, (weights, one) in enumerate(zip(each, inputs, strict=True)):
-        alone = forward.encode(weights, form, one, forward.no_dropout)
-        torch.testing.assert_close(found[number], alone, rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.9])
 def test_dropout_keeps_its_share_and_the_mean(share: float) -> None:
     size = 400_000

@@ -28,6 +28,13 @@ def make_batch(step: int, rank: int = 0, world: int = 1, length: int = 16) -> Pr
     )
 
 
+def labels_of(batch: PretrainingBatch) -> torch.Tensor:
+    """What is to be predicted at every position, as transformers wants it."""
+    labels = torch.full_like(batch.input_ids, -100)
+    labels.view(-1)[batch.masked_positions] = batch.masked_labels
+    return labels
+
+
 class Shapes(PretrainingLoss):
     """A loss that does nothing but note the shapes of the batches that it is asked about."""
 

@@ -37,7 +37,7 @@ from bertprune.training.pretraining import PretrainingLoss, evaluate
 from bertprune.training.variants import Loss, Optimization, Variant
 
 from ..models import assert_same
-from .small import SETTINGS, STEPS, Shapes, make_batch
+from .small import SETTINGS, STEPS, Shapes, labels_of, make_batch
 
 
 def _train(variants: Sequence[Variant], folder: Path) -> list[History]:
@@ -238,10 +238,9 @@ def test_steps_are_those_of_plain_torch(tmp_path: Path, task: str) -> None:
         given = make_batch(step)
         inputs = {"input_ids": given.input_ids, "attention_mask": given.attention_mask}
         if task == "pretraining":
-            labels = torch.full((64,), -100)
-            labels[given.masked_positions] = given.masked_labels
+            labels = labels_of(given)
             found = rival(
-                **inputs, labels=labels.view(4, 16), next_sentence_label=given.next_sentence_labels
+                **inputs, labels=labels, next_sentence_label=given.next_sentence_labels
             ).loss
         else:
             found = rival(**inputs, labels=given.next_sentence_labels).loss

@@ -10,15 +10,15 @@ from bertprune.base.files import write_json
 from bertprune.base.fingerprint import page_key
 from bertprune.data.tokenizer import load_tokenizer
 from bertprune.experiments.runs import FACTS_FILE, NOTEBOOK_FILE, ROWS_FILE, Run
-from bertprune.model.loading import fresh_model, save_pretrained
+from bertprune.model.loading import save_pretrained
 from bertprune.model.shape import Shape
 from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.arms import arm_of
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune, PrunePretrain
 from bertprune.protocol.record import Record
-from bertprune.pruning.masks import Criterion
-from bertprune.pruning.pruner import Pruner
-from bertprune.pruning.schedule import Schedule
+from bertprune.pruning.masks import Masks
+
+from .models import pruned_model
 
 TEXT = ("lab:0:300",)
 TINY = Shape(layers=1, hidden_size=16, heads=2, vocabulary_size=829, max_length_tokens=32)
@@ -85,9 +85,7 @@ def write_record(run: Run, **changes: Any) -> Record:
     return record
 
 
-def save_model(folder: Path, sparsity: float, scope: str = "matrix") -> Pruner:
-    model = fresh_model(TINY, seed=0)
-    pruner = Pruner.following(model, Schedule(sparsity), Criterion(scope=scope))
-    pruner.before_step(0)
-    save_pretrained(model, load_tokenizer("lab"), pruner.masks, folder)
-    return pruner
+def save_model(folder: Path, sparsity: float, scope: str = "matrix") -> Masks:
+    model, masks = pruned_model(TINY, sparsity, scope)
+    save_pretrained(model, load_tokenizer("lab"), masks, folder)
+    return masks

@@ -1,9 +1,6 @@
 """A small BERT, its prunable matrices, and values among entries."""
 
-from collections.abc import Callable
-
 import pytest
-import torch
 from torch import Tensor
 from transformers import BertForPreTraining
 
@@ -11,9 +8,6 @@ from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.protocol.rows import Entry
 from bertprune.pruning.matrices import prunable_matrices
-
-Matrices = dict[str, Tensor]
-MakeMatrices = Callable[[int], Matrices]
 
 SHAPE = Shape(layers=2, hidden_size=16, heads=4, vocabulary_size=60, max_length_tokens=24)
 
@@ -28,16 +22,9 @@ def model() -> BertForPreTraining:
     return fresh_model(SHAPE, seed=0)
 
 
-@pytest.fixture
-def make_matrices() -> MakeMatrices:
-    """The matrices of the small BERT, with random weights of another seed."""
-
-    def make(seed: int) -> Matrices:
-        generator = torch.Generator().manual_seed(seed)
-        shapes = {n: w.shape for n, w in prunable_matrices(fresh_model(SHAPE, seed=0)).items()}
-        return {
-            name: torch.randn(shape, generator=generator) / (place + 1)
-            for place, (name, shape) in enumerate(shapes.items())
-        }
-
-    return make
+def matrices_of(seed: int) -> dict[str, Tensor]:
+    """The matrices of a small BERT, each of another width."""
+    matrices = prunable_matrices(fresh_model(SHAPE, seed=seed))
+    return {
+        name: weight.detach() * (place + 1) for place, (name, weight) in enumerate(matrices.items())
+    }

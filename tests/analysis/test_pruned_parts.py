@@ -13,7 +13,7 @@ from bertprune.analysis.pruned_parts import (
 )
 from bertprune.pruning.masks import Criterion, sparsity_of
 
-from .conftest import MakeMatrices, values_of
+from .conftest import matrices_of, values_of
 
 VOCABULARY = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused17]", "a", "##b"]
 VOCABULARY += ["the", "##ing", "house", "é", "late", "longest"]
@@ -43,18 +43,16 @@ def test_difference_is_the_share_of_entries_that_differ() -> None:
         assert values_of(found, "mask_difference") == {"": 4 / 10, "a": 2 / 8, "b": 1.0}
 
 
-def test_masks_of_another_model(make_matrices: MakeMatrices) -> None:
-    masks = Criterion().masks(make_matrices(1), 0.3)
+def test_masks_of_another_model() -> None:
+    masks = Criterion().masks(matrices_of(1), 0.3)
     fewer = dict(list(masks.items())[1:])
     with pytest.raises(ValueError, match="only one of the two models has embeddings"):
         difference(masks, fewer)
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
-def test_a_head_has_rows_of_three_matrices_and_columns_of_one(
-    make_matrices: MakeMatrices, heads: int
-) -> None:
-    masks = Criterion().masks(make_matrices(3), 0.4)
+def test_a_head_has_rows_of_three_matrices_and_columns_of_one(heads: int) -> None:
+    masks = Criterion().masks(matrices_of(3), 0.4)
     # Uneven, so that rows taken for columns would show.
     masks["encoder.layer.1.attention.output.dense.weight"][:, :5] = False
     masks["encoder.layer.0.attention.self.key.weight"][:3] = True
@@ -74,8 +72,8 @@ def test_a_head_has_rows_of_three_matrices_and_columns_of_one(
     assert values_of(found, "pruned_share") == pytest.approx(expected)
 
 
-def test_heads_that_do_not_fit(make_matrices: MakeMatrices) -> None:
-    masks = Criterion().masks(make_matrices(0), 0.5)
+def test_heads_that_do_not_fit() -> None:
+    masks = Criterion().masks(matrices_of(0), 0.5)
     with pytest.raises(ValueError, match="16 rows cannot be shared by 5 heads"):
         shares_of_heads(masks, heads=5)
 

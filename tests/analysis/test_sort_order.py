@@ -11,7 +11,7 @@ from bertprune.analysis.sort_order import POSITIONS, Movement, movement, ranks
 from bertprune.pruning.masks import keep_largest
 from bertprune.pruning.matrices import prunable_matrices
 
-from .conftest import MakeMatrices, values_of
+from .conftest import matrices_of, values_of
 
 
 @pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "tiny"])
@@ -36,8 +36,8 @@ def test_the_lowest_ranks_are_what_pruning_takes(sparsity: float) -> None:
     assert torch.equal(pruned.view(weight.shape), ~keep_largest(weight.abs(), sparsity))
 
 
-def test_what_does_not_move_has_no_movement(make_matrices: MakeMatrices) -> None:
-    matrices = make_matrices(1)
+def test_what_does_not_move_has_no_movement() -> None:
+    matrices = matrices_of(1)
     for after in (matrices, {name: -3 * weight for name, weight in matrices.items()}):
         for found in Movement(matrices).entries(after, by_position=True):
             assert found["value"] == 0
@@ -48,9 +48,9 @@ def test_movement_is_a_share_of_the_matrix() -> None:
     assert movement(before, before.flip(0)).tolist() == pytest.approx([0.8, 0.4, 0, 0.4, 0.8])
 
 
-def test_entries_are_those_of_numpy(make_matrices: MakeMatrices) -> None:
-    before = make_matrices(1)
-    after = {n: w + make_matrices(2)[n] / 10 for n, w in before.items()}
+def test_entries_are_those_of_numpy() -> None:
+    before = matrices_of(1)
+    after = {n: w + matrices_of(2)[n] / 10 for n, w in before.items()}
     moved, started = {}, {}
     for name, weight in before.items():
         start, end = ranks(weight).numpy(), ranks(after[name]).numpy()

@@ -11,11 +11,11 @@ from transformers import BertForPreTraining
 from bertprune.analysis import weight_statistics
 from bertprune.pruning.matrices import kind_of, matrix_of, prunable_matrices
 
-from .conftest import MakeMatrices, values_of
+from .conftest import matrices_of, values_of
 
 
-def test_statistics_are_those_of_scipy(make_matrices: MakeMatrices) -> None:
-    matrices = make_matrices(1)
+def test_statistics_are_those_of_scipy() -> None:
+    matrices = matrices_of(1)
     found = weight_statistics.statistics(matrices)
     assert len(found) == 3 * len(matrices)
     assert {e["split"] for e in found} == {"weights"}
@@ -35,8 +35,8 @@ def test_a_constant_matrix_has_no_kurtosis_and_no_histogram() -> None:
     assert weight_statistics.histograms(matrices) == []
 
 
-def test_histograms_are_those_of_numpy(make_matrices: MakeMatrices) -> None:
-    matrices = make_matrices(2)
+def test_histograms_are_those_of_numpy() -> None:
+    matrices = matrices_of(2)
     # Far outliers, which the outer bins take.
     matrices["pooler.dense.weight"][0, :2] = torch.tensor([-9.0, 9.0])
     kinds = defaultdict(list)

@@ -101,7 +101,7 @@ def test_one_shot_pruning_of_a_shipped_model_gives_its_masks(
     tmp_path: Path, scope: str, precision: str
 ) -> None:
     """What the card tells a reader to do, so that a notebook holds the masks."""
-    masks = save_model(tmp_path / "model", 0.7, scope).masks
+    masks = save_model(tmp_path / "model", 0.7, scope)
     shipped = ship(str(tmp_path / "model"), tmp_path / "shipped", precision=precision)
     model = load_pretraining_model(str(shipped), seed=0)
     assert asked_for(load_masks(shipped, model)) == (0.7, scope)
@@ -153,9 +153,9 @@ def test_what_cannot_be_shipped(tmp_path: Path) -> None:
     finished(TUNED)
     with pytest.raises(UserError, match="has no model of its own"):
         ship(Run.of(TUNED).id, tmp_path / "shipped")
-    pruner = save_model(tmp_path / "model", 0.5)
+    masks = save_model(tmp_path / "model", 0.5)
     dense = fresh_model(TINY, seed=0)
-    save_pretrained(dense, load_tokenizer("lab"), pruner.masks, tmp_path / "moved")
+    save_pretrained(dense, load_tokenizer("lab"), masks, tmp_path / "moved")
     with pytest.raises(UserError, match="pruned weights are not zero"):
         ship(str(tmp_path / "moved"), tmp_path / "shipped")
     assert not (tmp_path / "shipped").exists() and not list(tmp_path.glob(".shipped*"))

@@ -31,8 +31,6 @@ from bertprune.lab.language import (
     language_of,
 )
 
-from .conftest import Elsewhere
-
 SEEDS = range(5)
 
 
@@ -57,11 +55,6 @@ def real() -> set[str]:
 def as_json(spoken: Language) -> str:
     """All fields in their order, on which the text depends too."""
     return json.dumps(asdict(spoken), separators=(",", ":"))
-
-
-def test_a_language_is_the_same_in_every_process(elsewhere: Elsewhere) -> None:
-    there = elsewhere("language", "dataclasses.asdict(language.language(7))")
-    assert there == json.dumps(asdict(language(7)))
 
 
 def test_another_seed_is_another_language() -> None:

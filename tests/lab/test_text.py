@@ -1,7 +1,6 @@
 """The text of the lab language: it tells the truth, all of it, in the words of the vocabulary."""
 
 import hashlib
-import json
 import re
 from collections import Counter
 from itertools import product
@@ -12,7 +11,6 @@ from bertprune.data.reading.plain_text import sentences
 from bertprune.lab.language import ATTRIBUTES, KINDS, MEASURES, Source, language
 from bertprune.lab.text import documents, vocabulary
 
-from .conftest import Elsewhere
 from .grammar import Document, order_of, parsed, tells, words_of
 
 
@@ -25,11 +23,6 @@ def read() -> list[Document]:
         assert " ".join(cut) == document
         found.append([parsed(sentence) for sentence in cut])
     return found
-
-
-def test_text_is_the_same_in_every_process(elsewhere: Elsewhere) -> None:
-    there = elsewhere("text", "list(text.documents(text.Source(7, 50)))")
-    assert json.loads(there) == list(documents(Source(7, 50)))
 
 
 def test_the_text_of_the_model_that_ships() -> None:

@@ -67,7 +67,7 @@ class BurnIn(Contract):
     )
     vocabulary_size: int = parameter(500, "entries of a WordPiece trained on the text", low=100)
     text: tuple[str, ...] = parameter(
-        ("lab",), "text to pre-train on: folders, .parquet or .txt files, Hub data sets, lab"
+        ("lab",), "text to pre-train on: folders or files of text, Hub data sets, lab"
     )
     max_length_tokens: int = parameter(128, "longest sequence, in tokens", low=8, high=512)
     dev_share: float = parameter(

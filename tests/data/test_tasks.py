@@ -83,6 +83,8 @@ def test_tables_of_the_hub_are_checked_as_local_ones_are(monkeypatch: pytest.Mon
     rows["label"] = [0, 1]
     train = load_task("sst2", "nyu-mll/glue").train
     assert train.to_dict("list") == {"sentence": ["a", "b"], "label": [0, 1]}
+    rows["label"] = ["positive", "negative"]
+    assert load_task("sst2", "nyu-mll/glue").train["label"].tolist() == [1, 0]
 
 
 def test_no_network_and_no_folder_names_both_ways() -> None:

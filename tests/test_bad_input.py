@@ -9,10 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from safetensors import SafetensorError
+from transformers import BertTokenizer
 
 from bertprune import cli
+from bertprune.data.tokenizer import SPECIAL_TOKENS, load_tokenizer
 from bertprune.experiments import execution, studies
 from bertprune.experiments.runs import Run
+from bertprune.model.loading import fresh_model
+from bertprune.model.shape import Shape
 from bertprune.protocol import notebook_parameters
 
 Refused = Callable[..., str]
@@ -106,6 +110,27 @@ def test_label_out_of_range(refused: Refused, project: Path) -> None:
         frame.to_parquet(folder / f"{split}.parquet")
     said = refused("run", "finetune", "-p", "task_data", "glue")
     assert "train.parquet, row 2: label 2" in said and "0 to 1" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("run burn_in -p model BERT -p tokenizer lab", "vocabulary is {}, but the model has"),
+        ("run burn_in -p model BERT -p max_length_tokens 40", "max_length_tokens is 40, but"),
+        ("run burn_in -p model ONE", "config.json: type_vocab_size is 1, it must be at least 2"),
+        ("sweep ci --set model=BERT --set tokenizer=lab", "vocabulary is {}, but the model has"),
+    ],
+)
+def test_a_model_that_does_not_fit(
+    refused: Refused, project: Path, command: str, said: str
+) -> None:
+    for name, types in (("BERT", 2), ("ONE", 1)):
+        model = fresh_model(Shape(1, 16, 2, 90, 32), seed=0)
+        model.config.type_vocab_size = types
+        model.save_pretrained(project / name)
+        words = dict(zip([*SPECIAL_TOKENS, "net"], range(6), strict=True))
+        BertTokenizer(vocab=words).save_pretrained(project / name)
+    assert said.format(len(load_tokenizer("lab"))) in refused(*shlex.split(command))
 
 
 @pytest.mark.parametrize("name", ["text", "task_data", "model", "tokenizer"])

@@ -71,6 +71,12 @@ def wordpiece(text: Sequence[str], vocabulary_size: int, cache: Path) -> PreTrai
     return load_tokenizer(str(folder))
 
 
+def vocabulary_size(tokenizer: PreTrainedTokenizerFast) -> int:
+    """How many embeddings its tokens need: more than there are tokens where numbers are left out,
+    as where a word stands twice in a vocab.txt."""
+    return 1 + max(tokenizer.get_vocab().values())
+
+
 def plain_tokenizer(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
     """A copy of the machine inside, without the truncation and padding of its latest use."""
     plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())

@@ -194,14 +194,17 @@ class Run:
 
         p = self.parameters
         check_text(p.text)
+        # Both take seconds to import.
         if p.model:
-            from bertprune.model.loading import check_model
+            from bertprune.model.loading import check_fit, check_model
 
-            check_model(p.model, p.max_length_tokens)
+            config = check_model(p.model)
         if named := p.tokenizer or p.model:
-            from bertprune.data.tokenizer import load_tokenizer
+            from bertprune.data.tokenizer import load_tokenizer, vocabulary_size
 
-            load_tokenizer(named)
+            tokens = vocabulary_size(load_tokenizer(named))
+        if p.model:
+            check_fit(config, tokens, p.max_length_tokens)
         if isinstance(p, Finetune):
             for name in p.task:
                 check_task(name, p.task_data)
@@ -209,7 +212,8 @@ class Run:
     @property
     def inputs(self) -> tuple[object, ...]:
         """What of the parameters is looked up outside: equal ones need no second `check_inputs`."""
-        return tuple(getattr(self.parameters, name, None) for name in (*sorted(_PLACES), "task"))
+        names = (*sorted(_PLACES), "task", "max_length_tokens")
+        return tuple(getattr(self.parameters, name, None) for name in names)
 
     def check_needs(self) -> None:
         """Raise UserError naming a run that this one starts from whose model is not there."""

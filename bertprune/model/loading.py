@@ -1,7 +1,8 @@
 """BERT models: fresh ones, pre-trained ones, and pruned ones with their masks beside them."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import (
     BertModel,
     PreTrainedTokenizerBase,
 )
+from transformers.activations import ACT2FN
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
@@ -59,29 +61,23 @@ def fresh_model(shape: Shape, *, padding_id: int = 0, seed: int) -> BertForPreTr
     return BertForPreTraining(config)
 
 
-def check_model(name: str, max_length_tokens: int = 0) -> None:
-    """Raise UserError unless `name` is a BERT, a folder or of the Hugging Face Hub, that has
-    `max_length_tokens` positions, and as a folder weights that can be opened."""
-    config = config_of(name)
-    kind = config.get("model_type")
-    if kind != "bert":
+def check_model(name: str) -> BertConfig:
+    """The config of `name`, a folder or of the Hugging Face Hub. Raises UserError unless that is a
+    BERT that `model.forward` computes, and has as a folder weights that can be opened."""
+    said = config_of(name)
+    if (kind := said.get("model_type")) != "bert":
         raise UserError(f"{name} is not a BERT: its {CONFIG_FILE} says model_type {kind!r}")
-    _check_config(_folder(name, [CONFIG_FILE]))
+    config = _checked_config(said, _folder(name, [CONFIG_FILE]))
     if folder := local_folder(name):
         _weight_files(folder)
-    positions = config.get("max_position_embeddings")
-    if isinstance(positions, int) and positions < max_length_tokens:
-        raise UserError(
-            f"max_length_tokens is {max_length_tokens}, but the model {name} has {positions} "
-            "positions only"
-        )
+    return config
 
 
-def check_fit(model: BertForPreTraining, vocabulary_size: int, max_length_tokens: int) -> None:
-    """Raise UserError unless `model` has an embedding for each token and each position."""
+def check_fit(config: BertConfig, vocabulary_size: int, max_length_tokens: int) -> None:
+    """Raise UserError unless a model of `config` has an embedding for each token and position."""
     for what, needed, there in (
-        ("the tokenizer's vocabulary", vocabulary_size, model.config.vocab_size),
-        ("max_length_tokens", max_length_tokens, model.config.max_position_embeddings),
+        ("the tokenizer's vocabulary", vocabulary_size, config.vocab_size),
+        ("max_length_tokens", max_length_tokens, config.max_position_embeddings),
     ):
         if needed > there:
             raise UserError(f"{what} is {needed}, but the model has embeddings for {there} only")
@@ -174,15 +170,55 @@ def config_of(name: str) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _check_config(folder: Path) -> None:
-    """Raise UserError unless a BERT can be made by the config in `folder`."""
+# What an encoder has, where a config may say something else. Fields of other versions of
+# transformers, which this one reads past, are among them.
+_OF_AN_ENCODER = {
+    "is_decoder": False,
+    "add_cross_attention": False,
+    "position_embedding_type": "absolute",
+    "pruned_heads": {},
+    "per_layer_config": None,
+    "quantization_config": None,
+    # Ours is read by name.
+    "return_dict": True,
+}
+# Numbers of which transformers takes more than make sense here: the least and the most.
+_RANGES = {
+    "num_hidden_layers": (1, math.inf),
+    # Those of the first and of the second sentence.
+    "type_vocab_size": (2, math.inf),
+    "hidden_dropout_prob": (0, 0.9),
+    "attention_probs_dropout_prob": (0, 0.9),
+    "classifier_dropout": (0, 0.9),
+    "initializer_range": (0, 1),
+    "layer_norm_eps": (0, 1),
+}
+
+
+def _checked_config(said: Mapping[str, Any], folder: Path) -> BertConfig:
+    """The config in `folder`, whose file has `said`. Raises UserError unless a BERT can be made by
+    it, and computed."""
+    file = folder / CONFIG_FILE
+    for name, only in _OF_AN_ENCODER.items():
+        if (value := said.get(name, only)) != only:
+            raise UserError(f"{file}: {name} is {value!r}, but only {only!r} can be computed here")
     try:
         config = BertConfig.from_pretrained(folder)
         with torch.device("meta"):
             BertModel(config)
     # Each wrong value ends in an error of another class.
     except Exception as error:
-        raise UserError(f"{folder / CONFIG_FILE} is no config of a BERT: {error!r}") from error
+        raise UserError(f"{file} is no config of a BERT: {error!r}") from error
+    for name, (low, high) in _RANGES.items():
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:
+            most = "" if high == math.inf else f" and at most {high}"
+            raise UserError(f"{file}: {name} is {value}, it must be at least {low}{most}")
+    if list(ACT2FN[config.hidden_act].parameters()):
+        raise UserError(
+            f"{file}: hidden_act {config.hidden_act!r} has weights of its own: take gelu"
+        )
+    return config
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -186,9 +186,9 @@ def _tokens_of(tokenizer: str) -> int:
     """Entries of a tokenizer that is at hand; 0 for one that is not."""
     if not is_at_hand(tokenizer):
         return 0
-    from bertprune.data.tokenizer import load_tokenizer
+    from bertprune.data.tokenizer import load_tokenizer, vocabulary_size
 
-    return len(load_tokenizer(tokenizer))
+    return vocabulary_size(load_tokenizer(tokenizer))
 
 
 def is_at_hand(named: str) -> bool:

@@ -20,7 +20,13 @@ from bertprune.data.batches import PretrainingBatch
 from bertprune.data.corpus import prepare_corpus, split_documents
 from bertprune.data.documents import text_key
 from bertprune.data.pretraining_examples import PretrainingExamples, dev_batches
-from bertprune.data.tokenizer import KeyedTokenizer, load_tokenizer, tokenizer_key, wordpiece
+from bertprune.data.tokenizer import (
+    KeyedTokenizer,
+    load_tokenizer,
+    tokenizer_key,
+    vocabulary_size,
+    wordpiece,
+)
 from bertprune.lab.language import SOURCE, language, language_of
 from bertprune.lab.probe import probe
 from bertprune.model import forward, loading
@@ -170,13 +176,12 @@ def _plan(job: Job, accelerator: Accelerator) -> _Plan:
     tokenizer = _tokenizer(parameters)
     if parameters.model:
         model = loading.load_pretraining_model(parameters.model, seed=parameters.burn_in_seed)
-        loading.check_fit(model, len(tokenizer), parameters.max_length_tokens)
     else:
         shape = Shape(
             layers=parameters.layers,
             hidden_size=parameters.hidden_size,
             heads=parameters.heads,
-            vocabulary_size=len(tokenizer),
+            vocabulary_size=vocabulary_size(tokenizer),
             max_length_tokens=parameters.max_length_tokens,
             dropout=parameters.dropout,
             initializer_range=parameters.initializer_range,

@@ -10,7 +10,14 @@ from transformers import PreTrainedTokenizerFast
 
 from bertprune.base.errors import UserError
 from bertprune.data.documents import documents
-from bertprune.data.tokenizer import SPECIAL_TOKENS, load_tokenizer, tokenizer_key, wordpiece
+from bertprune.data.tokenizer import (
+    SPECIAL_TOKENS,
+    _complete,
+    load_tokenizer,
+    tokenizer_key,
+    vocabulary_size,
+    wordpiece,
+)
 from bertprune.lab.text import vocabulary
 
 from .conftest import TEXT
@@ -130,3 +137,12 @@ def test_tokenizer_of_another_kind(tokenizer: PreTrainedTokenizerFast, tmp_path:
     other.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="it has no sep, mask token"):
         load_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize("hole", [0, 1, 30])
+def test_embeddings_that_tokens_need(hole: int) -> None:
+    """Of a vocab.txt with a word twice, the first of its numbers is no token's."""
+    words = [*SPECIAL_TOKENS, "net", "boat"]
+    numbers = {word: number + hole * (word == "boat") for number, word in enumerate(words)}
+    made = PreTrainedTokenizerFast(tokenizer_object=_complete(numbers), pad_token="[PAD]")
+    assert vocabulary_size(made) == len(words) + hole

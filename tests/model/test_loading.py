@@ -205,12 +205,12 @@ def test_the_check_draws_no_random_numbers(pruned: Path) -> None:
 
 
 def test_a_model_too_small_for_tokens_or_positions() -> None:
-    model = fresh_model(TINY, seed=0)
-    check_fit(model, 60, 512)
+    config = fresh_model(TINY, seed=0).config
+    check_fit(config, 60, 512)
     with pytest.raises(UserError, match="vocabulary is 61, but the model has embeddings for 60"):
-        check_fit(model, 61, 512)
+        check_fit(config, 61, 512)
     with pytest.raises(UserError, match="max_length_tokens is 513"):
-        check_fit(model, 60, 513)
+        check_fit(config, 60, 513)
 
 
 def test_a_model_is_known_by_its_content(pruned: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_model_is_known_by_its_content(pruned: Path) -> None:
 def test_the_model_that_ships_is_of_the_language_and_small() -> None:
     model = load_pretraining_model("lab", seed=0)
     tokenizer = load_tokenizer("lab")
-    check_fit(model, len(tokenizer), 32)
+    check_fit(model.config, len(tokenizer), 32)
     folder = Path(lab.__file__).parent / "model"
     assert sum(file.stat().st_size for file in folder.iterdir()) < 5_000_000
     assert tokenizer_key(load_tokenizer(str(folder))) == tokenizer_key(tokenizer)

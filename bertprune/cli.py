@@ -381,8 +381,13 @@ def book(study: Study) -> None:
 @commands.command()
 @click.argument("cases", nargs=-1, metavar="[CASE]...")
 @click.option("--list", "only_list", is_flag=True, help="Show the cases, and do nothing.")
-@click.option("--threads", type=int, default=usable_cores, help="Of both sides (default: all).")
-@click.option("--repeats", default=5, help="Times each side (default: 5).")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=usable_cores,
+    help="Of both sides (default: all).",
+)
+@click.option("--repeats", type=click.IntRange(1), default=5, help="Times each side (default: 5).")
 @click.option(
     "--task-data",
     metavar="FOLDER",

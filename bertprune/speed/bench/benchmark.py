@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from bertprune.base.errors import UserError, did_you_mean
+from bertprune.base.errors import check_known
 from bertprune.data.tasks import check_task
 from bertprune.model.shape import Shape
-from bertprune.speed.bench import finetuning_cases, pretraining_cases, published_benchmark
+from bertprune.speed.bench import published_benchmark
+from bertprune.speed.bench.finetuning_cases import Finetuning, dev_set, epoch
 from bertprune.speed.bench.other_cases import analyses, data, machine, mask_update, study
-from bertprune.speed.bench.pretraining_cases import stacked
+from bertprune.speed.bench.pretraining_cases import Pretraining, stacked, steps
 from bertprune.speed.bench.quantities import SIZES, readable, with_unit
 from bertprune.speed.bench.sparse_inference import inference
 from bertprune.speed.bench.timing import Row, Setting, as_table
@@ -21,12 +22,17 @@ from bertprune.speed.made_up_inputs import BASE, MEDIUM, SMALL, VOCABULARY
 
 @dataclass(frozen=True)
 class Case:
-    """Something to measure: `rows(setting)` measures it."""
+    """Something to measure: `rows(setting, size)` measures it, `rows(setting)` where there is no
+    size to choose."""
 
     about: str
-    rows: Callable[[Setting], Iterable[Row]]
-    is_default: bool = True
+    rows: Callable[..., Iterable[Row]]
+    size: Pretraining | Finetuning | Shape | None = None
     needs_gpu: bool = False
+    is_default: bool = True
+
+    def measure(self, setting: Setting) -> Iterable[Row]:
+        return self.rows(setting) if self.size is None else self.rows(setting, self.size)
 
 
 def _tiny(setting: Setting) -> Iterator[Row]:
@@ -35,74 +41,49 @@ def _tiny(setting: Setting) -> Iterator[Row]:
     shape = Shape(layers=1, hidden_size=16, heads=2, vocabulary_size=VOCABULARY)
     yield from machine(setting)
     yield from mask_update(setting, shape)
-    size = pretraining_cases.Size(shape, batch_size=2, steps=3, skip=1)
-    yield from pretraining_cases.steps(setting, size, with_memory=False)
+    size = Pretraining(shape, batch_size=2, steps=3, skip=1)
+    yield from steps(setting, size, with_memory=False)
     yield from stacked(setting, replace(size, variants=2))
-    task = finetuning_cases.Size(shape, dynamic_steps=2, padded_steps=2, phrases=96, dev_phrases=32)
-    yield from finetuning_cases.epoch(setting, task, with_memory=False)
-    yield from finetuning_cases.dev_set(setting, task)
+    task = Finetuning(shape, dynamic_steps=2, padded_steps=2, phrases=96, dev_phrases=32)
+    yield from epoch(setting, task, with_memory=False)
+    yield from dev_set(setting, task)
 
 
-_L2, _L4 = "2 layers × 128", "4 layers × 256"
+_L2, _L4 = SIZES.values()
+_INFERENCE = "forward pass of a pruned BERT, dense and sparse"
+# No mask is made anew in its three steps, which spares the rival the most.
+_BASE = Pretraining(BASE, batch_size=8, steps=4, skip=1)
+_BASE_ON_GPU = Pretraining(BASE, batch_size=256, steps=24, skip=4)
+_STACK = Pretraining(SMALL, steps=6, variants=4)
+_STACK_ON_GPU = Pretraining(MEDIUM, steps=24, skip=4, variants=16)
+_TUNED_L2, _TUNED_L4 = Finetuning(SMALL), Finetuning(MEDIUM, padded_steps=10)
 
-CASES: dict[str, Case] = {
+CASES = {
     "machine": Case("what square matrix products reach here", machine),
-    "masks": Case("new masks for BERT-Base at 50 %", partial(mask_update, shape=BASE)),
-    "pretrain-L2": Case(
-        f"pre-training step, {_L2}, batch 32",
-        partial(pretraining_cases.steps, size=pretraining_cases.SMALL),
-    ),
-    "pretrain-L4": Case(
-        f"pre-training step, {_L4}, batch 32",
-        partial(pretraining_cases.steps, size=pretraining_cases.MEDIUM),
-    ),
-    "pretrain-base": Case(
-        "pre-training step, BERT-Base, batch 8; masks held",
-        partial(pretraining_cases.steps, size=pretraining_cases.BASE),
-    ),
+    "masks": Case("new masks for BERT-Base at 50 %", mask_update, BASE),
+    "pretrain-L2": Case(f"pre-training step, {_L2}, batch 32", steps, Pretraining(SMALL)),
+    "pretrain-L4": Case(f"pre-training step, {_L4}, batch 32", steps, Pretraining(MEDIUM)),
+    "pretrain-base": Case("pre-training step, BERT-Base, batch 8; masks held", steps, _BASE),
     "pruning": Case(
         f"what pruning adds to a step, {_L2}, over 40 steps",
-        partial(pretraining_cases.steps, size=pretraining_cases.LONGER, with_rival=False),
+        partial(steps, with_rival=False),
+        Pretraining(SMALL, steps=42),
     ),
-    "finetune-L2": Case(
-        f"fine-tuning on SST-2, {_L2}, batch 32",
-        partial(finetuning_cases.epoch, size=finetuning_cases.SMALL),
-    ),
-    "finetune-L4": Case(
-        f"fine-tuning on SST-2, {_L4}, batch 32",
-        partial(finetuning_cases.epoch, size=finetuning_cases.MEDIUM),
-    ),
-    "evaluate-L2": Case(
-        f"evaluation on SST-2's dev set, {_L2}",
-        partial(finetuning_cases.dev_set, size=finetuning_cases.SMALL),
-    ),
-    "evaluate-L4": Case(
-        f"evaluation on SST-2's dev set, {_L4}",
-        partial(finetuning_cases.dev_set, size=finetuning_cases.MEDIUM),
-    ),
-    "analyses": Case("what is looked at inside a BERT-Base", partial(analyses, shape=BASE)),
-    **{
-        name: Case(
-            f"forward pass of a pruned BERT, dense and sparse, {SIZES[name]}",
-            partial(inference, shape=shape),
-        )
-        for name, shape in (("inference-L2", SMALL), ("inference-L4", MEDIUM))
-    },
+    "finetune-L2": Case(f"fine-tuning on SST-2, {_L2}, batch 32", epoch, _TUNED_L2),
+    "finetune-L4": Case(f"fine-tuning on SST-2, {_L4}, batch 32", epoch, _TUNED_L4),
+    "evaluate-L2": Case(f"evaluation on SST-2's dev set, {_L2}", dev_set, _TUNED_L2),
+    "evaluate-L4": Case(f"evaluation on SST-2's dev set, {_L4}", dev_set, _TUNED_L4),
+    "analyses": Case("what is looked at inside a BERT-Base", analyses, BASE),
+    "inference-L2": Case(f"{_INFERENCE}, {_L2}", inference, SMALL),
+    "inference-L4": Case(f"{_INFERENCE}, {_L4}", inference, MEDIUM),
     "data": Case("from text to pairs of token ids", data),
     "study": Case("the study ci, from nothing", study),
-    "stacked": Case(
-        f"4 variants at once, pre-training step, {_L2}",
-        partial(stacked, size=pretraining_cases.STACK),
-    ),
+    "stacked": Case(f"4 variants at once, pre-training step, {_L2}", stacked, _STACK),
     "stacked-gpu": Case(
-        f"16 variants at once, pre-training step, {_L4}",
-        partial(stacked, size=pretraining_cases.STACK_ON_GPU),
-        needs_gpu=True,
+        f"16 variants at once, pre-training step, {_L4}", stacked, _STACK_ON_GPU, needs_gpu=True
     ),
     "pretrain-base-gpu": Case(
-        "pre-training step, BERT-Base in bf16, batch 256",
-        partial(pretraining_cases.steps, size=pretraining_cases.BASE_ON_GPU),
-        needs_gpu=True,
+        "pre-training step, BERT-Base in bf16, batch 256", steps, _BASE_ON_GPU, needs_gpu=True
     ),
     "tiny": Case("all of it on next to nothing: does it work?", _tiny, is_default=False),
 }
@@ -110,9 +91,7 @@ CASES: dict[str, Case] = {
 
 def chosen(names: Sequence[str]) -> list[str]:
     """`names`, or all cases that are measured by default. Raises UserError for an unknown one."""
-    for name in names:
-        if name not in CASES:
-            raise UserError(f"unknown case {name!r}: {did_you_mean(name, CASES)}")
+    check_known("unknown case", names, CASES)
     return list(names) or [name for name, case in CASES.items() if case.is_default]
 
 
@@ -121,9 +100,8 @@ def measure(names: Sequence[str], setting: Setting) -> Iterator[tuple[str, list[
     have none without it."""
     setting.use_threads()
     for name in names:
-        case = CASES[name]
-        skipped = case.needs_gpu and setting.device.type != "cuda"
-        yield name, [] if skipped else list(case.rows(replace(setting, case=name)))
+        is_measured = setting.device.type == "cuda" or not CASES[name].needs_gpu
+        yield name, list(CASES[name].measure(replace(setting, case=name))) if is_measured else []
 
 
 def listed() -> str:
@@ -143,12 +121,9 @@ def bench(
     """Measure the cases `names` (all for none), print them, and write their rows to `file`, again
     after each case. Published is only what has come to its end.
 
-    Raises UserError for an unknown case, or numbers of threads or repeats below 1.
+    Raises UserError for an unknown case, or a folder `task_data` without SST-2.
     """
     cases = chosen(names)
-    for name, number in (("--threads", threads), ("--repeats", repeats)):
-        if number < 1:
-            raise UserError(f"{name} must be at least 1, got {number}")
     if task_data:
         check_task("sst2", task_data)
     setting = Setting(threads=threads, repeats=repeats, task_data=task_data)

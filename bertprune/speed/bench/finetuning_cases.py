@@ -35,7 +35,7 @@ BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
-class Size:
+class Finetuning:
     """A BERT, and how long each timing is.
 
     Ours takes one epoch over the phrases. Batches of dynamic padding differ in length, so the rival
@@ -50,9 +50,6 @@ class Size:
     dev_phrases: int = DEV_PHRASES
 
 
-SMALL, MEDIUM = Size(made_up_inputs.SMALL), Size(made_up_inputs.MEDIUM, padded_steps=10)
-
-
 @lru_cache(maxsize=1)
 def _phrases(setting: Setting, train: int, dev: int) -> Phrases:
     return Phrases(setting.task_data, train, dev)
@@ -62,7 +59,7 @@ _classifier = lru_cache(maxsize=1)(made_up_inputs.classifier)
 """What all sides begin with; none of them changes it."""
 
 
-def epoch(setting: Setting, size: Size, *, with_memory: bool = True) -> Iterator[Row]:
+def epoch(setting: Setting, size: Finetuning, *, with_memory: bool = True) -> Iterator[Row]:
     """Examples/s of ours and of the sides."""
     # What is done once in a process is done before, since here every step is timed.
     shorter = replace(size, dynamic_steps=2, padded_steps=2)
@@ -81,7 +78,7 @@ def epoch(setting: Setting, size: Size, *, with_memory: bool = True) -> Iterator
         yield from memory_rows(setting, GROUPED, _seconds, size)
 
 
-def dev_set(setting: Setting, size: Size) -> Iterator[Row]:
+def dev_set(setting: Setting, size: Finetuning) -> Iterator[Row]:
     """Evaluation over SST-2's dev set: the metrics of a model without dropout."""
     phrases = _phrases(setting, size.phrases, size.dev_phrases)
     model = copy.deepcopy(_classifier(size.shape)).to(setting.device)
@@ -110,7 +107,7 @@ def _collator(side: str, phrases: Phrases) -> DataCollatorWithPadding | None:
     return None if side == PADDED else DataCollatorWithPadding(phrases.tokenizer)
 
 
-def _seconds(side: str, setting: Setting, size: Size) -> float:
+def _seconds(side: str, setting: Setting, size: Finetuning) -> float:
     """Seconds an example of one side, with half of the weights pruned."""
     phrases = _phrases(setting, size.phrases, size.dev_phrases)
     model = copy.deepcopy(_classifier(size.shape)).to(setting.device)

@@ -16,7 +16,6 @@ from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.speed import made_up_inputs
 from bertprune.speed.bench.quantities import COST_OF_PRUNING, ONE_AFTER_ANOTHER, OURS, SHARE
 from bertprune.speed.bench.quantities import TRAINER as RIVAL
 from bertprune.speed.bench.sides import TorchPruner, seconds_of_trainer_step
@@ -40,7 +39,7 @@ RAMP_STEPS, FREQUENCY_STEPS = 20, 10
 
 
 @dataclass(frozen=True)
-class Size:
+class Pretraining:
     """A BERT, its batch, how long each timing is, and how many models train at once.
 
     The masks are made anew every 10 steps from step 0 to 20, then held. The first `skip` of `steps`
@@ -54,24 +53,15 @@ class Size:
     variants: int = 1
 
 
-SMALL, LONGER = Size(made_up_inputs.SMALL), Size(made_up_inputs.SMALL, steps=42)
-MEDIUM = Size(made_up_inputs.MEDIUM)
-# No mask is made anew in its three steps, which spares the rival the most.
-BASE = Size(made_up_inputs.BASE, batch_size=8, steps=4, skip=1)
-BASE_ON_GPU = Size(made_up_inputs.BASE, batch_size=256, steps=24, skip=4)
-STACK = Size(made_up_inputs.SMALL, steps=6, variants=4)
-STACK_ON_GPU = Size(made_up_inputs.MEDIUM, steps=24, skip=4, variants=16)
-
-
 @lru_cache(maxsize=1)
-def _inputs(size: Size) -> tuple[Pairs, BertForPreTraining]:
+def _inputs(size: Pretraining) -> tuple[Pairs, BertForPreTraining]:
     """What all sides begin with; none of them changes it."""
     shape = size.shape
     return Pairs(size.batch_size, shape.vocabulary_size), fresh_model(shape, seed=0)
 
 
 def steps(
-    setting: Setting, size: Size, *, with_rival: bool = True, with_memory: bool = True
+    setting: Setting, size: Pretraining, *, with_rival: bool = True, with_memory: bool = True
 ) -> Iterator[Row]:
     """A step of ours, of ours without pruning, and of the rival; memory, tokens/s and FLOP/s."""
     sides = [OURS, UNPRUNED, RIVAL] if with_rival else [OURS, UNPRUNED]
@@ -106,7 +96,7 @@ def _masked(batch: PretrainingBatch) -> list[int]:
     return counts
 
 
-def _seconds(side: str, setting: Setting, size: Size) -> float:
+def _seconds(side: str, setting: Setting, size: Pretraining) -> float:
     """Seconds a step of one side."""
     if side != RIVAL:
         ours = _variant(setting, size, SPARSITY if side == OURS else None)
@@ -126,7 +116,7 @@ def _seconds(side: str, setting: Setting, size: Size) -> float:
     )
 
 
-def _variant(setting: Setting, size: Size, sparsity: float | None) -> Variant:
+def _variant(setting: Setting, size: Pretraining, sparsity: float | None) -> Variant:
     """Our training, with gradual pruning to `sparsity`, or without."""
     pairs, start = _inputs(size)
     model = copy.deepcopy(start).to(setting.device)
@@ -140,7 +130,7 @@ def _schedule(sparsity: float) -> Schedule:
     return Schedule(sparsity, end_step=RAMP_STEPS, frequency_steps=FREQUENCY_STEPS)
 
 
-def stacked(setting: Setting, size: Size) -> Iterator[Row]:
+def stacked(setting: Setting, size: Pretraining) -> Iterator[Row]:
     """Steps of pre-training with gradual pruning, at sparsities that differ."""
 
     def variants() -> list[Variant]:

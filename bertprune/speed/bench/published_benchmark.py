@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -31,12 +31,17 @@ from bertprune.speed.bench.quantities import (
     bars_beside,
     by_sparsity,
     readable,
+    spread,
+    with_spread,
     with_unit,
 )
 
 NAME = "bench"
 NOTES = "speed_notes"
 """The page of prose about what was tried, where the book has it."""
+
+_SPREAD = "lowest to highest"
+_TWO_DIGITS = "{:.2f}".format
 
 _VERSIONED = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
@@ -66,32 +71,17 @@ class Measured:
 
     def ratios(self) -> pd.DataFrame:
         """How many times as long as ours each rival takes, by case."""
-        found = self.rows[self.rows.quantity == FASTER]
-        return pd.DataFrame(
-            {
-                "case": found.case,
-                "machine": found.machine,
-                "rival": found.side,
-                FASTER: [f"{value:.2f}" for value in found.value],
-                "lowest to highest": _spread(found, "{:.2f}".format),
-                "repeats": found.repeats,
-            }
-        ).set_index("case")
+        found = self.rows[self.rows.quantity == FASTER].rename(columns={"side": "rival"})
+        ratios = list(map(_TWO_DIGITS, found.value))
+        shown = {FASTER: ratios, _SPREAD: _spreads(found, _TWO_DIGITS)}
+        return _by_case(found.assign(**shown), ["rival", *shown])
 
     def numbers(self) -> pd.DataFrame:
         """All that is no ratio of times."""
         found = self.rows[self.rows.quantity != FASTER]
-        return pd.DataFrame(
-            {
-                "case": found.case,
-                "machine": found.machine,
-                "side": found.side,
-                "quantity": found.quantity,
-                "median": _with_units(found, "value"),
-                "lowest to highest": _spread(found, readable),
-                "repeats": found.repeats,
-            }
-        ).set_index("case")
+        medians = list(map(with_unit, found.value, found.unit))
+        shown = {"median": medians, _SPREAD: _spreads(found, readable)}
+        return _by_case(found.assign(**shown), ["side", "quantity", *shown])
 
 
 @dataclass(frozen=True)
@@ -140,8 +130,8 @@ def inference_table() -> pd.DataFrame:
     found = {f"{side} (ms)": times[side].map("{:.3g}".format) for side in (DENSE, SPARSE)}
     for name, quantity in ((SPEED_UP, SPEED_UP), (f"dense {BY_UNPRUNED}", BY_UNPRUNED)):
         ratios = by_sparsity(rows, quantity).set_index(at)
-        spread = pd.Series(_spread(ratios, "{:.2f}".format), ratios.index)
-        found[name] = ratios.value.map("{:.2f}".format) + " (" + spread + ")"
+        shown = [with_spread(row, _TWO_DIGITS) for row in ratios.itertuples()]
+        found[name] = pd.Series(shown, ratios.index)
     return pd.DataFrame(found).rename(index=percent, level="sparsity")
 
 
@@ -233,12 +223,9 @@ def _pages() -> set[str]:
     return {str(chapter.get("file")) for part in parts for chapter in part.get("chapters", [])}
 
 
-def _with_units(rows: pd.DataFrame, name: str) -> list[str]:
-    return [with_unit(value, unit) for value, unit in zip(rows[name], rows.unit, strict=True)]
+def _spreads(rows: pd.DataFrame, shown: Callable[[float], str]) -> list[str]:
+    return [spread(row, shown) for row in rows.itertuples()]
 
 
-def _spread(rows: pd.DataFrame, shown: Any) -> list[str]:
-    return [
-        "–" if repeats == 1 else f"{shown(low)} to {shown(high)}"
-        for low, high, repeats in zip(rows.low, rows.high, rows.repeats, strict=True)
-    ]
+def _by_case(rows: pd.DataFrame, shown: list[str]) -> pd.DataFrame:
+    return rows.set_index("case")[["machine", *shown, "repeats"]]

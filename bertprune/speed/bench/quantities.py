@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
+
+from bertprune.base.words import NOTHING, SPACE
 
 OURS = "bertprune"
 """The side that is ours."""
@@ -26,6 +29,9 @@ GROUPED = "Trainer, dynamic padding, grouped by length"
 TORCH_PRUNE = "torch.nn.utils.prune"
 ONE_AFTER_ANOTHER = "bertprune, one after another"
 
+ON_GPU = "-gpu"
+"""How the names of cases end that need a GPU."""
+
 NOT_MEASURED = "not measured"
 WITHIN_THE_NOISE = "within the noise"
 
@@ -40,12 +46,19 @@ class Bar:
     side: str
     quantity: str
     asked: float
-    is_at_most: bool = False
-    needs_gpu: bool = False
 
     @property
-    def is_share(self) -> bool:
-        return self.quantity in (SHARE, COST_OF_PRUNING)
+    def is_at_most(self) -> bool:
+        return self.quantity in (LESS_MEMORY, COST_OF_PRUNING)
+
+    @property
+    def needs_gpu(self) -> bool:
+        return self.case.endswith(ON_GPU)
+
+    def shown(self, value: float) -> str:
+        """`1.30`, or as a share, `3.0 %`."""
+        is_share = self.quantity in (SHARE, COST_OF_PRUNING)
+        return f"{100 * value:.1f}{SPACE}%" if is_share else f"{value:.2f}"
 
     def verdict(self, lowest: float, highest: float) -> str:
         """Whether all repeats, from the `lowest` to the `highest`, meet the bar, or none of them,
@@ -59,17 +72,13 @@ class Bar:
         return value <= self.asked if self.is_at_most else value >= self.asked
 
 
-def _at_most(about: str, case: str, quantity: str, asked: float) -> Bar:
-    return Bar(about, case, OURS, quantity, asked, is_at_most=True)
-
-
 BARS = (
     Bar("pre-training step with pruning, L2/H128", "pretrain-L2", TRAINER, FASTER, 4.5),
     Bar("pre-training step with pruning, L4/H256", "pretrain-L4", TRAINER, FASTER, 2.5),
     Bar("pre-training step with pruning, BERT-Base", "pretrain-base", TRAINER, FASTER, 1.3),
-    _at_most("what pruning adds to a step, L2/H128", "pruning", COST_OF_PRUNING, 0.03),
-    _at_most("what pruning adds to a step, L4/H256", "pretrain-L4", COST_OF_PRUNING, 0.03),
-    _at_most("what held masks add to a step, BERT-Base", "pretrain-base", COST_OF_PRUNING, 0.03),
+    Bar("what pruning adds to a step, L2/H128", "pruning", OURS, COST_OF_PRUNING, 0.03),
+    Bar("what pruning adds to a step, L4/H256", "pretrain-L4", OURS, COST_OF_PRUNING, 0.03),
+    Bar("what held masks add to a step, BERT-Base", "pretrain-base", OURS, COST_OF_PRUNING, 0.03),
     Bar("fine-tuning, L2/H128", "finetune-L2", PADDED, FASTER, 8),
     Bar("fine-tuning, L2/H128", "finetune-L2", DYNAMIC, FASTER, 2),
     Bar("fine-tuning, L2/H128", "finetune-L2", GROUPED, FASTER, 1.25),
@@ -77,28 +86,14 @@ BARS = (
     Bar("fine-tuning, L4/H256", "finetune-L4", DYNAMIC, FASTER, 2),
     Bar("fine-tuning, L4/H256", "finetune-L4", GROUPED, FASTER, 1.25),
     Bar("share of the matrix rate, pre-training L4/H256", "pretrain-L4", OURS, SHARE, 0.6),
-    _at_most("peak memory by Trainer's, pre-training L2/H128", "pretrain-L2", LESS_MEMORY, 1),
-    _at_most("peak memory by Trainer's, pre-training L4/H256", "pretrain-L4", LESS_MEMORY, 1),
-    _at_most("peak memory by Trainer's, BERT-Base", "pretrain-base", LESS_MEMORY, 1),
-    _at_most("peak memory by Trainer's, fine-tuning L2/H128", "finetune-L2", LESS_MEMORY, 1),
-    _at_most("peak memory by Trainer's, fine-tuning L4/H256", "finetune-L4", LESS_MEMORY, 1),
+    Bar("peak memory by Trainer's, pre-training L2/H128", "pretrain-L2", OURS, LESS_MEMORY, 1),
+    Bar("peak memory by Trainer's, pre-training L4/H256", "pretrain-L4", OURS, LESS_MEMORY, 1),
+    Bar("peak memory by Trainer's, BERT-Base", "pretrain-base", OURS, LESS_MEMORY, 1),
+    Bar("peak memory by Trainer's, fine-tuning L2/H128", "finetune-L2", OURS, LESS_MEMORY, 1),
+    Bar("peak memory by Trainer's, fine-tuning L4/H256", "finetune-L4", OURS, LESS_MEMORY, 1),
     Bar("new masks for BERT-Base at 50 %", "masks", TORCH_PRUNE, FASTER, 5),
-    Bar(
-        "share of the bf16 matrix rate, BERT-Base",
-        "pretrain-base-gpu",
-        OURS,
-        SHARE,
-        0.5,
-        needs_gpu=True,
-    ),
-    Bar(
-        "16 variants of L4/H256 at once",
-        "stacked-gpu",
-        ONE_AFTER_ANOTHER,
-        FASTER,
-        6,
-        needs_gpu=True,
-    ),
+    Bar("share of the bf16 matrix rate, BERT-Base", "pretrain-base-gpu", OURS, SHARE, 0.5),
+    Bar("16 variants of L4/H256 at once", "stacked-gpu", ONE_AFTER_ANOTHER, FASTER, 6),
 )
 """All bars, in one place."""
 
@@ -110,40 +105,30 @@ def bars_beside(rows: pd.DataFrame, gpu: bool) -> pd.DataFrame:
     """
     lines = []
     for bar in BARS:
-        shown = _share if bar.is_share else _factor
-        found = _row_of(rows, bar)
+        where = (rows.case == bar.case) & (rows.side == bar.side) & (rows.quantity == bar.quantity)
         missing = f"{NOT_MEASURED}: no GPU" if bar.needs_gpu and not gpu else NOT_MEASURED
+        row: Any = next(rows[where].itertuples(), None)
         lines.append(
             {
                 "what": bar.about,
-                "asked": f"{'≤' if bar.is_at_most else '≥'} {shown(bar.asked)}",
-                "measured": missing if found is None else _with_spread(found, shown),
-                "met": "" if found is None else bar.verdict(float(found.low), float(found.high)),
+                "asked": f"{'≤' if bar.is_at_most else '≥'} {bar.shown(bar.asked)}",
+                "measured": missing if row is None else with_spread(row, bar.shown),
+                "met": "" if row is None else bar.verdict(row.low, row.high),
                 "against": "" if bar.side == OURS else bar.side,
             }
         )
     return pd.DataFrame(lines)
 
 
-def _row_of(rows: pd.DataFrame, bar: Bar) -> pd.Series | None:
-    found = rows[
-        (rows.case == bar.case) & (rows.side == bar.side) & (rows.quantity == bar.quantity)
-    ]
-    return None if found.empty else found.iloc[0]
+def with_spread(row: Any, shown: Callable[[float], str]) -> str:
+    """`5.1 (4.9 to 5.3)`; a median of one has no spread."""
+    value = shown(row.value)
+    return value if row.repeats == 1 else f"{value} ({spread(row, shown)})"
 
 
-def _with_spread(row: pd.Series, shown: Callable[[float], str]) -> str:
-    """`5.1 (4.9–5.3)`; a median of one has no spread."""
-    value, low, high = (shown(float(row[name])) for name in ("value", "low", "high"))
-    return value if int(row.repeats) == 1 else f"{value} ({low} to {high})"
-
-
-def _factor(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+def spread(row: Any, shown: Callable[[float], str]) -> str:
+    """`4.9 to 5.3`; a dash for a median of one."""
+    return NOTHING if row.repeats == 1 else f"{shown(row.low)} to {shown(row.high)}"
 
 
 def readable(value: float) -> str:

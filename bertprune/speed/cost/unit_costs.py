@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from bertprune.base import paths
-from bertprune.base.errors import UserError, did_you_mean
+from bertprune.base.errors import UserError, check_known
 from bertprune.base.files import replacing
 from bertprune.model.shape import Shape
 from bertprune.speed.cost.amounts_of_work import (
@@ -177,8 +177,7 @@ def named(name: str) -> Machine:
     """The machine `name`: the book's, or a GPU. Raises UserError naming the closest one."""
     if name == BOOK:
         return published()
-    if name not in GPUS:
-        raise UserError(f"unknown device {name!r}: {did_you_mean(name, [BOOK, *GPUS])}")
+    check_known("unknown device", [name], [BOOK, *GPUS])
     words, rate = GPUS[name]
     return Gpu(words, 1, published().table, is_gpu=True, how=ASSUMED, tflop_per_s=rate)
 

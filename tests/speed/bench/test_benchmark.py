@@ -172,8 +172,8 @@ def _cells_of_the_page() -> list[object]:
     ("arguments", "said"),
     [
         (["masts"], "unknown case 'masts': did you mean 'masks'?"),
-        (["masks", "--repeats", "0"], "--repeats must be at least 1, got 0"),
-        (["masks", "--threads", "-1"], "--threads must be at least 1, got -1"),
+        (["masks", "--repeats", "0"], "'--repeats': 0 is not in the range x>=1"),
+        (["masks", "--threads", "-1"], "'--threads': -1 is not in the range x>=1"),
         (["masks", "--task-data", "nowhere/at/all"], "nowhere/at/all"),
     ],
 )

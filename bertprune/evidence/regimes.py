@@ -12,10 +12,11 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import pandas as pd
 
-from bertprune.base.words import listed, percent
+from bertprune.base.words import NOTHING, listed, percent
 from bertprune.evidence import scores
 from bertprune.evidence.scores import AVERAGE, pretraining_losses, without_own
 from bertprune.evidence.statistics import (
@@ -101,21 +102,17 @@ class Regimes:
     def middle(self) -> tuple[float, ...]:
         """Sparsities with a loss of accuracy that taking the masks off changes by less than a
         point, by both bounds."""
-        return tuple(
-            at
-            for at, d in self.gain.items()
-            if d.lower > -NO_EFFECT and d.upper < NO_EFFECT and at in self.fall
-            if self.fall[at].is_loss
-        )
+        lost = [at for at, d in self.fall.items() if d.is_loss and at in self.gain]
+        return tuple(at for at in lost if self.gain[at].is_within(NO_EFFECT))
 
     @property
     def helped(self) -> tuple[float, ...]:
         """Sparsities at which taking the masks off helps, beyond what its epochs gain where nothing
         is pruned."""
-        told = [at for at, d in self.gain.items() if d.is_gain and at > 0]
-        if 0.0 in self.gain:
-            told = [at for at in told if at in self.beyond and self.beyond[at].is_gain]
-        return tuple(told)
+        parts = [self.gain, self.beyond] if 0.0 in self.gain else [self.gain]
+        return tuple(
+            at for at in self.gain if at > 0 if all(at in of and of[at].is_gain for of in parts)
+        )
 
     @property
     def random_worse(self) -> tuple[float, ...]:
@@ -127,47 +124,49 @@ class Regimes:
 
     def in_words(self) -> list[str]:
         """A sentence or two for each range, and for random pruning."""
-        low = "Low range: "
-        if not _can_tell(self.fall):
-            low += "it cannot be told where accuracy begins to fall."
-        elif self.low_until is None:
-            low += "none, accuracy falls at the lowest sparsity."
-        else:
-            low += f"no loss of accuracy is told from zero up to {percent(self.low_until)}."
-        if not _can_tell(self.rise):
-            low += " Nor can it be told where the pre-training loss begins to rise."
-        elif self.loss_low_until is None:
-            low += " The pre-training loss rises at the lowest sparsity."
-        else:
-            until = percent(self.loss_low_until)
-            low += f" No rise of the pre-training loss is told up to {until}."
-        middle, high, random = "Middle: ", "High range: ", "Random pruning "
-        if not _can_tell(self.gain):
-            middle += "it cannot be told what taking the masks off does."
-            high += "nor where that begins to help."
-        else:
-            middle += (
-                f"at {listed(map(percent, self.middle))} accuracy is lost and taking the masks "
-                "off changes less than a point."
-                if self.middle
-                else "at no sparsity is it told that accuracy is lost and taking the masks off "
-                "changes less than a point."
-            )
-            high += (
-                f"taking the masks off helps at {listed(map(percent, self.helped))}"
-                if self.helped
-                else "none, taking the masks off is not told to help at any sparsity"
-            )
-            high += ", beyond what its epochs gain alone." if 0.0 in self.gain else "."
-        if not _can_tell(self.random):
-            random += "cannot be compared."
-        elif self.random_worse:
-            random += (
-                f"is worse than magnitude pruning at {listed(map(percent, self.random_worse))}."
-            )
-        else:
-            random += "is nowhere worse than magnitude pruning, as far as can be told."
-        return [low, middle, high, random]
+        alone = ", beyond what its epochs gain alone" * (0.0 in self.gain)
+        low = _told(
+            self.fall,
+            self.low_until,
+            "no loss of accuracy is told from zero up to {}.",
+            "none, accuracy falls at the lowest sparsity.",
+            "it cannot be told where accuracy begins to fall.",
+        )
+        loss = _told(
+            self.rise,
+            self.loss_low_until,
+            "No rise of the pre-training loss is told up to {}.",
+            "The pre-training loss rises at the lowest sparsity.",
+            "Nor can it be told where the pre-training loss begins to rise.",
+        )
+        middle = _told(
+            self.gain,
+            self.middle,
+            "at {} accuracy is lost and taking the masks off changes less than a point.",
+            "at no sparsity is it told that accuracy is lost and taking the masks off changes less "
+            "than a point.",
+            "it cannot be told what taking the masks off does.",
+        )
+        high = _told(
+            self.gain,
+            self.helped,
+            f"taking the masks off helps at {{}}{alone}.",
+            f"none, taking the masks off is not told to help at any sparsity{alone}.",
+            "nor where that begins to help.",
+        )
+        random = _told(
+            self.random,
+            self.random_worse,
+            "is worse than magnitude pruning at {}.",
+            "is nowhere worse than magnitude pruning, as far as can be told.",
+            "cannot be compared.",
+        )
+        return [
+            f"Low range: {low} {loss}",
+            f"Middle: {middle}",
+            f"High range: {high}",
+            f"Random pruning {random}",
+        ]
 
 
 def regimes(scored: pd.DataFrame, losses: pd.DataFrame) -> Regimes:
@@ -192,8 +191,8 @@ def compared(studies: Mapping[str, Rows]) -> pd.DataFrame:
         lines[name] = {
             "bits recalled, dense": f"{known.bits.mean():,.0f}",
             "accuracy, dense (%)": f"{100 * dense[dense.task != AVERAGE].accuracy.mean():.1f}",
-            "no loss of accuracy up to": _told(here.fall, [here.low_until]),
-            "no rise of loss up to": _told(here.rise, [here.loss_low_until]),
+            "no loss of accuracy up to": _told(here.fall, here.low_until),
+            "no rise of loss up to": _told(here.rise, here.loss_low_until),
             "masks off helps at": _told(here.gain, here.helped),
             "random worse at": _told(here.random, here.random_worse),
             "seeds": scored.seed.nunique(),
@@ -214,22 +213,22 @@ def table(differences: Differences, scale: float = 100) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("sparsity")
 
 
-def _told(differences: Differences, boundaries: Sequence[float | None]) -> str:
-    """The boundaries that `differences` have, where they can have any."""
-    known = (percent(one) for one in boundaries if one is not None)
-    return listed(known) if _can_tell(differences) else "cannot be told"
-
-
-def _can_tell(differences: Differences) -> bool:
-    """Whether there are differences, of two seeds at least."""
-    return bool(differences) and min(d.seeds for d in differences.values()) > 1
+def _told(
+    differences: Differences,
+    boundaries: float | Sequence[float] | None,
+    some: str = "{}",
+    none: str = NOTHING,
+    unknown: str = "cannot be told",
+) -> str:
+    """`some` with the boundaries that are among `differences`, or `none`; `unknown` where nothing
+    can be told, for want of two seeds."""
+    if min((d.seeds for d in differences.values()), default=0) < 2:
+        return unknown
+    several = [boundaries] if isinstance(boundaries, float) else boundaries
+    return some.format(listed(map(percent, several))) if several else none
 
 
 def _last_before(differences: Differences, test: Callable[[Difference], bool]) -> float | None:
     """The highest sparsity before the first one at which `test` is true."""
-    last = None
-    for sparsity, difference in differences.items():
-        if test(difference):
-            break
-        last = sparsity
-    return last
+    before = [*takewhile(lambda at: not test(differences[at]), differences)]
+    return before[-1] if before else None

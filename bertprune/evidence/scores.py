@@ -152,9 +152,21 @@ def with_bits(measured: pd.DataFrame, recalled: pd.DataFrame) -> pd.DataFrame:
     """`measured`, lines by arm, sparsity and seed, with the `bits` in all that the pre-trained
     model recalls which the arm starts from; lines without such a model are left out."""
     together = recalled[recalled["sort"] == "all"].drop(columns="sort")
-    together = together.rename(columns={"arm": "started_from"})
+    return _with_pretrained(measured, together).dropna(subset="bits")
+
+
+def _with_pretrained(measured: pd.DataFrame, pretrained: pd.DataFrame) -> pd.DataFrame:
+    """`measured` with what `pretrained` has of the pre-trained model that the arm starts from."""
     started = measured.assign(started_from=measured.arm.map(_PRETRAINED_BY))
-    return started.merge(together, on=["started_from", "sparsity", "seed"])
+    of_start = pretrained.rename(columns={"arm": "started_from"})
+    return started.merge(of_start, on=["started_from", "sparsity", "seed"], how="left")
+
+
+def with_dense(measured: pd.DataFrame, name: str) -> pd.DataFrame:
+    """`measured` with `dense`, what the dense model of the same task and seed has of `name`; NaN
+    where there is none."""
+    dense = where(measured, arm=PRUNE_PRETRAIN, sparsity=0)[["task", "seed", name]]
+    return measured.merge(dense.rename(columns={name: "dense"}), on=["task", "seed"], how="left")
 
 
 def summary(found: Rows) -> pd.DataFrame:
@@ -168,15 +180,8 @@ def summary(found: Rows) -> pd.DataFrame:
     dev loss of the pre-trained models that the arm starts from (none for prune_after_finetune,
     which starts from the dense one), and `own` whether a reader has added one of the runs.
     """
-    scored = scores(found)
-    dense = where(scored, arm=PRUNE_PRETRAIN, sparsity=0)
-    losses = pretraining_losses(found).rename(columns={"arm": "started_from"})
-    keyed = scored.assign(started_from=scored.arm.map(_PRETRAINED_BY))
-    keyed = keyed.merge(
-        dense[["task", "seed", "accuracy"]].rename(columns={"accuracy": "dense"}),
-        on=["task", "seed"],
-        how="left",
-    ).merge(losses.drop(columns="own"), on=["started_from", "sparsity", "seed"], how="left")
+    scored = with_dense(scores(found), "accuracy")
+    keyed = _with_pretrained(scored, pretraining_losses(found).drop(columns="own"))
     return (
         keyed.assign(difference=keyed.accuracy - keyed.dense)
         .groupby(["arm", "sparsity", "task"], as_index=False)

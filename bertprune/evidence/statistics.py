@@ -49,6 +49,9 @@ class Difference:
     def is_gain(self) -> bool:
         return self.lower > 0
 
+    def is_within(self, margin: float) -> bool:
+        return -margin < self.lower and self.upper < margin
+
 
 Differences = dict[float, Difference]
 """By sparsity, ascending."""
@@ -132,9 +135,9 @@ class Sample:
 
     difference: Difference
     n: str
-    lack: str
+    lack: str = ""
     """Why it is too small for a verdict; else empty."""
-    sparsities: tuple[float, ...]
+    sparsities: tuple[float, ...] = ()
 
 
 TOO_FEW = f"fewer than {LEAST_SEEDS} seeds and fewer than {LEAST_TASKS} tasks"
@@ -147,7 +150,7 @@ def sample(cells: Cells) -> Sample:
     tasks = shared.task.nunique()
     if shared.empty:
         nothing = Difference(math.nan, -math.inf, math.inf, 0)
-        return Sample(nothing, f"{seeds} seeds", "the seeds have no point in common", ())
+        return Sample(nothing, f"{seeds} seeds", "the seeds have no point in common")
     if seeds > 1:
         values = shared.groupby("seed").value.mean()
         n = f"n = {seeds} seeds, each a mean over {counted(tasks, 'task')}"

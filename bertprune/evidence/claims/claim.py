@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bertprune.base.words import SPACE, percent
-from bertprune.evidence.statistics import NO_EFFECT, Cells, Difference, Sample, beyond, sample
+from bertprune.evidence.statistics import NO_EFFECT, Difference, Sample
 from bertprune.protocol import rows
 from bertprune.protocol.rows import Rows, where
 
@@ -22,15 +22,16 @@ USUAL_EPOCHS = 3
 
 @dataclass(frozen=True)
 class Finding:
-    """What a test made of rows."""
+    """What a test made of rows. Bounds are NaN where there are none, and in `unit`."""
 
-    verdict: str
     statistic: str = "missing"
     n: str = ""
     lower: float = math.nan
     upper: float = math.nan
     unit: str = ""
+    verdict: str = OPEN
     reason: str = ""
+    """Why it cannot be told, or which part decided; else empty."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +61,12 @@ def at_end(found: Rows, **place: object) -> Rows:
     return rows.final(where(found, **place))
 
 
-def is_told_beyond(gains: Cells, control: Cells, margin: float = 0.0) -> bool:
-    """Whether a gain of more than `margin` is told, and beyond what the arm's epochs gain alone. It
-    is not where only a part of the cells has a control."""
-    left = gains if control.empty else beyond(gains, control).dropna()
-    told = [sample(cells).difference.lower > margin for cells in (gains, left)]
-    return all(told) and len(left) == len(gains)
-
-
 # What they say.
 
 WIDE = "the bounds leave both open"
 UNLEARNED = "no difference anywhere: these models have learned nothing"
-EPOCHS_ALONE = "not told from what the arm's epochs gain alone"
 
 POINT = f"{100 * NO_EFFECT:g} point"
-UNLESS_ALONE = (
-    " A gain counts where it is told beyond what the arm's epochs gain, of the same task and seed,"
-    " with nothing pruned."
-)
 SPELLED = {0.1: "tenth", 0.5: "half", 2 / 3: "two thirds", 2: "twice", 3: "three"}
 """Numbers of rules in words."""
 
@@ -89,17 +77,30 @@ def in_percent(share: float) -> str:
 
 
 def no_rows(what: str) -> Finding:
-    return Finding(OPEN, reason=f"no rows of {what}")
+    return Finding(reason=f"no rows of {what}")
 
 
-def finding(of: Sample, statistic: str, verdict: str, reason: str = "") -> Finding:
-    """With the bounds of a difference in accuracy, in points; too small a sample overrules."""
-    if of.lack:
-        verdict, reason = OPEN, of.lack
+Case = tuple[object, str, str]
+"""What may be so, the verdict where it is, and the reason."""
+
+
+def finding(
+    of: Sample, statistic: str, *cases: Case, unit: str = "points", scale: float = 100
+) -> Finding:
+    """The finding of a sample, its bounds in units of 1 / `scale`. The first of `cases` that is so
+    decides; where none is, the bounds leave it open, and too small a sample does in any case."""
+    every = ((of.lack, OPEN, of.lack), *cases, (True, OPEN, WIDE))
+    verdict, reason = next((verdict, reason) for is_so, verdict, reason in every if is_so)
     d = of.difference
-    if verdict == OPEN:
-        reason = reason or WIDE
-    return Finding(verdict, statistic, of.n, 100 * d.lower, 100 * d.upper, "points", reason)
+    # One value alone has no bounds.
+    lower, upper = (d.lower, d.upper) if math.isfinite(d.lower) else (math.nan, math.nan)
+    return Finding(statistic, of.n, scale * lower, scale * upper, unit, verdict, reason)
+
+
+def of_parts(failed: Sequence[str], untested: Sequence[str]) -> tuple[str, str]:
+    """Verdict and reason of a claim in parts, of which all have to hold that rows can test."""
+    lacking = ["not tested: " + ", ".join(untested)] if untested else []
+    return FAILS if failed else HOLDS, "; ".join([*failed, *lacking])
 
 
 def points(d: Difference) -> str:
@@ -108,16 +109,6 @@ def points(d: Difference) -> str:
         return "missing"
     bounds = f" [{100 * d.lower:+.2f}, {100 * d.upper:+.2f}]" if math.isfinite(d.lower) else ""
     return f"{100 * d.mean:+.2f}{bounds} points"
-
-
-def alone(gains: Cells, control: Cells) -> str:
-    """The control in words, and what is gained beyond it."""
-    if control.empty:
-        return ""
-    by_itself, more = (
-        points(sample(of).difference) for of in (control, beyond(gains, control).dropna())
-    )
-    return f"; its epochs alone, nothing pruned, {by_itself}; beyond that {more}"
 
 
 def levels(sparsities: Iterable[float]) -> str:

@@ -86,24 +86,18 @@ def _shown(entry: Entry) -> str:
 
 def verdicts(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:
     """The verdicts of several studies side by side, a line for each claim."""
-    lines = {
-        entries[0].key: {
-            name: f"{_SIGNS[entry.verdict]} {entry.verdict}"
-            for name, entry in zip(ledgers, entries, strict=True)
-        }
-        | {"claim": entries[0].claim}
-        for entries in zip(*ledgers.values(), strict=True)
+    columns = {
+        name: {entry.key: f"{_SIGNS[entry.verdict]} {entry.verdict}" for entry in entries}
+        for name, entries in ledgers.items()
     }
-    return pd.DataFrame.from_dict(lines, orient="index")
+    claims = {entry.key: entry.claim for entries in ledgers.values() for entry in entries}
+    return pd.DataFrame(columns | {"claim": claims})
 
 
 def counts(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:
     """How many claims have which verdict, a line for each study."""
-    lines = {
-        name: {verdict: entries.count(verdict) for verdict in _SIGNS}
-        for name, entries in ledgers.items()
-    }
-    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("study")
+    lines = [[entries.count(verdict) for verdict in _SIGNS] for entries in ledgers.values()]
+    return pd.DataFrame(lines, index=pd.Index(ledgers, name="study"), columns=list(_SIGNS))
 
 
 def ledger(found: Rows) -> Ledger:
@@ -113,7 +107,7 @@ def ledger(found: Rows) -> Ledger:
     runs are added until it is met.
     """
     grid = without_own(found)
-    return Ledger(_entry(claim, _of_paper(claim), claim.test(grid)) for claim in CLAIMS)
+    return Ledger(map(entry, CLAIMS, [claim.test(grid) for claim in CLAIMS]))
 
 
 def on_tasks(found: Rows, tasks: Sequence[str]) -> Prose | Sentence:
@@ -141,22 +135,11 @@ def _of_paper(claim: Claim) -> Finding:
     return claim.test(paper.rows())
 
 
-def _entry(claim: Claim, theirs: Finding, ours: Finding) -> Entry:
-    # One value alone has none.
-    is_bounded = math.isfinite(ours.lower)
-    return Entry(
-        key=claim.key,
-        claim=claim.says,
-        paper=claim.stated or f"{theirs.statistic} ({theirs.n})",
-        rule=claim.rule,
-        ours=ours.statistic,
-        n=ours.n,
-        lower=ours.lower if is_bounded else math.nan,
-        upper=ours.upper if is_bounded else math.nan,
-        unit=ours.unit,
-        verdict=ours.verdict,
-        reason=ours.reason,
-    )
+def entry(claim: Claim, ours: Finding) -> Entry:
+    """The line of a claim, of which `ours` was found."""
+    theirs = _of_paper(claim)
+    paper = claim.stated or f"{theirs.statistic} ({theirs.n})"
+    return Entry(claim.key, claim.says, paper, claim.rule, *dataclasses.astuple(ours))
 
 
 def table(entries: Iterable[Entry]) -> pd.DataFrame:
@@ -167,22 +150,15 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
 
 def text(entries: Iterable[Entry], width: int = 100) -> str:
     """The ledger for a terminal."""
-    parts = []
+    paragraphs = []
     for entry in entries:
-        reason = f": {entry.reason}" if entry.reason else ""
-        lines = [
-            f"{entry.key}  {entry.verdict.upper()}{reason}",
-            entry.claim,
-            f"Paper: {entry.paper}",
-            f"Here: {_here(entry)}",
-            f"Rule: {entry.rule}",
-        ]
-        parts.append(
-            "\n".join(
-                textwrap.fill(
-                    line, width, initial_indent="  " * bool(at), subsequent_indent="      "
-                )
-                for at, line in enumerate(lines)
-            )
+        lines = (
+            f"{entry.key}  {entry.verdict.upper()}" + (f": {entry.reason}" if entry.reason else ""),
+            f"  {entry.claim}",
+            f"  Paper: {entry.paper}",
+            f"  Here: {_here(entry)}",
+            f"  Rule: {entry.rule}",
         )
-    return "\n\n".join(parts)
+        filled = (textwrap.fill(line, width, subsequent_indent="      ") for line in lines)
+        paragraphs.append("\n".join(filled))
+    return "\n\n".join(paragraphs)

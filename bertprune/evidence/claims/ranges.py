@@ -10,7 +10,6 @@ import pandas as pd
 from bertprune.base.words import SPACE, percent
 from bertprune.evidence import scores
 from bertprune.evidence.claims.claim import (
-    EPOCHS_ALONE,
     FAILS,
     HOLDS,
     OPEN,
@@ -18,47 +17,29 @@ from bertprune.evidence.claims.claim import (
     ROUNDING,
     SPELLED,
     UNLEARNED,
-    UNLESS_ALONE,
-    WIDE,
     Finding,
-    alone,
     claim,
     finding,
     in_percent,
-    is_told_beyond,
     levels,
     no_rows,
     parts_at_levels,
     points,
 )
+from bertprune.evidence.claims.gains import EPOCHS_ALONE, UNLESS_ALONE, gains
 from bertprune.evidence.statistics import (
     NO_EFFECT,
     Cells,
     Difference,
-    between,
     by_sparsity,
     mean_difference,
     paired,
     sample,
+    shared_by_seeds,
     welch,
 )
 from bertprune.protocol.arms import FROM_SCRATCH, INFORMATION_DELETION, PRUNE_PRETRAIN
 from bertprune.protocol.rows import Rows, where
-
-
-def of_pruned(found: Rows, arm: str, *, dense: bool = False) -> Cells:
-    """Accuracy of `arm` minus that of models pruned while pre-training, with `dense` minus that of
-    the dense model: task, sparsity in (0, 1), seed, value. Only where both are."""
-    cells = paired(scores.best_accuracies(found), arm, dense=dense)
-    return cells[(cells.sparsity > 0) & (cells.sparsity < 1)]
-
-
-def of_unpruned(found: Rows, arm: str) -> Cells:
-    """Accuracy of `arm` minus the dense model's at sparsity 0: what its epochs gain, with nothing
-    pruned: task, seed, value. The paper's table 1 has such runs too."""
-    cells = paired(scores.best_accuracies(found), arm)
-    return cells[cells.sparsity == 0].drop(columns="sparsity")
-
 
 # The paper's own loss is told from zero at 40 %, so 30 % is tested.
 LOW_UNTIL = 0.3
@@ -78,7 +59,7 @@ MIDDLE = (0.4, 0.6)
     f"{in_percent(MIDDLE[0])}, so that is not tested.",
 )
 def low_range(found: Rows) -> Finding:
-    cells = of_pruned(found, PRUNE_PRETRAIN, dense=True)
+    cells = gains(found, PRUNE_PRETRAIN, dense=True).cells
     low = cells[cells.sparsity <= LOW_UNTIL]
     if low.empty:
         return no_rows(f"accuracy up to {percent(LOW_UNTIL)} and of the dense model")
@@ -91,7 +72,7 @@ def low_range(found: Rows) -> Finding:
         if at <= max(LOW_UNTIL, MIDDLE[0])
     }
     # What is small beside what pre-training is worth: below that of no pre-training nothing falls.
-    if not (scratch := of_unpruned(found, FROM_SCRATCH)).empty:
+    if not (scratch := gains(found, FROM_SCRATCH).control).empty:
         shown["never pre-trained"] = (sample(scratch), "")
     is_mixed = len({fall.n for fall, _ in shown.values()}) > 1
     statistic = "; ".join(
@@ -100,23 +81,25 @@ def low_range(found: Rows) -> Finding:
     )
     at_worst = min(tested, key=lambda at: tested[at].difference.lower)
     worst = tested[at_worst]
+    lack = next((fall.lack for fall in tested.values() if fall.lack), "")
     lost = [at for at, fall in tested.items() if fall.difference.upper < -NO_EFFECT]
     risen = [at for at in tested if rises.get(at, 0) > NO_RISE + ROUNDING]
     told = [at for at, fall in tested.items() if fall.difference.is_loss]
-    verdict, reason = OPEN, WIDE
-    if lacks := [fall.lack for fall in tested.values() if fall.lack]:
-        reason = lacks[0]
-    elif (low.value == 0).all():
-        reason = UNLEARNED
-    elif lost or risen:
-        verdict = FAILS
-        reason = parts_at_levels({"accuracy is lost": lost, "pre-training loss rises": risen})
-    elif not set(tested) <= set(rises):
-        reason = "no rows of pre-training loss at " + levels(set(tested) - set(rises))
-    elif worst.difference.lower > -NO_EFFECT:
-        verdict, reason = HOLDS, parts_at_levels({"a loss inside the margin is told": told})
-    found_out = finding(worst, statistic, verdict, reason)
-    return replace(found_out, n=f"lowest at {percent(at_worst)}") if is_mixed else found_out
+    unknown = set(tested) - set(rises)
+    refuted = parts_at_levels({"accuracy is lost": lost, "pre-training loss rises": risen})
+    return finding(
+        replace(worst, n=f"lowest at {percent(at_worst)}") if is_mixed else worst,
+        statistic,
+        (lack, OPEN, lack),
+        ((low.value == 0).all(), OPEN, UNLEARNED),
+        (refuted, FAILS, refuted),
+        (unknown, OPEN, "no rows of pre-training loss at " + levels(unknown)),
+        (
+            worst.difference.lower > -NO_EFFECT,
+            HOLDS,
+            parts_at_levels({"a loss inside the margin is told": told}),
+        ),
+    )
 
 
 def _loss_rises(found: Rows) -> dict[float, float]:
@@ -141,29 +124,25 @@ def _rise(rises: Mapping[float, float], at: float) -> str:
     "on one side." + UNLESS_ALONE,
 )
 def middle_range(found: Rows) -> Finding:
-    gains = between(of_pruned(found, INFORMATION_DELETION), *MIDDLE)
-    falls = between(of_pruned(found, PRUNE_PRETRAIN, dense=True), *MIDDLE)
+    off = gains(found, INFORMATION_DELETION).between(*MIDDLE)
+    falls = gains(found, PRUNE_PRETRAIN, dense=True).between(*MIDDLE).cells
     # The loss at other points is not what these gains could explain.
-    falls = falls.merge(gains[["task", "sparsity", "seed"]])
-    if gains.empty or falls.empty:
-        range_ = f"{100 * MIDDLE[0]:g} to {in_percent(MIDDLE[1])}"
-        return no_rows(f"accuracy with masks on and off from {range_}, and of the dense model")
-    gain, fall = sample(gains), sample(falls)
-    control = of_unpruned(found, INFORMATION_DELETION)
-    d, verdict, reason = gain.difference, OPEN, ""
-    statistic = f"masks off {points(d)}; to explain: {points(fall.difference)}"
-    statistic += f"; at {levels(gain.sparsities)}" + alone(gains, control)
-    if fall.lack:
-        reason = fall.lack
-    elif not fall.difference.is_loss:
-        reason = "no loss to explain is told from zero"
-    elif is_told_beyond(gains, control, NO_EFFECT) or d.upper < -NO_EFFECT:
-        verdict = FAILS
-    elif d.lower > NO_EFFECT:
-        reason = EPOCHS_ALONE
-    elif d.lower > -NO_EFFECT and d.upper < NO_EFFECT:
-        verdict = HOLDS
-    return finding(gain, statistic, verdict, reason)
+    falls = falls.merge(off.cells[["task", "sparsity", "seed"]])
+    if falls.empty:
+        middle = f"{100 * MIDDLE[0]:g} to {in_percent(MIDDLE[1])}"
+        return no_rows(f"accuracy with masks on and off from {middle}, and of the dense model")
+    gain, fall = off.sample, sample(falls)
+    d = gain.difference
+    return finding(
+        gain,
+        f"masks off {points(d)}; to explain: {points(fall.difference)}; "
+        f"at {levels(gain.sparsities)}{off.alone()}",
+        (fall.lack, OPEN, fall.lack),
+        (not fall.difference.is_loss, OPEN, "no loss to explain is told from zero"),
+        (off.is_told(NO_EFFECT) or d.upper < -NO_EFFECT, FAILS, ""),
+        (d.lower > NO_EFFECT, OPEN, EPOCHS_ALONE),
+        (d.is_within(NO_EFFECT), HOLDS, ""),
+    )
 
 
 # The high range has no end.
@@ -182,46 +161,38 @@ SMALL_TASKS = ("sst2", "cola")
     "where the contrary of one is." + UNLESS_ALONE,
 )
 def high_range(found: Rows) -> Finding:
-    gains = between(of_pruned(found, INFORMATION_DELETION), HIGH_FROM, 1)
-    if gains.empty:
+    off = gains(found, INFORMATION_DELETION).between(HIGH_FROM, 1)
+    if off.cells.empty:
         return no_rows(f"accuracy with masks on and off from {in_percent(HIGH_FROM)}")
-    gain = sample(gains)
-    more = _large_less_small(gains)
-    control = of_unpruned(found, INFORMATION_DELETION)
-    statistic = f"masks off {points(gain.difference)}" + alone(gains, control)
+    gain, more = off.sample, _large_less_small(off.cells)
+    statistic = f"masks off {points(gain.difference)}{off.alone()}"
     if more is None:
-        reason = "no rows of a large and of a small task that all seeds have"
-        return finding(gain, statistic, OPEN, reason)
+        lacking = "no rows of a large and of a small task that all seeds have"
+        return finding(gain, statistic, (True, OPEN, lacking))
     statistic += f"; large tasks less small {points(more)}; at {levels(gain.sparsities)}"
     parts = {"masks off helps": gain.difference, "more on large tasks": more}
-    against = [name for name, d in parts.items() if d.upper < 0]
+    against = [name for name, d in parts.items() if d.is_loss]
     untold = [name for name, d in parts.items() if not d.is_gain]
-    verdict, reason = HOLDS, ""
-    if against:
-        verdict, reason = FAILS, "the contrary is told of: " + ", ".join(against)
-    elif untold:
-        verdict, reason = OPEN, "not told: " + ", ".join(untold)
-    elif not is_told_beyond(gains, control):
-        verdict, reason = OPEN, EPOCHS_ALONE
-    return finding(gain, statistic, verdict, reason)
+    return finding(
+        gain,
+        statistic,
+        (against, FAILS, "the contrary is told of: " + ", ".join(against)),
+        (untold, OPEN, "not told: " + ", ".join(untold)),
+        (not off.is_told(), OPEN, EPOCHS_ALONE),
+        (True, HOLDS, ""),
+    )
 
 
-def _large_less_small(gains: Cells) -> Difference | None:
+def _large_less_small(gained: Cells) -> Difference | None:
     """How much larger gains are on large tasks than on small ones: by seed, or of one seed between
     the cells of the two (Welch's t). None where one of the two is missing."""
-    size = dict.fromkeys(LARGE_TASKS, "large") | dict.fromkeys(SMALL_TASKS, "small")
-    sized = gains.assign(size=gains.task.map(size)).dropna(subset=["size"])
-    large, small = sized[sized["size"] == "large"], sized[sized["size"] == "small"]
+    shared = shared_by_seeds(gained)
+    large, small = (shared[shared.task.isin(tasks)] for tasks in (LARGE_TASKS, SMALL_TASKS))
     if large.empty or small.empty:
         return None
-    if gains.seed.nunique() < 2:
+    if gained.seed.nunique() < 2:
         return welch(large.value, small.value)
-    having = sized.groupby(["task", "sparsity"]).seed.transform("nunique")
-    shared = sized[having == gains.seed.nunique()]
-    means = shared.pivot_table(index="seed", columns="size", values="value")
-    if not {"large", "small"} <= set(means.columns):
-        return None
-    return mean_difference(means.large - means.small)
+    return mean_difference(large.groupby("seed").value.mean() - small.groupby("seed").value.mean())
 
 
 # From where information is lost.
@@ -243,11 +214,10 @@ LEAST_MATCHED = 0.5
 )
 def fitted_and_lost(found: Rows) -> Finding:
     losses = scores.training_losses(found)
-    excess_by_seed = paired(losses, INFORMATION_DELETION, dense=True, of="loss")
-    both = excess_by_seed[excess_by_seed.sparsity >= DELETED_FROM].merge(
-        of_pruned(found, INFORMATION_DELETION, dense=True),
-        on=["task", "seed", "sparsity"],
-        suffixes=("_of_loss", ""),
+    above = paired(losses, INFORMATION_DELETION, dense=True, of="loss")
+    deleted = gains(found, INFORMATION_DELETION, dense=True)
+    both = above[above.sparsity >= DELETED_FROM].merge(
+        deleted.cells, on=["task", "seed", "sparsity"], suffixes=("_of_loss", "")
     )
     if both.empty:
         return no_rows("training loss and accuracy under information deletion and of dense models")
@@ -255,13 +225,15 @@ def fitted_and_lost(found: Rows) -> Finding:
     matched = excess[excess <= SAME_TRAINING_LOSS + ROUNDING].index
     share = f"{len(matched)} of {len(excess)} cells reach the dense model's training loss"
     if len(matched) < LEAST_MATCHED * len(excess):
-        return Finding(OPEN, share, reason="training loss not matched")
+        return Finding(share, reason="training loss not matched")
     places = pd.MultiIndex.from_frame(both[["task", "sparsity"]])
-    cells = both[places.isin(matched)][["task", "sparsity", "seed", "value"]]
-    lost, control = sample(cells), of_unpruned(found, INFORMATION_DELETION)
-    d = lost.difference
-    verdict = HOLDS if d.is_loss else FAILS if is_told_beyond(cells, control) else OPEN
-    reason = EPOCHS_ALONE if verdict == OPEN and d.is_gain else ""
-    beside = f"training loss there {excess[matched].mean():+.2f} nats from the dense model's"
-    statistic = f"{share}; {beside}; accuracy there {points(d)}{alone(cells, control)}"
-    return finding(lost, statistic, verdict, reason)
+    fitted = replace(deleted, cells=both[places.isin(matched)][deleted.cells.columns])
+    d = fitted.sample.difference
+    return finding(
+        fitted.sample,
+        f"{share}; training loss there {excess[matched].mean():+.2f} nats from the dense model's; "
+        f"accuracy there {points(d)}{fitted.alone()}",
+        (d.is_loss, HOLDS, ""),
+        (fitted.is_told(), FAILS, ""),
+        (d.is_gain, OPEN, EPOCHS_ALONE),
+    )

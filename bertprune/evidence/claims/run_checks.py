@@ -18,24 +18,21 @@ from bertprune.protocol.rows import Metric, Rows, Split, final, where
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a test said of a claim; `holds` is None where the data cannot say."""
+    """What a test said of a claim."""
 
     claim: str
-    holds: bool | None
+    holds: bool
     evidence: str
-
-    @property
-    def word(self) -> str:
-        return {True: "holds here", False: "does not hold here", None: "cannot be told"}[self.holds]
 
     def _repr_html_(self) -> str:
         claim, evidence = html.escape(self.claim), html.escape(self.evidence)
-        return f"<p><strong>{claim}: {self.word}.</strong><br>{evidence}</p>"
+        word = "holds here" if self.holds else "does not hold here"
+        return f"<p><strong>{claim}: {word}.</strong><br>{evidence}</p>"
 
 
 def learns(rows: Rows, vocabulary_size: int) -> Verdict:
     """Whether pre-training has brought the dev loss below that of guessing."""
-    loss = _value(rows, Metric.LOSS)
+    loss = _dev_loss(rows)
     chance = math.log(vocabulary_size) + math.log(2)
     return Verdict(
         "The model knows more of its text than nothing",
@@ -60,7 +57,7 @@ def is_exactly_sparse(matrices: pd.DataFrame, sparsity: float, scope: str) -> Ve
 
 def recovers(before: Rows, rows: Rows) -> Verdict:
     """Whether pre-training after pruning brings the dev loss back to where it was before."""
-    start, end = _value(before, Metric.LOSS), _value(rows, Metric.LOSS)
+    start, end = _dev_loss(before), _dev_loss(rows)
     return Verdict(
         "Training on makes up for the weights that were pruned",
         end <= start,
@@ -78,30 +75,21 @@ def beats_majority(rows: Rows, labels: Mapping[str, pd.Series]) -> Verdict:
     return Verdict(
         "What pre-training left transfers",
         all(accuracy[task] > share for task, share in majority.items()),
-        "; ".join(
-            f"{task}: dev accuracy {accuracy[task]:.3f}, most frequent label {share:.3f}"
-            for task, share in majority.items()
-        )
-        + ".",
+        _by_task("dev accuracy {:.3f}, most frequent label {:.3f}", accuracy, majority),
     )
 
 
 def fits_training_set(rows: Rows) -> Verdict:
     """Whether a model does better on its training set than on the dev set, on every task."""
-    dev = where(final(rows), split=Split.DEV, metric=Metric.ACCURACY)
-    best = dev.loc[dev.groupby("task").value.idxmax()].set_index("task")
-    train = {
-        task: _value(where(rows, task=task, learning_rate=rate), Metric.ACCURACY, split=Split.TRAIN)
-        for task, rate in best.learning_rate.items()
-    }
+    last = where(final(rows), metric=Metric.ACCURACY).set_index(["task", "learning_rate"])
+    train = last[last.split == Split.TRAIN].value
+    dev = last[last.split == Split.DEV].value
+    best = dev.groupby("task").idxmax()
+    trained, measured = ({str(task): of[at] for task, at in best.items()} for of in (train, dev))
     return Verdict(
         "The model has room to fit the training set",
-        all(train[task] > value for task, value in best.value.items()),
-        "; ".join(
-            f"{task}: accuracy {train[task]:.3f} in training, {value:.3f} on dev"
-            for task, value in best.value.items()
-        )
-        + ".",
+        all(trained[task] > value for task, value in measured.items()),
+        _by_task("accuracy {:.3f} in training, {:.3f} on dev", trained, measured),
     )
 
 
@@ -111,18 +99,19 @@ def keeps_accuracy(before: Rows, rows: Rows) -> Verdict:
     return Verdict(
         "Pruning the fine-tuned model costs no accuracy",
         all(pruned[task] >= dense[task] - NO_EFFECT for task in pruned),
-        "; ".join(
-            f"{task}: dense {dense[task]:.3f}, pruned {pruned[task]:.3f} "
-            f"({pruned[task] - dense[task]:+.3f})"
-            for task in pruned
-        )
-        + ".",
+        _by_task("dense {:.3f}, pruned {:.3f} ({:+.3f})", dense, pruned),
     )
 
 
-def _value(rows: Rows, metric: Metric, split: Split = Split.DEV) -> float:
-    """The final value of a metric that the rows have once."""
-    return float(where(final(rows), split=split, metric=metric).value.item())
+def _by_task(words: str, one: Mapping[str, float], two: Mapping[str, float]) -> str:
+    """What `words` say of each task that `two` has: of the one, the two, and how they differ."""
+    said = (f"{t}: {words.format(one[t], value, value - one[t])}" for t, value in two.items())
+    return "; ".join(said) + "."
+
+
+def _dev_loss(rows: Rows) -> float:
+    """The final one, which the rows have once."""
+    return float(where(final(rows), split=Split.DEV, metric=Metric.LOSS).value.item())
 
 
 def _best_accuracy(rows: Rows) -> dict[str, float]:

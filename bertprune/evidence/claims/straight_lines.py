@@ -8,18 +8,25 @@ as independent, though those of one seed and sparsity start from one model on al
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bertprune.base.errors import UserError
 from bertprune.base.words import counted, percent
 from bertprune.evidence import scores
-from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Finding, claim, in_percent, no_rows
-from bertprune.evidence.scores import AVERAGE
-from bertprune.evidence.statistics import LEAST_SEEDS, LEAST_TASKS, TOO_FEW
+from bertprune.evidence.claims.claim import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    Finding,
+    claim,
+    finding,
+    in_percent,
+    no_rows,
+)
+from bertprune.evidence.statistics import LEAST_SEEDS, LEAST_TASKS, TOO_FEW, Difference, Sample
 from bertprune.protocol.arms import INFORMATION_DELETION, PRUNE_PRETRAIN
 from bertprune.protocol.rows import Rows, where
 
@@ -46,21 +53,18 @@ _COLUMNS = ["task", "slope", "lower", "upper", "intercept", "r2", "off", "points
 def points(found: Rows) -> pd.DataFrame:
     """What the lines are fitted to: task, sparsity, seed, loss (nats) of the pre-trained model,
     accuracy (a share) under information deletion, and whether the point is fitted."""
+    deleted = scores.best_accuracies(where(found, arm=INFORMATION_DELETION))
+    deleted = deleted.sort_values(["sparsity", "task", "seed"])
+    both = deleted.merge(_losses(found), on=["sparsity", "seed"])
+    fitted = ~pd.MultiIndex.from_frame(both[["task", "sparsity"]]).isin(LEFT_OUT)
     columns = ["task", "sparsity", "seed", "loss", "accuracy", "fitted"]
-    losses = _losses(found).drop(columns="arm")
-    try:
-        deleted = scores.scores(where(found, arm=INFORMATION_DELETION))
-    except UserError:
-        return pd.DataFrame(columns=columns)
-    both = deleted[deleted.task != AVERAGE].merge(losses, on=["sparsity", "seed"])
-    places = zip(both.task, both.sparsity, strict=True)
-    both["fitted"] = [place not in LEFT_OUT for place in places]
-    return both[columns]
+    return both.assign(fitted=fitted)[columns]
 
 
 def _losses(found: Rows) -> pd.DataFrame:
-    """Dev losses of the models that information deletion starts from."""
-    return scores.pretraining_losses(where(found, arm=PRUNE_PRETRAIN))
+    """Dev losses of the models that information deletion starts from: sparsity, seed, loss."""
+    losses = scores.pretraining_losses(where(found, arm=PRUNE_PRETRAIN))
+    return losses[["sparsity", "seed", "loss"]]
 
 
 def line_fits(found: Rows) -> pd.DataFrame:
@@ -70,27 +74,20 @@ def line_fits(found: Rows) -> pd.DataFrame:
 
     NaN where there are fewer than three points, or all have one loss. Empty without rows.
     """
-    return _lines(points(found))
-
-
-def _lines(every: pd.DataFrame) -> pd.DataFrame:
-    lines = [
-        _line(str(task), of[of.fitted.astype(bool)])
-        for task, of in every.groupby("task", sort=False)
-    ]
+    by_task = points(found).groupby("task", sort=False)
+    lines = [{"task": task} | _line(of[of.fitted]) for task, of in by_task]
     return pd.DataFrame(lines, columns=_COLUMNS)
 
 
-def _line(task: str, of: pd.DataFrame) -> dict[str, float | str]:
-    line: dict[str, float | str] = dict.fromkeys(_COLUMNS, math.nan)
-    line |= {"task": task, "points": len(of)}
-    if len(of) < LEAST_POINTS or of.loss.nunique() < 2:
-        return line
-    fit = stats.linregress(of.loss.to_numpy(float), of.accuracy.to_numpy(float))
+def _line(of: pd.DataFrame) -> dict[str, float]:
+    if not _has_line(of):
+        return {"points": len(of)}
+    x, y = of.loss.to_numpy(float), of.accuracy.to_numpy(float)
+    fit = stats.linregress(x, y)
     half = float(fit.stderr) * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(of) - 2))
     slope = float(fit.slope)
-    residuals = of.accuracy.to_numpy(float) - fit.intercept - slope * of.loss.to_numpy(float)
-    return line | {
+    residuals = y - fit.intercept - slope * x
+    return {
         "slope": slope,
         "lower": slope - half,
         "upper": slope + half,
@@ -99,49 +96,36 @@ def _line(task: str, of: pd.DataFrame) -> dict[str, float | str]:
         "r2": float(fit.rvalue) ** 2 if of.accuracy.nunique() > 1 else math.nan,
         # Two degrees of freedom are the line's.
         "off": math.sqrt(float(residuals @ residuals) / (len(of) - 2)),
+        "points": len(of),
     }
 
 
-@dataclass(frozen=True)
-class CommonSlope:
-    """Whether one slope would do for all tasks, each with a height of its own (ANCOVA)."""
-
-    slope: float
-    """The one slope, accuracy as a share per nat."""
-    f: float
-    between: int
-    """Degrees of freedom between the slopes: tasks − 1."""
-    within: int
-    """Degrees of freedom within: points − 2 · tasks."""
-    p: float
-    """Chance of slopes as different as these if all were one; NaN where that cannot be told."""
+def _has_line(of: pd.DataFrame) -> bool:
+    return len(of) >= LEAST_POINTS and of.loss.nunique() > 1
 
 
-def common_slope(found: Rows) -> CommonSlope:
-    """F-test of one slope against a slope for each task, over the tasks that have a line."""
+def chance_of_one_slope(found: Rows) -> float:
+    """Chance of slopes as different as those of the lines if all were one: an F-test of one slope
+    against a slope for each task, each with a height of its own (ANCOVA). NaN where that cannot be
+    told."""
     every = points(found)
-    drawn = set(_lines(every).dropna(subset=["slope"]).task)
-    every = every[every.fitted.astype(bool) & every.task.isin(drawn)]
-    tasks = len(drawn)
-    within = len(every) - 2 * tasks
-    centred = every.assign(
-        x=every.loss - every.groupby("task").loss.transform("mean"),
-        y=every.accuracy - every.groupby("task").accuracy.transform("mean"),
-    ).astype({"x": float, "y": float})
-    if tasks < 2 or within < 1:
-        return CommonSlope(math.nan, math.nan, max(tasks - 1, 0), max(within, 0), math.nan)
-    slope = float((centred.x * centred.y).sum() / (centred.x**2).sum())
-    own = centred.task.map(
-        {task: float((of.x * of.y).sum() / (of.x**2).sum()) for task, of in centred.groupby("task")}
-    )
-    one = float(((centred.y - slope * centred.x) ** 2).sum())
-    each = float(((centred.y - own * centred.x) ** 2).sum())
+    fitted = every[every.fitted].groupby("task").filter(_has_line)
+    task = fitted.task
+    between, within = task.nunique() - 1, len(fitted) - 2 * task.nunique()
+    if between < 1 or within < 1:
+        return math.nan
+    centred = fitted[["loss", "accuracy"]].astype(float)
+    centred -= centred.groupby(task).transform("mean")
+    x, y = centred.loss, centred.accuracy
+    products, squares = x * y, x**2
+    own = task.map(products.groupby(task).sum() / squares.groupby(task).sum())
+    one = float(((y - products.sum() / squares.sum() * x) ** 2).sum())
+    each = float(((y - own * x) ** 2).sum())
     # Points that lie on their lines to the last bit leave no noise to compare with.
-    exact = float(np.finfo(float).eps) * float((centred.y**2).sum())
+    exact = float(np.finfo(float).eps) * float((y**2).sum())
     if each <= exact:
-        return CommonSlope(slope, math.inf, tasks - 1, within, 0.0 if one > exact else math.nan)
-    f = (one - each) / (tasks - 1) / (each / within)
-    return CommonSlope(slope, f, tasks - 1, within, float(stats.f.sf(f, tasks - 1, within)))
+        return 0.0 if one > exact else math.nan
+    return float(stats.f.sf((one - each) / between / (each / within), between, within))
 
 
 def cost_of_pruning(found: Rows) -> pd.DataFrame:
@@ -153,9 +137,10 @@ def cost_of_pruning(found: Rows) -> pd.DataFrame:
     """
     by_seed = _losses(found).pivot_table(index="seed", columns="sparsity", values="loss")
     before, after = (by_seed.get(sparsity, math.nan) for sparsity in MORE_PRUNING)
-    rise = float(np.mean(after - before))
     lines = line_fits(found)
-    return pd.DataFrame({"task": lines.task, "change": lines.slope.astype(float) * rise})
+    return pd.DataFrame(
+        {"task": lines.task, "change": lines.slope * float(np.mean(after - before))}
+    )
 
 
 @claim(
@@ -176,38 +161,34 @@ def fall_along_lines(found: Rows) -> Finding:
     each = ", ".join(f"{task} {n}" for task, n in zip(lines.task, lines.points, strict=True))
     n = f"n = {each} points, {counted(seeds, 'seed')}"
     if seeds < LEAST_SEEDS and len(lines) < LEAST_TASKS:
-        return Finding(OPEN, n=n, reason=TOO_FEW)
+        return Finding(n=n, reason=TOO_FEW)
     if len(told) < len(lines) or len(lines) < 2:
-        reason = "a line takes three points, and a comparison two tasks"
-        return Finding(OPEN, n=n, reason=reason)
-    common = common_slope(found)
-    statistic = "points per nat: " + "; ".join(_in_words(told, cost_of_pruning(found)))
-    statistic += f"; one slope for all: p = {common.p:.2g}"
-    upward = list(told[told.lower > 0].task)
-    crooked = list(told[(told.upper < 0) & (told.r2 < LEAST_R2)].task)
+        return Finding(n=n, reason="a line takes three points, and a comparison two tasks")
+    chance = chance_of_one_slope(found)
+    parts = {
+        "rises on": told[told.lower > 0].task,
+        f"r² below {LEAST_R2} on": told[(told.upper < 0) & (told.r2 < LEAST_R2)].task,
+    }
+    refuted = "; ".join(f"{what} {', '.join(on)}" for what, on in parts.items() if len(on))
     flat = list(told[(told.lower <= 0) & (told.upper >= 0)].task)
-    parts = {"rises on": upward, f"r² below {LEAST_R2} on": crooked}
-    verdict, reason = HOLDS, ""
-    if upward or crooked:
-        verdict, reason = FAILS, "; ".join(f"{k} {', '.join(v)}" for k, v in parts.items() if v)
-    elif flat:
-        verdict, reason = OPEN, "no slope is told from zero on " + ", ".join(flat)
-    elif not common.p < 1 - CONFIDENCE:
-        verdict, reason = OPEN, "one slope for all tasks is not ruled out"
     flattest = told.sort_values("upper").iloc[-1]
-    bounds = 100 * float(flattest.lower), 100 * float(flattest.upper)
-    unit = f"points per nat, {flattest.task}"
-    return Finding(verdict, statistic, n, *bounds, unit, reason)
+    return finding(
+        Sample(Difference(flattest.slope, flattest.lower, flattest.upper, seeds), n),
+        f"points per nat: {'; '.join(_in_words(told, cost_of_pruning(found)))}; "
+        f"one slope for all: p = {chance:.2g}",
+        (refuted, FAILS, refuted),
+        (flat, OPEN, "no slope is told from zero on " + ", ".join(flat)),
+        (not chance < 1 - CONFIDENCE, OPEN, "one slope for all tasks is not ruled out"),
+        (True, HOLDS, ""),
+        unit=f"points per nat, {flattest.task}",
+    )
 
 
-def _in_words(lines: pd.DataFrame, cost: pd.DataFrame) -> list[str]:
+def _in_words(lines: pd.DataFrame, cost: pd.DataFrame) -> Iterable[str]:
     """Each line with what pruning costs by it, where the rows say that."""
     before, after = (percent(sparsity) for sparsity in MORE_PRUNING)
-    described = []
-    for task, of in lines.merge(cost, on="task").set_index("task").astype(float).iterrows():
+    for task, of in lines.merge(cost, on="task").set_index("task").iterrows():
         slope = f"{100 * of.slope:+.2f} [{100 * of.lower:+.2f}, {100 * of.upper:+.2f}]"
-        from_to = f"{before} to {after} {100 * of.change:+.1f} points"
-        costs = "" if math.isnan(of.change) else f", {from_to}"
+        costs = f", {before} to {after} {100 * of.change:+.1f} points"
         off = f"{100 * of.off:.2f} points off the line"
-        described.append(f"{task} {slope}, r² {of.r2:.2f}, {off}{costs}")
-    return described
+        yield f"{task} {slope}, r² {of.r2:.2f}, {off}" + costs * (not math.isnan(of.change))

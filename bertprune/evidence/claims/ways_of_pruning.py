@@ -5,27 +5,22 @@ from __future__ import annotations
 from bertprune.base.words import percent
 from bertprune.evidence import scores
 from bertprune.evidence.claims.claim import (
-    EPOCHS_ALONE,
     FAILS,
     HOLDS,
     OPEN,
     POINT,
     SPELLED,
     UNLEARNED,
-    UNLESS_ALONE,
     USUAL_EPOCHS,
-    WIDE,
     Finding,
-    alone,
     claim,
     finding,
-    is_told_beyond,
     levels,
     no_rows,
     points,
 )
-from bertprune.evidence.claims.ranges import of_pruned, of_unpruned
-from bertprune.evidence.statistics import NO_EFFECT, Cells, by_sparsity, sample
+from bertprune.evidence.claims.gains import EPOCHS_ALONE, UNLESS_ALONE, Gains, gains
+from bertprune.evidence.statistics import NO_EFFECT, by_sparsity, sample
 from bertprune.protocol.arms import EPOCHS_BEFORE_PRUNING, PRUNE_AFTER_FINETUNE, RANDOM_PRUNING
 from bertprune.protocol.rows import Rows, where
 
@@ -37,25 +32,27 @@ from bertprune.protocol.rows import Rows, where
     "hold where a gain is told from zero." + UNLESS_ALONE,
 )
 def after_finetuning(found: Rows) -> Finding:
-    cells = of_pruned(found, PRUNE_AFTER_FINETUNE)
-    if cells.empty:
+    after = gains(found, PRUNE_AFTER_FINETUNE)
+    if after.cells.empty:
         return no_rows("accuracy of models pruned after fine-tuning, and while pre-training")
-    return _is_no_better(cells, of_unpruned(found, PRUNE_AFTER_FINETUNE))
+    return _is_no_better(after)
 
 
-def _is_no_better(cells: Cells, control: Cells, what: str = "") -> Finding:
+def _is_no_better(gained: Gains, what: str = "") -> Finding:
     """Whether the differences tell no gain of a point; one that is told beyond the control's
     refutes."""
-    of = sample(cells)
+    of, values = gained.sample, gained.cells.value
     d = of.difference
-    verdict = FAILS if is_told_beyond(cells, control) else HOLDS if d.upper < NO_EFFECT else OPEN
-    reason = EPOCHS_ALONE if verdict == OPEN and d.is_gain else ""
-    if (cells.value == 0).all():
-        verdict, reason = OPEN, UNLEARNED
-    means = cells.groupby("task", sort=False).value.mean()
+    means = values.groupby(gained.cells.task, sort=False).mean()
     by_task = ", ".join(f"{task} {100 * mean:+.2f}" for task, mean in means.items())
-    statistic = f"{points(d)}{what}; at {levels(of.sparsities)}; by task {by_task}"
-    return finding(of, statistic + alone(cells, control), verdict, reason)
+    return finding(
+        of,
+        f"{points(d)}{what}; at {levels(of.sparsities)}; by task {by_task}{gained.alone()}",
+        ((values == 0).all(), OPEN, UNLEARNED),
+        (gained.is_told(), FAILS, ""),
+        (d.upper < NO_EFFECT, HOLDS, ""),
+        (d.is_gain, OPEN, EPOCHS_ALONE),
+    )
 
 
 @claim(
@@ -78,9 +75,10 @@ def longer_before_pruning(found: Rows) -> Finding:
     both = long.merge(short, on=["task", "seed", "sparsity"])
     if both.empty:
         return no_rows("one seed and task at two numbers of epochs")
-    both["value"] = both.accuracy_x - both.accuracy_y
-    cells = both[["task", "sparsity", "seed", "value"]]
-    return _is_no_better(cells, cells[:0], f" after {longest:g} epochs less after {usual:g}")
+    cells = both.assign(value=both.accuracy_x - both.accuracy_y)
+    cells = cells[["task", "sparsity", "seed", "value"]]
+    without_control = Gains(cells, cells[:0])
+    return _is_no_better(without_control, f" after {longest:g} epochs less after {usual:g}")
 
 
 @claim(
@@ -90,24 +88,22 @@ def longer_before_pruning(found: Rows) -> Finding:
     "does not hold where a gain is told at one.",
 )
 def at_random(found: Rows) -> Finding:
-    cells = of_pruned(found, RANDOM_PRUNING)
-    if cells.empty:
+    gained = gains(found, RANDOM_PRUNING)
+    if gained.cells.empty:
         return no_rows("accuracy of models pruned at random, and by magnitude")
-    by_level = {at: sample(of) for at, of in by_sparsity(cells)}
-    overall = sample(cells)
+    by_level = {at: sample(of) for at, of in by_sparsity(gained.cells)}
+    overall = gained.sample
     better = [at for at, level in by_level.items() if level.difference.is_gain and not level.lack]
     no_worse = [at for at, level in by_level.items() if not level.difference.mean < 0]
-    verdict, reason = OPEN, WIDE
-    if better:
-        verdict, reason = FAILS, f"better at {levels(better)}"
-    elif no_worse:
-        reason = f"no worse on average at {levels(no_worse)}"
-    elif overall.difference.is_loss:
-        verdict, reason = HOLDS, ""
     means = ", ".join(
         f"{percent(at)} {100 * level.difference.mean:+.1f}"
         for at, level in by_level.items()
         if level.sparsities
     )
-    statistic = f"{points(overall.difference)}; by sparsity {means}"
-    return finding(overall, statistic, verdict, reason)
+    return finding(
+        overall,
+        f"{points(overall.difference)}; by sparsity {means}",
+        (better, FAILS, f"better at {levels(better)}"),
+        (no_worse, OPEN, f"no worse on average at {levels(no_worse)}"),
+        (overall.difference.is_loss, HOLDS, ""),
+    )

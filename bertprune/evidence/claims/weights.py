@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from bertprune.base.words import counted, percent
+import pandas as pd
+
+from bertprune.base.words import SPACE, counted, percent
 from bertprune.evidence.claims.claim import (
     FAILS,
     HOLDS,
-    OPEN,
     ROUNDING,
     SPELLED,
     USUAL_EPOCHS,
-    WIDE,
     Finding,
     at_end,
     claim,
+    finding,
     in_percent,
     no_rows,
     of_all,
+    of_parts,
 )
 from bertprune.evidence.scores import of_usual_length
 from bertprune.evidence.statistics import (
@@ -27,6 +28,7 @@ from bertprune.evidence.statistics import (
     LEAST_TASKS,
     TOO_FEW,
     Difference,
+    Sample,
     mean_difference,
     sample,
 )
@@ -62,16 +64,17 @@ def features(found: Rows) -> Finding:
     knee, end = max(below), max(above)
     slow, fast = away[knee] / knee, (away[end] - away[knee]) / (end - knee)
     d = mean_difference(fast - TIMES_FASTER * slow)
-    statistic = (
-        f"1 − cosine grows {slow.mean():.3f} per unit of sparsity up to {percent(knee)}, "
-        f"{fast.mean():.3f} from there to {percent(end)}"
-    )
-    verdict, reason = (HOLDS, "") if d.is_gain else (FAILS, "") if d.is_loss else (OPEN, WIDE)
-    if d.seeds < LEAST_SEEDS:
-        verdict = OPEN
-        reason = f"fewer than {LEAST_SEEDS} seeds at all sparsities, and features are of no task"
+    lack = f"fewer than {LEAST_SEEDS} seeds at all sparsities, and features are of no task"
     n = f"n = {counted(d.seeds, 'seed')}, each a mean over layers"
-    return Finding(verdict, statistic, n, d.lower, d.upper, "per unit of sparsity", reason)
+    return finding(
+        Sample(d, n, lack if d.seeds < LEAST_SEEDS else ""),
+        f"1 − cosine grows {slow.mean():.3f} per unit of sparsity up to {percent(knee)}, "
+        f"{fast.mean():.3f} from there to {percent(end)}",
+        (d.is_gain, HOLDS, ""),
+        (d.is_loss, FAILS, ""),
+        unit="per unit of sparsity",
+        scale=1,
+    )
 
 
 # Share of the mask's entries.
@@ -100,19 +103,17 @@ def masks(found: Rows) -> Finding:
     over = [place for place, d in cells.items() if d.lower > FEW_ENTRIES]
     means = [d.mean for d in cells.values()]
     seeds, tasks = ends.seed.nunique(), ends.task.nunique()
-    verdict, reason = OPEN, WIDE
-    if seeds < LEAST_SEEDS and tasks < LEAST_TASKS:
-        reason = TOO_FEW
-    elif over:
-        sparsity, task, _ = over[0]
-        verdict, reason = FAILS, f"more at {percent(sparsity)} on {task}"
-        reason += f", and at {counted(len(over) - 1, 'other point')}" * (len(over) > 1)
-    elif worst.upper < FEW_ENTRIES:
-        verdict, reason = HOLDS, ""
-    statistic = f"{of_all(min(means))} to {of_all(max(means))} of the entries differ"
     n = f"{len(cells)} points (sparsity × task × learning rate), {counted(seeds, 'seed')}"
-    bounds = 100 * worst.lower, 100 * worst.upper
-    return Finding(verdict, statistic, n, *bounds, "% of the entries, worst point", reason)
+    lack = TOO_FEW if seeds < LEAST_SEEDS and tasks < LEAST_TASKS else ""
+    where_over = "".join(f"more at {percent(sparsity)} on {task}" for sparsity, task, _ in over[:1])
+    others = f", and at {counted(len(over) - 1, 'other point')}" * (len(over) > 1)
+    return finding(
+        Sample(worst, n, lack),
+        f"{of_all(min(means))} to {of_all(max(means))} of the entries differ",
+        (over, FAILS, where_over + others),
+        (worst.upper < FEW_ENTRIES, HOLDS, ""),
+        unit="% of the entries, worst point",
+    )
 
 
 # "0 to 4 %" as the paper rounds it; where "high" magnitudes begin; and the share of all movement
@@ -141,10 +142,9 @@ def movement(found: Rows) -> Finding:
     last = final(whole)
     all_of = last.groupby(curve).value.mean()
     overall = sample(of_usual_length(last)[[*curve, "value"]])
-    d = overall.difference
-    parts = [f"moved {of_all(d.mean)} on average"]
-    failed = [] if d.mean < LITTLE_MOVEMENT else ["moves more"]
-    untested = []
+    mean = overall.difference.mean
+    said, untested = [f"moved {of_all(mean)} on average"], []
+    failed = [] if mean < LITTLE_MOVEMENT else ["moves more"]
 
     top = at_end(moved[moved.position > TOP_FROM], part="starting position")
     of_top = top.groupby(curve).value.mean()
@@ -152,7 +152,7 @@ def movement(found: Rows) -> Finding:
         untested.append("by starting position")
     else:
         rest = all_of.reindex(of_top.index).mean()
-        parts.append(f"the top tenth {of_all(of_top.mean())} where all move {of_all(rest)}")
+        said.append(f"the top tenth {of_all(of_top.mean())} where all move {of_all(rest)}")
         failed += [] if of_top.mean() < rest else ["high magnitudes move no less"]
 
     first = where(whole, epoch=1).groupby(curve).value.mean()
@@ -161,20 +161,14 @@ def movement(found: Rows) -> Finding:
     if ratio.empty:
         untested.append(f"the first epoch, as no training has {USUAL_EPOCHS}")
     else:
-        settled = ratio.index.unique("task")
-        parts.append(
-            f"{100 * ratio.mean():.0f}\N{NO-BREAK SPACE}% of it in the first epoch "
-            f"({counted(len(settled), 'task')} of {USUAL_EPOCHS} epochs or more)"
+        tasks = counted(len(ratio.index.unique("task")), "task")
+        said.append(
+            f"{100 * ratio.mean():.0f}{SPACE}% of it in the first epoch "
+            f"({tasks} of {USUAL_EPOCHS} epochs or more)"
         )
         failed += [] if ratio.mean() >= SETTLED else ["it does not settle in one epoch"]
-
-    verdict, reason = (FAILS, "; ".join(failed)) if failed else (HOLDS, "")
-    if overall.lack:
-        verdict, reason = OPEN, overall.lack
-    elif untested:
-        reason = "; ".join([*failed, "not tested: " + ", ".join(untested)])
-    bounds = 100 * d.lower, 100 * d.upper
-    return Finding(verdict, "; ".join(parts), overall.n, *bounds, "% of the matrix", reason)
+    verdict = (True, *of_parts(failed, untested))
+    return finding(overall, "; ".join(said), verdict, unit="% of the matrix")
 
 
 # Share of a head beyond the model's rate.
@@ -198,16 +192,16 @@ def heads(found: Rows) -> Finding:
     by_head["excess"] = by_head.value - by_head.sparsity
     worst = by_head.loc[by_head.excess.idxmax()]
     of_worst = where(shares, sparsity=worst.sparsity, part=worst.part)
-    d = mean_difference(of_worst.value - of_worst.sparsity)
-    bounds = (100 * d.lower, 100 * d.upper) if d.seeds > 1 else (math.nan, math.nan)
-    verdict = HOLDS if worst.excess <= MUCH_MORE + ROUNDING else FAILS
-    statistic = (
+    levels = counted(shares.sparsity.nunique(), "sparsity level")
+    n = f"{shares.part.nunique()} heads × {levels}, {counted(shares.seed.nunique(), 'seed')}"
+    return finding(
+        Sample(mean_difference(of_worst.value - of_worst.sparsity), n),
         f"at most {100 * worst.excess:+.1f} points beyond the model's rate: {worst.part} "
-        f"at {percent(worst.sparsity)}"
+        f"at {percent(worst.sparsity)}",
+        (worst.excess <= MUCH_MORE + ROUNDING, HOLDS, ""),
+        (True, FAILS, ""),
+        unit="points, worst head",
     )
-    n = f"{shares.part.nunique()} heads × {counted(shares.sparsity.nunique(), 'sparsity level')}"
-    n += f", {counted(shares.seed.nunique(), 'seed')}"
-    return Finding(verdict, statistic, n, *bounds, "points, worst head")
 
 
 # "Almost every" is this share of matrices. What near normal, mean 0 and std 0.03 to 0.05 are, each
@@ -234,25 +228,27 @@ def near_normal(found: Rows) -> Finding:
     if by_matrix.empty:
         return no_rows("means and standard deviations of the weights")
     centred = by_matrix.weight_mean.abs() <= MEAN_NEAR_ZERO * by_matrix.weight_std
-    shares = {
-        "mean near 0": centred.mean(),
-        "std in range": by_matrix.weight_std.between(*STD_RANGE).mean(),
-    }
-    reasons = []
     kurtosis = by_matrix.weight_kurtosis.dropna()
-    if len(kurtosis):
-        shares["near normal"] = (kurtosis.abs() < NEAR_NORMAL_KURTOSIS).mean()
-    else:
-        reasons.append("not tested: near normal")
-    failed = [name for name, share in shares.items() if share < ALMOST_EVERY]
-    if failed:
-        reasons.insert(0, "too few: " + ", ".join(failed))
-    statistic = ", ".join(f"{name}: {of_all(share)}" for name, share in shares.items())
+    parts = pd.Series(
+        {
+            "mean near 0": centred.mean(),
+            "std in range": by_matrix.weight_std.between(*STD_RANGE).mean(),
+            "near normal": (kurtosis.abs() < NEAR_NORMAL_KURTOSIS).mean(),
+        }
+    )
+    shares = parts.dropna()
+    too_few = shares.index[shares < ALMOST_EVERY]
+    verdict, reason = of_parts(
+        ["too few: " + ", ".join(too_few)] if len(too_few) else [], list(parts.index[parts.isna()])
+    )
     low, high = by_matrix.weight_std.min(), by_matrix.weight_std.max()
-    statistic += f" of the matrices; std from {low:.3f} to {high:.3f}"
-    verdict = FAILS if failed else HOLDS
-    n = f"n = {len(by_matrix)} matrices, {counted(dense.seed.nunique(), 'seed')}"
-    return Finding(verdict, statistic, n, reason="; ".join(reasons))
+    listed = ", ".join(f"{name}: {of_all(share)}" for name, share in shares.items())
+    return Finding(
+        f"{listed} of the matrices; std from {low:.3f} to {high:.3f}",
+        f"n = {len(by_matrix)} matrices, {counted(dense.seed.nunique(), 'seed')}",
+        verdict=verdict,
+        reason=reason,
+    )
 
 
 # "About 21 %".
@@ -269,7 +265,6 @@ EMBEDDINGS_SHARE = (0.205, 0.219)
 def memory(found: Rows) -> Finding:
     parts = BERT_BASE.parts
     base = parts["word embeddings"] / BERT_BASE.parameters
-    verdict = HOLDS if EMBEDDINGS_SHARE[0] <= base <= EMBEDDINGS_SHARE[1] else FAILS
     of_dense = {"sparsity": 0, "split": Split.WEIGHTS, "metric": Metric.MEMORY_BYTES}
     stored = at_end(found, **of_dense, **_PRETRAINED)
     by_seed = stored.pivot_table(index="seed", columns="part", values="value")
@@ -277,8 +272,8 @@ def memory(found: Rows) -> Finding:
     if "word embeddings" in by_seed:
         ours = of_all(float((by_seed["word embeddings"] / by_seed.sum(axis=1)).mean()))
     return Finding(
-        verdict,
         f"BERT-Base's shape {of_all(base)}; this study's model {ours}",
         f"counted, {BERT_BASE.parameters:,} parameters of BERT-Base",
+        verdict=HOLDS if EMBEDDINGS_SHARE[0] <= base <= EMBEDDINGS_SHARE[1] else FAILS,
         reason="the verdict is about BERT-Base's shape, whatever the study",
     )

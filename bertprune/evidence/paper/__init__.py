@@ -41,9 +41,9 @@ _MATRICES = {
 alphabetical, layers too (0, 1, 10, 11, 2, ...)."""
 
 _SOURCE_ORDER = [
-    f"encoder.layer.{layer}.{_MATRICES[matrix]}"
+    f"encoder.layer.{layer}.{matrix}"
     for layer in sorted(range(12), key=str)
-    for matrix in ("attention_output", "key", "query", "value", "intermediate", "output")
+    for matrix in _MATRICES.values()
 ] + ["pooler.dense"]
 
 

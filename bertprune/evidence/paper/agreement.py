@@ -7,16 +7,14 @@ sparsity above 0 on a task, where both the paper's table 1 and the study have on
 
 from __future__ import annotations
 
-import html
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from scipy import stats
 
 from bertprune.base.errors import UserError
+from bertprune.base.shown import Sentence
 from bertprune.base.words import NOTHING, percent
 from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence.paper.beside_ours import numbers
@@ -29,7 +27,10 @@ NEAR_POINTS = 1.0
 """Drops that are no further apart count as near."""
 
 _TASKS = (*PAPER_TASKS, AVERAGE)
-_ALL_CELLS = "all cells"
+_NO_CELL = (
+    "the study has no accuracy on a task of the paper, in one of its arms at one of its "
+    "sparsities above 0, with a dense model of the same seed"
+)
 
 
 def cells(table1: pd.DataFrame) -> pd.DataFrame:
@@ -38,11 +39,8 @@ def cells(table1: pd.DataFrame) -> pd.DataFrame:
     of = table1[(table1.quantity == "accuracy") & (table1.sparsity > 0)]
     of = of.dropna(subset=["paper_drop", "our_drop"])
     # What is equal in digits must not differ for being a difference of floats.
-    drops = {
-        name: (100 * of[column]).round(6)
-        for name, column in {"paper": "paper_drop", "ours": "our_drop"}.items()
-    }
-    return of[["arm", "sparsity", "task"]].assign(**drops).reset_index(drop=True)
+    of = of.assign(paper=(100 * of.paper_drop).round(6), ours=(100 * of.our_drop).round(6))
+    return of[["arm", "sparsity", "task", "paper", "ours"]].reset_index(drop=True)
 
 
 def cells_by_seed(found: Rows) -> pd.DataFrame:
@@ -70,18 +68,31 @@ def agreement(table1: pd.DataFrame) -> pd.DataFrame:
     difference (points)`: of the drops, without its sign. `within 1 point`: how many cells differ by
     no more. Raises UserError if there is no cell.
     """
-    compared = cells(table1)
+    compared = _some_cells(table1)
     lines = []
     for arm in arms_of(compared):
         of_arm = compared[compared.arm == arm]
         parts = {task: of_arm[of_arm.task == task] for task in tasks_of(of_arm)}
-        parts[_ALL_CELLS] = of_arm[of_arm.task != AVERAGE]
+        parts["all cells"] = of_arm[of_arm.task != AVERAGE]
         lines += [
-            {"arm": ARMS[arm].words, "task": task, **_line(part)} for task, part in parts.items()
+            {
+                "arm": ARMS[arm].words,
+                "task": task,
+                "cells": len(part),
+                "rank correlation": _correlation(stats.spearmanr, part),
+                "mean difference (points)": f"{(part.ours - part.paper).abs().mean():.1f}",
+                f"within {NEAR_POINTS:g} point": _near(part),
+            }
+            for task, part in parts.items()
         ]
-    if not lines:
-        raise UserError(_no_cell())
     return pd.DataFrame(lines).set_index(["arm", "task"])
+
+
+def _some_cells(table1: pd.DataFrame) -> pd.DataFrame:
+    """The cells; raises UserError where there is none."""
+    if (compared := cells(table1)).empty:
+        raise UserError(_NO_CELL)
+    return compared
 
 
 def shared_order(table1: pd.DataFrame) -> pd.DataFrame:
@@ -92,7 +103,7 @@ def shared_order(table1: pd.DataFrame) -> pd.DataFrame:
     dash for fewer than three arms or where either is constant. Raises UserError if there is no
     cell.
     """
-    compared = cells(table1)
+    compared = _some_cells(table1)
     lines = {}
     for sparsity, at in by_sparsity(compared[compared.task != AVERAGE]):
         wide = at.pivot(index="task", columns="arm", values=["paper", "ours"]).dropna()
@@ -100,74 +111,35 @@ def shared_order(table1: pd.DataFrame) -> pd.DataFrame:
         lines[percent(sparsity)] = {
             "arms": len(means),
             "tasks": len(wide),
-            "rank correlation": _shown(_correlation(stats.kendalltau, means)),
+            "rank correlation": _correlation(stats.kendalltau, means),
         }
-    if not lines:
-        raise UserError(_no_cell())
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("sparsity")
 
 
-@dataclass(frozen=True)
-class Overall:
-    """All cells together, without the averages."""
-
-    cells: int
-    near: int
-    """How many are within NEAR_POINTS."""
-    near_unharmed: int
-    """How many would be of a study that loses nothing anywhere."""
-    correlation: float
-    """Spearman's of our drops with the paper's; NaN where there is none (see `agreement`)."""
-
-    def in_words(self) -> str:
-        if not self.cells:
-            return f"Nothing to compare: {_no_cell()}."
-        said = (
-            f"{self.near} of {self.cells} cells are within {NEAR_POINTS:g} point of the paper's "
-            f"drop; of a study that loses nothing anywhere {self.near_unharmed} would be."
-        )
-        if math.isnan(self.correlation):
-            return said
-        return f"{said} Over all of them the rank correlation is {_shown(self.correlation)}."
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(self.in_words())}</p>"
-
-
-def overall(table1: pd.DataFrame) -> Overall:
-    """How far all drops agree; `table1` as `beside_ours.numbers` has it."""
+def overall(table1: pd.DataFrame) -> Sentence:
+    """How far all drops agree, without the averages; `table1` as `beside_ours.numbers` has it."""
     compared = cells(table1)
     single = compared[compared.task != AVERAGE]
-    unharmed = _near(single.assign(ours=0.0))
-    return Overall(len(single), _near(single), unharmed, _correlation(stats.spearmanr, single))
-
-
-def _line(compared: pd.DataFrame) -> dict[str, object]:
-    return {
-        "cells": len(compared),
-        "rank correlation": _shown(_correlation(stats.spearmanr, compared)),
-        "mean difference (points)": f"{(compared.ours - compared.paper).abs().mean():.1f}",
-        f"within {NEAR_POINTS:g} point": _near(compared),
-    }
+    if single.empty:
+        return Sentence(f"Nothing to compare: {_NO_CELL}.")
+    said = (
+        f"{_near(single)} of {len(single)} cells are within {NEAR_POINTS:g} point of the paper's "
+        "drop; of a study that loses nothing anywhere "
+        f"{_near(single.assign(ours=0.0))} would be."
+    )
+    order = _correlation(stats.spearmanr, single)
+    if order != NOTHING:
+        said += f" Over all of them the rank correlation is {order}."
+    return Sentence(said)
 
 
 def _near(compared: pd.DataFrame) -> int:
+    """How many cells are within NEAR_POINTS."""
     return int(((compared.ours - compared.paper).abs().round(6) <= NEAR_POINTS).sum())
 
 
-def _correlation(measure: Callable[..., Any], compared: pd.DataFrame) -> float:
-    """NaN for fewer than three pairs of `paper` and `ours`, and where either is constant."""
+def _correlation(measure: Callable[..., Any], compared: pd.DataFrame) -> str:
+    """A dash for fewer than three pairs of `paper` and `ours`, and where either is constant."""
     if len(compared) < 3 or min(compared.paper.nunique(), compared.ours.nunique()) < 2:
-        return math.nan
-    return float(measure(compared.paper, compared.ours).statistic)
-
-
-def _shown(correlation: float) -> str:
-    return NOTHING if math.isnan(correlation) else f"{correlation:+.2f}"
-
-
-def _no_cell() -> str:
-    return (
-        "the study has no accuracy on a task of the paper, in one of its arms at one of its "
-        "sparsities above 0, with a dense model of the same seed"
-    )
+        return NOTHING
+    return f"{measure(compared.paper, compared.ours).statistic:+.2f}"

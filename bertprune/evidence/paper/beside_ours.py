@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence import paper, scores
-from bertprune.evidence.scores import AVERAGE, of_usual_length, without_own
+from bertprune.evidence.scores import of_usual_length, with_averages, with_dense, without_own
 from bertprune.protocol.arms import PRUNE_PRETRAIN
 from bertprune.protocol.rows import PRETRAINING, WHOLE, Metric, Rows, final, where
 
@@ -24,27 +22,25 @@ def numbers(found: Rows) -> dict[str, pd.DataFrame]:
     """
     theirs, found = paper.rows(), without_own(found)
     return {
-        "table1": _beside(_of_table1(theirs), _of_table1(found), ["drop"]),
+        "table1": _beside(_of_table1(theirs), _of_table1(found)),
         "table2": _beside(_of_table2(theirs), _of_table2(found)),
         "table3": _beside(_of_table3(theirs), _of_table3(found)),
     }
 
 
-def _beside(theirs: pd.DataFrame, ours: pd.DataFrame, more: Sequence[str] = ()) -> pd.DataFrame:
-    """Both side by side, line by line of `theirs`; columns are what it is of, seed and value."""
-    on = [name for name in theirs.columns if name not in ("seed", "value", *more)]
-    means = {name: (name, "mean") for name in more}
-    left = theirs.groupby(on, as_index=False, sort=False).agg(paper=("value", "mean"), **means)
-    right = ours.groupby(on, as_index=False).agg(
-        ours=("value", "mean"), seeds=("seed", "nunique"), **means
-    )
-    both = left.merge(right, on=on, how="left", suffixes=("_of_paper", "_of_ours"))
-    both["seeds"] = both.seeds.fillna(0).astype(int)
-    both["difference"] = both.ours - both.paper
-    names = {f"{name}_of_paper": f"paper_{name}" for name in more}
-    names |= {f"{name}_of_ours": f"our_{name}" for name in more}
-    columns = [*on, "paper", "ours", "seeds", "difference", *names.values()]
-    return both.rename(columns=names)[columns]
+def _beside(theirs: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+    """Both side by side, line by line of `theirs`; columns are what it is of, seed, value, and of
+    table 1 its drop."""
+    values = [name for name in ("value", "drop") if name in theirs]
+    on = [name for name in theirs if name not in ("seed", *values)]
+    left = theirs.groupby(on, sort=False)[values].mean().add_prefix("paper_")
+    right, seeds = ours.groupby(on)[values].mean().add_prefix("our_"), ours.groupby(on).seed
+    both = left.join(right).join(seeds.nunique().rename("seeds")).reset_index()
+    both = both.rename(columns={"paper_value": "paper", "our_value": "ours"})
+    both = both.fillna({"seeds": 0}).astype({"seeds": int})
+    drops = [f"{whose}_drop" for whose in ("paper", "our") if "drop" in values]
+    columns = [*on, "paper", "ours", "seeds", "difference", *drops]
+    return both.assign(difference=both.ours - both.paper)[columns]
 
 
 def _of_table1(found: Rows) -> pd.DataFrame:
@@ -52,20 +48,14 @@ def _of_table1(found: Rows) -> pd.DataFrame:
     sparsity, task and seed."""
     best = scores.best_accuracies(found)
     best = best[best.position.isna() & best.task.isin(PAPER_TASKS)]
-    point = ["arm", "sparsity", "seed"]
-    over_tasks = best.groupby(point, as_index=False).agg(
-        accuracy=("accuracy", "mean"), tasks=("task", "nunique")
-    )
-    whole = over_tasks[over_tasks.tasks == len(PAPER_TASKS)].drop(columns="tasks")
-    scored = pd.concat([best[[*point, "task", "accuracy"]], whole.assign(task=AVERAGE)])
-    dense = where(scored, arm=PRUNE_PRETRAIN, sparsity=0)
-    scored = scored.merge(dense[["task", "seed", "accuracy"]], on=["task", "seed"], how="left")
-    scored["drop"] = scored.accuracy_y - scored.accuracy_x
+    if best.task.nunique() == len(PAPER_TASKS):
+        best = with_averages(best, "accuracy")
+    scored = with_dense(best, "accuracy")
     training = scores.training_losses(found)
     training = training[training.task.isin(PAPER_TASKS)]
     pretraining = scores.pretraining_losses(found).assign(task=PRETRAINING)
     parts = {
-        "accuracy": scored.rename(columns={"accuracy_x": "value"}),
+        "accuracy": scored.assign(value=scored.accuracy, drop=scored.dense - scored.accuracy),
         "training loss": training.rename(columns={"loss": "value"}),
         "pre-training loss": pretraining.rename(columns={"loss": "value"}),
     }

@@ -15,7 +15,7 @@ from bertprune.evidence import gathering, paper, scores
 from bertprune.evidence.published import Published
 from bertprune.experiments.studies import Study
 from bertprune.lab.language import find_source
-from bertprune.model.shape import BERT_BASE, shape_of
+from bertprune.model.shape import BERT_BASE, Shape, shape_of
 from bertprune.protocol.arms import ARMS, COMPARED, EPOCHS_BEFORE_PRUNING, FROM_SCRATCH
 from bertprune.protocol.notebook_parameters import (
     Finetune,
@@ -42,22 +42,32 @@ def differences(study: Study, found: Rows) -> pd.DataFrame:
     given = _parameters(study)
     ours = [(p.task, _of_run(p)) for p in given]
     lines = {
-        what: (theirs, _by_task((tasks, one[what]) for tasks, one in ours))
+        what: (theirs, _by_task((tasks, one.get(what, NOTHING)) for tasks, one in ours))
         for what, theirs in _OF_PAPER.items()
     }
     lines["seeds"] = ("not said, one number each", _seeds(found))
-    examples = _train_examples(given, counted)
+    sources = {task: p.task_data for p in given for task in p.task}
     for task in PAPER_TASKS:
         theirs = f"{RELEASED[task].train_examples:,}"
-        lines[f"{task}: training examples"] = (theirs, examples.get(task, NOTHING))
+        if task in sources and task in counted:
+            here = f"{int(counted[task]['train examples']):,}"
+        else:
+            here = _counted(task, sources[task]) if task in sources else NOTHING
+        lines[f"{task}: training examples"] = (theirs, here)
     return pd.DataFrame.from_dict(lines, orient="index", columns=["the paper", "here"])
+
+
+def _sizes(shape: Shape) -> dict[str, str]:
+    return {
+        "layers × hidden size": f"{shape.layers} × {shape.hidden_size}",
+        "prunable weights": f"{shape.prunable:,}",
+        "vocabulary": f"{shape.vocabulary_size:,}",
+    }
 
 
 # Gordon, Duh & Andrews (2020), section 3, and where that says less, the code of its authors.
 _OF_PAPER = {
-    "layers × hidden size": f"{BERT_BASE.layers} × {BERT_BASE.hidden_size}",
-    "prunable weights": f"{BERT_BASE.prunable:,}",
-    "vocabulary": f"{BERT_BASE.vocabulary_size:,}",
+    **_sizes(BERT_BASE),
     "text": "English Wikipedia, BookCorpus",
     "steps of burn-in": "15,000, from BERT as released",
     "steps while and after pruning": f"{paper.PRETRAINING_STEPS:,}, pruned over the first 10,000",
@@ -71,26 +81,24 @@ _OF_PAPER = {
 
 
 def _of_run(p: Finetune) -> dict[str, str]:
-    """The same of the models that one run fine-tunes."""
+    """The same of the models that one run fine-tunes, but for what is unknown or not there."""
     try:
-        size = shape_of(p)
+        lines = _sizes(shape_of(p))
     except UserError:
         # The shape of a model that is not at hand, say.
-        size = None
+        lines = {}
     begun = f"from {_name(p.model)}" if p.model else "from random weights"
     if p.burn_in_short_steps:
         begun += f", {p.burn_in_short_steps:,} of them on pairs of {p.burn_in_short_tokens} tokens"
-    return {
-        "layers × hidden size": f"{size.layers} × {size.hidden_size}" if size else NOTHING,
-        "prunable weights": f"{size.prunable:,}" if size else NOTHING,
-        "vocabulary": f"{size.vocabulary_size:,}" if size else NOTHING,
+    if p.burn_in_steps:
+        lines["learning rate of burn-in"] = _rate(p.burn_in_learning_rate)
+    return lines | {
         "text": ", ".join(map(_name, p.text)),
         "steps of burn-in": f"{p.burn_in_steps:,}, {begun}",
         "steps while and after pruning": f"{p.pretrain_steps:,}, pruned over the first "
         f"{p.ramp_steps:,}",
         "sentence pairs a step × longest sequence": f"{p.pretrain_batch_size} × "
         f"{p.max_length_tokens}",
-        "learning rate of burn-in": _rate(p.burn_in_learning_rate) if p.burn_in_steps else NOTHING,
         "learning rate while and after pruning": _rate(p.pretrain_learning_rate),
         "learning rates of fine-tuning, the best kept": ", ".join(map(_rate, p.learning_rates)),
         "epochs of fine-tuning": _epochs(p),
@@ -112,19 +120,6 @@ def _parameters(study: Study) -> list[Finetune]:
     runs = [run for arm in arms for run in study.runs_of(arm)] or [study.typical()]
     given = [run.parameters for run in runs if isinstance(run.parameters, Finetune)]
     return [p for p in given if p.sparsity > 0] or given
-
-
-def _train_examples(
-    given: list[Finetune], published: Mapping[str, Mapping[str, float]]
-) -> dict[str, str]:
-    """How many training examples the tasks have, as `published` (see `publishing`) or counted."""
-    sources = {task: p.task_data for p in given for task in p.task if task in RELEASED}
-    return {
-        task: f"{int(published[task]['train examples']):,}"
-        if task in published
-        else _counted(task, source)
-        for task, source in sources.items()
-    }
 
 
 def _counted(task: str, source: str) -> str:
@@ -152,16 +147,14 @@ def _seeds(found: Rows) -> str:
 
 def _by_task(said: Iterable[tuple[Sequence[str], str]]) -> str:
     """What was `said` of runs with their tasks; by task where these have not the same."""
-    of_task: dict[str, list[str]] = {}
-    for tasks, one in said:
-        for task in tasks:
-            of_task.setdefault(task, []).append(one)
-    tasks_of: dict[str, list[str]] = {}
-    for task, each in of_task.items():
-        tasks_of.setdefault(_listed(each), []).append(task)
-    if len(tasks_of) < 2:
-        return _listed(tasks_of)
-    return ". ".join(f"{', '.join(tasks)}: {each}" for each, tasks in tasks_of.items())
+    each = pd.DataFrame(
+        [(task, one) for tasks, one in said for task in tasks], columns=["task", "said"]
+    )
+    by_task = each.groupby("task", sort=False).said.agg(_listed)
+    if by_task.nunique() < 2:
+        return _listed(by_task)
+    alike = by_task.index.to_series().groupby(by_task, sort=False).agg(", ".join)
+    return ". ".join(f"{tasks}: {said_of_all}" for said_of_all, tasks in alike.items())
 
 
 def _listed(said: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from bertprune.base.shown import Prose
 from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence import paper, scores
 from bertprune.evidence.claims import CLAIMS, ON_ACCURACY, ledger
-from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Finding
+from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN
 from bertprune.evidence.claims.ledger import Entry
 from bertprune.evidence.paper.beside_ours import numbers
 from bertprune.protocol import rows
@@ -32,7 +32,7 @@ def entries(found: Rows) -> dict[str, Entry]:
 def entry(key: str, found: Rows) -> Entry:
     """One claim alone, with its own test."""
     claim = next(claim for claim in CLAIMS if claim.key == key)
-    return ledger._entry(claim, Finding(OPEN), claim.test(found))
+    return ledger.entry(claim, claim.test(found))
 
 
 def is_accuracy(found: Rows, arm: str) -> "pd.Series[bool]":

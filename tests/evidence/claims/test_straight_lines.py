@@ -10,6 +10,7 @@ from scipy import stats
 
 from bertprune.evidence import paper
 from bertprune.evidence.claims import straight_lines
+from bertprune.evidence.claims.straight_lines import chance_of_one_slope
 from bertprune.protocol import rows
 
 LOSSES = {0.3: 2.0, 0.5: 2.4, 0.7: 3.1, 0.8: 3.9}
@@ -106,10 +107,10 @@ def test_without_rows_there_is_nothing() -> None:
     empty = paper.rows().iloc[:0]
     assert straight_lines.points(empty).empty and straight_lines.line_fits(empty).empty
     assert straight_lines.cost_of_pruning(empty).empty
-    assert math.isnan(straight_lines.common_slope(empty).p)
+    assert math.isnan(chance_of_one_slope(empty))
 
 
-def test_the_common_slope_is_a_comparison_of_two_models() -> None:
+def test_one_slope_for_all_is_a_comparison_of_two_models() -> None:
     """ANCOVA by hand: least squares with design matrices."""
     found = made({"qqp": -0.02, "mnli": -0.03, "qnli": -0.025}, seeds=2, noise=0.005)
     points = straight_lines.points(found)
@@ -121,15 +122,12 @@ def test_the_common_slope_is_a_comparison_of_two_models() -> None:
     )
     within = len(y) - 6
     f = (one - each) / 2 / (each / within)
-    test = straight_lines.common_slope(found)
-    assert (test.between, test.within) == (2, within)
-    assert test.f == pytest.approx(f)
-    assert test.p == pytest.approx(float(stats.f.sf(f, 2, within)))
-    assert test.slope == pytest.approx(float(np.linalg.lstsq(designs[0], y)[0][-1]))
+    chance = chance_of_one_slope(found)
+    assert chance == pytest.approx(float(stats.f.sf(f, 2, within)))
 
 
 def test_slopes_that_differ_are_told_apart() -> None:
-    assert straight_lines.common_slope(made({"qqp": -0.02, "mnli": -0.2}, noise=0.001)).p < 1e-6
-    assert straight_lines.common_slope(made({"qqp": -0.02, "mnli": -0.02}, noise=0.01)).p > 0.05
-    assert math.isnan(straight_lines.common_slope(made({"qqp": -0.02})).p)
-    assert straight_lines.common_slope(made({"qqp": -0.02, "mnli": -0.2})).p < 1e-6
+    assert chance_of_one_slope(made({"qqp": -0.02, "mnli": -0.2}, noise=0.001)) < 1e-6
+    assert chance_of_one_slope(made({"qqp": -0.02, "mnli": -0.02}, noise=0.01)) > 0.05
+    assert math.isnan(chance_of_one_slope(made({"qqp": -0.02})))
+    assert chance_of_one_slope(made({"qqp": -0.02, "mnli": -0.2})) < 1e-6

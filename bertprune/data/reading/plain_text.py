@@ -58,7 +58,7 @@ def plain_documents(file: Path) -> Iterator[str]:
         elif layout == "blocks":
             yield from ("\n".join(block) for block in _blocks(lines))
         else:
-            yield "\n".join(" ".join(block) for block in _blocks(lines))
+            yield "\n".join(map(_unwrapped, _blocks(lines)))
 
 
 def layout_of(file: Path) -> Layout:
@@ -106,6 +106,11 @@ def _are_wrapped(blocks: Sequence[Sequence[str]]) -> bool:
     filled = sum(len(line) >= SHORTEST_WRAPPED * longest for line in inner)
     ends = sum(bool(SENTENCE_END.search(line)) for line in inner)
     return filled >= WRAPPED_SHARE * len(inner) and ends <= WRAPPED_ENDS_SHARE * len(inner)
+
+
+def _unwrapped(lines: Iterable[str]) -> str:
+    """One line; what ends with a hyphen goes on without a space."""
+    return re.sub(r"(?<=\S-)\n", "", "\n".join(lines)).replace("\n", " ")
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:

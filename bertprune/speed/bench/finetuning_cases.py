@@ -16,7 +16,7 @@ from bertprune.pruning.pruner import Pruner
 from bertprune.speed import made_up_inputs
 from bertprune.speed.bench.pretraining_cases import SPARSITY
 from bertprune.speed.bench.quantities import DYNAMIC, GROUPED, OURS, PADDED
-from bertprune.speed.bench.sides import (
+from bertprune.speed.bench.rival import (
     TorchPruner,
     seconds_of_evaluation,
     seconds_of_trainer_step,

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
-from torch.nn.utils import prune
 
-from bertprune.analysis import feature_similarity, pruned_parts, weight_statistics
+from bertprune.analysis.feature_similarity import similarity
+from bertprune.analysis.pruned_parts import difference, shares_of_heads
 from bertprune.analysis.sort_order import Movement
+from bertprune.analysis.weight_statistics import histograms, magnitudes, statistics
 from bertprune.base import paths
 from bertprune.data.corpus import prepare_corpus
 from bertprune.data.documents import documents
@@ -30,12 +30,13 @@ from bertprune.data.tokenizer import load_tokenizer
 from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.protocol.record import RECORD_FILE, Record
-from bertprune.pruning.masks import Criterion, pruned_count, pruned_entries
+from bertprune.pruning.masks import Criterion, Masks, pruned_entries
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.speed.bench.pretraining_cases import SPARSITY
 from bertprune.speed.bench.quantities import OURS, TORCH_PRUNE
+from bertprune.speed.bench.rival import TorchPruner
 from bertprune.speed.bench.timing import Row, Setting, matrix_rates
-from bertprune.speed.made_up_inputs import MAX_LENGTH_TOKENS, Pairs
+from bertprune.speed.made_up_inputs import MAX_LENGTH_TOKENS, Pairs, classifier
 from bertprune.speed.stopwatch import seconds_of
 
 DATASETS = "datasets.map, as run_mlm"
@@ -52,45 +53,31 @@ def machine(setting: Setting) -> Iterator[Row]:
 
 def mask_update(setting: Setting, shape: Shape) -> Iterator[Row]:
     """New masks for all prunable matrices, and the matrices masked by them."""
-    model = fresh_model(shape, seed=0).to(setting.device)
+    # Without a decoder that has the same masks.
+    model = classifier(shape).to(setting.device)
     matrices = {name: weight.detach() for name, weight in prunable_matrices(model).items()}
-    found: dict[str, list[int]] = {}
+    masks: dict[str, Masks] = {}
 
     def by_us() -> float:
-        made: dict[str, torch.Tensor] = {}
-
-        def work() -> None:
-            made.update(Criterion().masks(matrices, SPARSITY))
+        def update() -> None:
+            masks[OURS] = Criterion().masks(matrices, SPARSITY)
             for name, weight in matrices.items():
-                weight * made[name]
+                weight * masks[OURS][name]
 
-        seconds = seconds_of(work)
-        found[OURS] = [pruned_entries(mask) for mask in made.values()]
-        return seconds
+        return seconds_of(update)
 
     def by_torch() -> float:
-        modules = [_holder(weight) for weight in matrices.values()]
-
-        def work() -> None:
-            for module in modules:
-                size = module.get_parameter("weight").numel()
-                prune.l1_unstructured(module, "weight", amount=pruned_count(SPARSITY, size))
-
-        seconds = seconds_of(work)
-        found[TORCH_PRUNE] = [int((module.weight_mask == 0).sum()) for module in modules]
+        pruner = TorchPruner(copy.deepcopy(model))
+        seconds = seconds_of(lambda: pruner.update(SPARSITY))
+        masks[TORCH_PRUNE] = pruner.masks()
         return seconds
 
     seconds = setting.in_turn({OURS: by_us, TORCH_PRUNE: by_torch})
-    if found[OURS] != found[TORCH_PRUNE]:
-        raise ValueError(f"counts differ: {found[OURS]} and {found[TORCH_PRUNE]}")
+    ours, theirs = (list(map(pruned_entries, masks[side].values())) for side in seconds)
+    if ours != theirs:
+        raise ValueError(f"counts differ: {ours} and {theirs}")
     yield from setting.rows(seconds, "time")
     yield from setting.ratios(seconds)
-
-
-def _holder(weight: torch.Tensor) -> Any:
-    module = nn.Module()
-    module.weight = nn.Parameter(weight)
-    return module
 
 
 def analyses(setting: Setting, shape: Shape) -> Iterator[Row]:
@@ -100,29 +87,31 @@ def analyses(setting: Setting, shape: Shape) -> Iterator[Row]:
     before = {name: weight.detach() for name, weight in matrices.items()}
     after = {name: weight + 0.01 * torch.randn_like(weight) for name, weight in before.items()}
     kept, others = (Criterion().masks(one, SPARSITY) for one in (before, after))
-    movement = Movement(before)
-    batch = Pairs(_SIMILAR_PAIRS, shape.vocabulary_size).examples.batch(0)
-    work: dict[str, Callable[[], object]] = {
-        "statistics of weights": lambda: weight_statistics.statistics(before),
-        "histograms of weights": lambda: weight_statistics.histograms(before),
-        "magnitudes of embeddings": lambda: weight_statistics.magnitudes(before[WORD_EMBEDDINGS]),
-        "movement": lambda: movement.entries(after),
-        "difference of masks": lambda: pruned_parts.difference(kept, others),
-        "pruned shares of heads": lambda: pruned_parts.shares_of_heads(kept, heads=shape.heads),
-        "similarity of features": lambda: feature_similarity.similarity(
-            model, copy.copy(model), [batch.to(setting.device)], pairs=_SIMILAR_PAIRS
+    movement, words = Movement(before), before[WORD_EMBEDDINGS]
+    batch = Pairs(_SIMILAR_PAIRS, shape.vocabulary_size).examples.batch(0).to(setting.device)
+    weights = "B/s", sum(weight.nbytes for weight in before.values())
+    looked_at: dict[str, tuple[str, int, Callable[[], object]]] = {
+        "statistics of weights": (*weights, lambda: statistics(before)),
+        "histograms of weights": (*weights, lambda: histograms(before)),
+        "magnitudes of embeddings": ("B/s", words.nbytes, lambda: magnitudes(words)),
+        "movement": (*weights, lambda: movement.entries(after)),
+        "difference of masks": (
+            "B/s",
+            sum(mask.nbytes for mask in kept.values()),
+            lambda: difference(kept, others),
+        ),
+        "pruned shares of heads": (*weights, lambda: shares_of_heads(kept, heads=shape.heads)),
+        "similarity of features": (
+            "tokens/s",
+            int(batch.attention_mask.sum()),
+            lambda: similarity(model, copy.copy(model), [batch], pairs=_SIMILAR_PAIRS),
         ),
     }
-    size = sum(weight.nbytes for weight in before.values())
-    sizes = dict.fromkeys(work, (size, "B/s")) | {
-        "magnitudes of embeddings": (before[WORD_EMBEDDINGS].nbytes, "B/s"),
-        "difference of masks": (sum(mask.nbytes for mask in kept.values()), "B/s"),
-        "similarity of features": (int(batch.attention_mask.sum()), "tokens/s"),
-    }
-    seconds = setting.in_turn({name: partial(seconds_of, one) for name, one in work.items()})
-    for name, times in seconds.items():
-        amount, unit = sizes[name]
-        yield setting.row(OURS, name, unit, [amount / time for time in times])
+    seconds = setting.in_turn(
+        {name: partial(seconds_of, work) for name, (_, _, work) in looked_at.items()}
+    )
+    for name, (unit, amount, _) in looked_at.items():
+        yield setting.row(OURS, name, unit, [amount / time for time in seconds[name]])
 
 
 def data(setting: Setting, text: str = TEXT) -> Iterator[Row]:

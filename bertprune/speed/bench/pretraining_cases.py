@@ -18,7 +18,7 @@ from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 from bertprune.speed.bench.quantities import COST_OF_PRUNING, ONE_AFTER_ANOTHER, OURS, SHARE
 from bertprune.speed.bench.quantities import TRAINER as RIVAL
-from bertprune.speed.bench.sides import TorchPruner, seconds_of_trainer_step
+from bertprune.speed.bench.rival import TorchPruner, seconds_of_trainer_step
 from bertprune.speed.bench.timing import (
     Row,
     Setting,

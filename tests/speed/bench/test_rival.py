@@ -13,7 +13,7 @@ from bertprune.pruning.masks import Criterion, pruned_entries
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.speed.bench.sides import TorchPruner, seconds_of_trainer_step
+from bertprune.speed.bench.rival import TorchPruner, seconds_of_trainer_step
 from bertprune.speed.bench.timing import Setting
 from bertprune.speed.made_up_inputs import Pairs, Phrases, padded
 from bertprune.training.finetuning import ClassificationLoss

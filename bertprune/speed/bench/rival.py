@@ -1,19 +1,17 @@
-"""Both sides of the benchmark: our training loop; and Hugging Face's Trainer, with masks by
-torch.nn.utils.prune."""
+"""What one would take instead: Hugging Face's Trainer, with masks by torch.nn.utils.prune."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from torch import nn
 from torch.nn.utils import prune
 from transformers import (
     PrinterCallback,
     Trainer,
     TrainerCallback,
-    TrainerControl,
     TrainerState,
     TrainingArguments,
 )
@@ -24,6 +22,7 @@ from bertprune.pruning.schedule import Schedule
 from bertprune.speed.bench.timing import Setting
 from bertprune.speed.made_up_inputs import Example
 from bertprune.speed.stopwatch import LEARNING_RATE, seconds_of, wall_time
+from bertprune.training.variants import Optimization
 
 
 class TorchPruner:
@@ -35,7 +34,7 @@ class TorchPruner:
     """
 
     def __init__(self, model: Any) -> None:
-        self._modules: dict[str, nn.Module] = {
+        self._modules: dict[str, Any] = {
             name: model.bert.get_submodule(name.removesuffix(".weight"))
             for name in prunable_matrices(model)
         }
@@ -45,7 +44,7 @@ class TorchPruner:
     def update(self, sparsity: float) -> None:
         """Prune the smallest weights that are left in each matrix until it has `sparsity`."""
         for name, module in self._modules.items():
-            count = pruned_count(sparsity, _weight(module).numel())
+            count = pruned_count(sparsity, module.weight.numel())
             prune.l1_unstructured(module, "weight", amount=count - self._pruned[name])
             self._pruned[name] = count
         self._share_with_decoder()
@@ -56,24 +55,16 @@ class TorchPruner:
         self._share_with_decoder()
 
     def masks(self) -> Masks:
-        return {name: _mask(module).bool() for name, module in self._modules.items()}
+        return {name: module.weight_mask.bool() for name, module in self._modules.items()}
 
     def _share_with_decoder(self) -> None:
         if self._decoder is None:
             return
-        mask = _mask(self._modules[WORD_EMBEDDINGS])
+        mask = self._modules[WORD_EMBEDDINGS].weight_mask
         if prune.is_pruned(self._decoder):
             self._decoder.weight_mask = mask
         else:
             prune.custom_from_mask(self._decoder, "weight", mask)
-
-
-def _mask(module: nn.Module) -> Any:
-    return module.weight_mask
-
-
-def _weight(module: nn.Module) -> Any:
-    return module.weight
 
 
 class _Watch(TrainerCallback):
@@ -85,20 +76,14 @@ class _Watch(TrainerCallback):
         self._pruner = pruner
         self._schedule = schedule
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
-    ) -> None:
+    def on_train_begin(self, *given: Any, **named: Any) -> None:
         self._note(0)
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
-    ) -> None:
+    def on_step_begin(self, args: Any, state: TrainerState, control: Any, **given: Any) -> None:
         if self._schedule is not None and self._schedule.is_update(state.global_step):
             self._pruner.update(self._schedule.sparsity(state.global_step))
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: Any, **given: Any) -> None:
         self._note(state.global_step)
 
     def _note(self, done: int) -> None:
@@ -122,21 +107,13 @@ def seconds_of_trainer_step(
     """Mean seconds of the steps of Trainer after the first `skip`; no evaluation, nothing saved or
     logged. `pruner` has the masks of `model`, which follow `schedule` where there is one."""
     watch = _Watch((skip, steps), pruner, schedule)
-    with TemporaryDirectory() as folder:
-        trainer = Trainer(
-            model=model,
-            args=_arguments(
-                folder,
-                setting,
-                per_device_train_batch_size=batch_size,
-                max_steps=steps,
-                train_sampling_strategy=sampling,
-            ),
-            train_dataset=examples,
-            data_collator=collator,
-            callbacks=[watch],
-        )
-        trainer.remove_callback(PrinterCallback)
+    arguments = {
+        "per_device_train_batch_size": batch_size,
+        "max_steps": steps,
+        "train_sampling_strategy": sampling,
+    }
+    given = {"train_dataset": examples, "data_collator": collator, "callbacks": [watch]}
+    with _trainer(model, setting, arguments, **given) as trainer:
         trainer.train()
     first, last = watch.marks
     return (last - first) / (steps - skip)
@@ -146,37 +123,38 @@ def seconds_of_evaluation(
     model: Any, examples: list[Example], *, setting: Setting, batch_size: int, collator: Any
 ) -> float:
     """Seconds of Trainer.evaluate over all `examples`, with the accuracy."""
-    with TemporaryDirectory() as folder:
-        trainer = Trainer(
-            model=model,
-            args=_arguments(folder, setting, per_device_eval_batch_size=batch_size),
-            eval_dataset=examples,
-            data_collator=collator,
-            compute_metrics=_accuracy,
-        )
-        trainer.remove_callback(PrinterCallback)
+    given = {"eval_dataset": examples, "data_collator": collator, "compute_metrics": _accuracy}
+    arguments = {"per_device_eval_batch_size": batch_size}
+    with _trainer(model, setting, arguments, **given) as trainer:
         return seconds_of(trainer.evaluate)
 
 
-def _arguments(folder: str, setting: Setting, **own: Any) -> TrainingArguments:
-    """The arguments of our optimizer, and the rest as Trainer has it by default."""
-    return TrainingArguments(
-        output_dir=folder,
-        learning_rate=LEARNING_RATE,
-        weight_decay=0.01,
-        adam_epsilon=1e-6,
-        warmup_steps=10,
-        max_grad_norm=1.0,
-        seed=0,
-        use_cpu=setting.device.type == "cpu",
-        bf16=setting.precision == "bf16",
-        save_strategy="no",
-        logging_strategy="no",
-        eval_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        **own,
-    )
+@contextmanager
+def _trainer(
+    model: Any, setting: Setting, arguments: Mapping[str, Any], **given: Any
+) -> Iterator[Trainer]:
+    """A Trainer with the arguments of our optimizer and its own, and the rest as by default."""
+    with TemporaryDirectory() as folder:
+        own = TrainingArguments(
+            output_dir=folder,
+            learning_rate=LEARNING_RATE,
+            weight_decay=Optimization.weight_decay,
+            adam_epsilon=Optimization.epsilon,
+            warmup_steps=Optimization.warmup_steps,
+            max_grad_norm=Optimization.max_gradient_norm,
+            seed=0,
+            use_cpu=setting.device.type == "cpu",
+            bf16=setting.precision == "bf16",
+            save_strategy="no",
+            logging_strategy="no",
+            eval_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            **arguments,
+        )
+        trainer = Trainer(model=model, args=own, **given)
+        trainer.remove_callback(PrinterCallback)
+        yield trainer
 
 
 def _accuracy(predicted: Any) -> dict[str, float]:

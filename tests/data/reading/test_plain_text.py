@@ -18,7 +18,9 @@ SENTENCES = [
     "The net was torn.",
 ]
 BERT = "\n\n".join("\n".join(SENTENCES[n:] + SENTENCES[:n]) for n in range(6)) + "\n"
-PARAGRAPH = "The well-known boat came back - it rained. Nobody saw it leave--not even she. " * 9
+PARAGRAPH = (
+    "The well-known boat came back - it rained. Nobody saw it leave, not half-awake she. " * 9
+)
 
 
 def write(folder: Path, content: str, name: str = "text.txt") -> Path:

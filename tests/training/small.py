@@ -28,11 +28,11 @@ def make_batch(step: int, rank: int = 0, world: int = 1, length: int = 16) -> Pr
     )
 
 
-def labels_of(batch: PretrainingBatch) -> torch.Tensor:
-    """What is to be predicted at every position, as transformers wants it."""
+def labels_of(batch: PretrainingBatch) -> dict[str, torch.Tensor]:
+    """What is to be predicted, as transformers wants it."""
     labels = torch.full_like(batch.input_ids, -100)
     labels.view(-1)[batch.masked_positions] = batch.masked_labels
-    return labels
+    return {"labels": labels, "next_sentence_label": batch.next_sentence_labels}
 
 
 class Shapes(PretrainingLoss):

@@ -209,6 +209,8 @@ def test_steps_are_those_of_plain_torch(tmp_path: Path, task: str) -> None:
     if task == "classification":
         model = BertForSequenceClassification(model.config)
         loss = ClassificationLoss(model)
+    masks = Criterion().masks(prunable_matrices(model), 0.4)
+    pruner = Pruner.holding(model, masks, Criterion())
     rival = deepcopy(model).train()
 
     def batch(step: int, rank: int, world: int) -> Any:
@@ -223,31 +225,21 @@ def test_steps_are_those_of_plain_torch(tmp_path: Path, task: str) -> None:
             examples_total=4,
         )
 
-    pruners = [
-        Pruner.holding(one, Criterion().masks(prunable_matrices(one), 0.4), Criterion())
-        for one in (model, rival)
-    ]
     settings = Optimization(learning_rate=1e-2, steps=5, warmup_steps=2)
-    _train([Variant(loss, batch, settings, 0, pruners[0])], tmp_path)
-    decayed = [p for p in rival.parameters() if p.dim() == 2]
-    kept = [p for p in rival.parameters() if p.dim() == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.01}, {"params": kept, "weight_decay": 0.0}], eps=1e-6
-    )
+    _train([Variant(loss, batch, settings, 0, pruner)], tmp_path)
+    pruner.check(0.4)
+    groups = [
+        {"params": [p for p in rival.parameters() if p.dim() == axes], "weight_decay": decay}
+        for axes, decay in ((2, 0.01), (1, 0.0))
+    ]
+    optimizer = torch.optim.AdamW(groups, eps=1e-6)
     for step in range(5):
-        given = make_batch(step)
-        inputs = {"input_ids": given.input_ids, "attention_mask": given.attention_mask}
-        if task == "pretraining":
-            labels = labels_of(given)
-            found = rival(
-                **inputs, labels=labels, next_sentence_label=given.next_sentence_labels
-            ).loss
-        else:
-            found = rival(**inputs, labels=given.next_sentence_labels).loss
-        found.backward()
+        given = batch(step, 0, 1)
+        labels = {"labels": given.labels} if task == "classification" else labels_of(given)
+        rival(given.input_ids, attention_mask=given.attention_mask, **labels).loss.backward()
         for name, weight in prunable_matrices(rival).items():
             assert weight.grad is not None
-            weight.grad *= pruners[1].masks[name]
+            weight.grad *= masks[name]
         nn.utils.clip_grad_norm_(rival.parameters(), settings.max_gradient_norm)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate_at(step)
@@ -255,7 +247,6 @@ def test_steps_are_those_of_plain_torch(tmp_path: Path, task: str) -> None:
         optimizer.zero_grad()
     states = (dict(one.state_dict()) for one in (model, rival))
     torch.testing.assert_close(*states, rtol=1e-4, atol=1e-5)
-    pruners[0].check(0.4)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])

@@ -38,8 +38,7 @@ def test_loss_and_gradients_are_those_of_transformers(plan_of: PlanOf) -> None:
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
             token_type_ids=batch.token_type_ids,
-            labels=labels_of(batch),
-            next_sentence_label=batch.next_sentence_labels,
+            **labels_of(batch),
         ).loss
         assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
         found, expected = (

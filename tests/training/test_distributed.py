@@ -33,17 +33,15 @@ LAUNCH = [
 def _model(folder: Path) -> Path:
     """A model without dropout, of which each process would draw its own."""
     tokenizer = wordpiece(("lab:0:300",), 200, folder / "cache")
-    model = fresh_model(Shape(1, 32, 2, len(tokenizer), 48), seed=0)
-    model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.0
+    model = fresh_model(Shape(1, 32, 2, len(tokenizer), 48, dropout=0.0), seed=0)
     save_pretrained(model, tokenizer, {}, folder / "model")
     return folder / "model"
 
 
 def _trained(root: Path, model: Path, *launcher: str) -> Path:
     """The folder that `bertprune train burn_in` leaves."""
-    (root / "notebooks").mkdir(parents=True)
-    for notebook in (PROJECT / "notebooks").iterdir():
-        (root / "notebooks" / notebook.name).symlink_to(notebook)
+    root.mkdir()
+    (root / "notebooks").symlink_to(PROJECT / "notebooks")
     settings = [part for name, value in SMALL.items() for part in ("-p", name, value)]
     done = subprocess.run(
         [sys.executable, *launcher, *TRAIN, *settings, "-p", "model", str(model)],

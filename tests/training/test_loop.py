@@ -105,6 +105,8 @@ def test_resumed_is_bit_equal_to_unbroken(tmp_path: Path, models: int, after: in
         assert one.pruner is not None and other.pruner is not None
         assert_same(one.loss.model.state_dict(), other.loss.model.state_dict())
         assert_same(one.pruner.state(), other.pruner.state())
+    assert resumed[0].pruner is not None
+    resumed[0].pruner.check(0.5)
 
 
 def test_a_signal_stops_after_a_whole_step_and_training_goes_on(tmp_path: Path) -> None:

@@ -179,8 +179,10 @@ _OF_AN_ENCODER = {
     "pruned_heads": {},
     "per_layer_config": None,
     "quantization_config": None,
-    # Ours is read by name.
+    # What features and recall are taken from is transformers' own result, of any length, by name.
     "return_dict": True,
+    "chunk_size_feed_forward": 0,
+    "output_attentions": False,
 }
 # Numbers of which transformers takes more than make sense here: the least and the most.
 _RANGES = {

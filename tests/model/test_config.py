@@ -12,7 +12,7 @@ from transformers import BertConfig, BertForPreTraining, BertForSequenceClassifi
 
 from bertprune.base.errors import UserError
 from bertprune.model import forward
-from bertprune.model.loading import check_model
+from bertprune.model.loading import check_model, load_pretraining_model
 
 SMALL: dict[str, Any] = {
     "vocab_size": 90,
@@ -51,6 +51,8 @@ REFUSED: Changes = [
     ("is_decoder", True),
     ("add_cross_attention", True),
     ("return_dict", False),
+    ("output_attentions", True),
+    ("chunk_size_feed_forward", 7),
     ("type_vocab_size", 1),
     ("num_hidden_layers", 0),
     ("hidden_act", "prelu"),
@@ -79,10 +81,8 @@ OF_NO_EFFECT: Changes = [
     ("bos_token_id", 5),
     ("eos_token_id", 6),
     ("use_cache", False),
-    ("chunk_size_feed_forward", 7),
     ("is_encoder_decoder", True),
     ("output_hidden_states", True),
-    ("output_attentions", True),
     # The loss is ours.
     ("problem_type", "regression"),
     ("label2id", {"no": 0, "yes": 1}),
@@ -202,3 +202,15 @@ def test_what_has_no_effect_has_none(name: str, value: object) -> None:
         for config in (config_with(), config_with(**{name: value}))
     ]
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(("name", "value"), COMPUTED + OF_NO_EFFECT)
+def test_transformers_gives_features_too(tmp_path: Path, name: str, value: object) -> None:
+    """Features and what a model recalls are read from its own forward pass, of any length."""
+    folder = tmp_path / "saved"
+    config = BertConfig(**(SMALL | {name: value}))
+    BertForPreTraining(config).save_pretrained(folder)
+    model = load_pretraining_model(str(folder), seed=0)
+    found = model.bert(torch.ones(2, 11, dtype=torch.long), output_hidden_states=True)
+    assert len(found.hidden_states) == config.num_hidden_layers + 1
+    assert torch.equal(found.hidden_states[-1], found.last_hidden_state)

@@ -183,7 +183,7 @@ def _hub_name(source: str) -> tuple[str, str | None]:
 
 def _folder_wanted(source: str) -> str:
     return (
-        "a local folder with the tables as <task>/<split>.parquet "
+        "a local folder with the tables as <task>/<split>.parquet, .csv, .jsonl or the like "
         f"(there is no folder {resolve(source)})"
     )
 

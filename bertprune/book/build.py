@@ -25,7 +25,7 @@ from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.machine import usable_cores
 from bertprune.base.words import percent
 from bertprune.book.fitness import refuse_unfit
-from bertprune.book.records_page import PARTS, facts_of_run, records_page
+from bertprune.book.records import PARTS, facts_of_run, records_page
 from bertprune.evidence import gathering, published
 from bertprune.experiments import execution, studies
 from bertprune.experiments.runs import NOTEBOOK_FILE, Run

@@ -10,12 +10,13 @@ from typing import Any
 
 import pandas as pd
 import torch
-from transformers import BertConfig, PreTrainedModel
+from transformers import BertConfig, PreTrainedConfig, PreTrainedModel
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import new_folder
 from bertprune.base.words import percent
+from bertprune.book.records import filled
 from bertprune.data.tokenizer import load_tokenizer
 from bertprune.evidence.scores import AVERAGE, scores
 from bertprune.experiments.runs import ROWS_FILE
@@ -26,13 +27,9 @@ from bertprune.protocol.arms import words_of_arm
 from bertprune.protocol.record import RECORD_FILE, DamagedRecord, Record
 from bertprune.protocol.views import parameters_of_run
 from bertprune.pruning.masks import Masks, pruned_count, pruned_entries, sparsity_of
-from bertprune.pruning.matrices import prunable_matrices
+from bertprune.pruning.matrices import matrix_of, prunable_matrices
 from bertprune.pruning.storage import save_sparse
 
-_LICENCE = (
-    "The model is under the licence of the project that made it, MIT. The text that it was trained "
-    "on has a licence of its own."
-)
 _METRICS = {
     "loss": "dev loss (masked words + next sentence, nats)",
     "mlm_loss": "dev loss, masked words (nats)",
@@ -56,20 +53,17 @@ def ship(named: str, destination: Path, *, precision: str = "bf16") -> Path:
     model = _load(folder)
     held = loading.load_masks(folder, model)
     masks = {name: held[name] for name in prunable_matrices(model)}
-    is_pruned = sparsity_of(masks) > 0
     with new_folder(destination.absolute()) as unfinished:
         load_tokenizer(str(folder)).save_pretrained(unfinished)
-        if is_pruned:
+        if sparsity_of(masks) > 0:
             model.config.save_pretrained(unfinished)
             save_sparse(model, masks, unfinished, precision)
-        size = sum(p.numel() for p in model.parameters())
-        card = _card(model, masks, run, precision, name=destination.name, size=size)
-        if not is_pruned:
+        else:
             dense = model.bfloat16() if precision == "bf16" else model
             dense.save_pretrained(unfinished)
-        stored = sum(file.stat().st_size for file in unfinished.glob("*.safetensors"))
-        said = card.replace(_SIZE, f"{_megabytes(stored)}; dense in float32 {_megabytes(4 * size)}")
-        (unfinished / CARD_FILE).write_text(said, encoding="utf-8")
+        stored_bytes = sum(file.stat().st_size for file in unfinished.glob("*.safetensors"))
+        card = _card(model, masks, run, precision, destination.name, stored_bytes)
+        (unfinished / CARD_FILE).write_text(card, encoding="utf-8")
         if run is not None and len(curve := _curve(run)):
             rows.write(curve, unfinished / CURVE_FILE)
     return destination
@@ -113,73 +107,43 @@ def _load(folder: Path) -> PreTrainedModel:
 
 # The card.
 
-_SIZE = "<<size>>"
-
 
 def _card(
     model: PreTrainedModel,
     masks: Masks,
     run: Path | None,
     precision: str,
-    *,
     name: str,
-    size: int,
+    stored_bytes: int,
 ) -> str:
-    sparsity = sparsity_of(masks)
-    config = model.config
-    is_classifier = type(model).__name__ == "BertForSequenceClassification"
-    what = "with a classifier" if is_classifier else "with its heads for pre-training"
-    pruned = f", {percent(sparsity)} of whose prunable weights are pruned" if sparsity else ""
-    lines = [
-        "---",
-        "license: mit",
-        f"sparsity: {sparsity:.4f}",
-        f"precision: {precision}",
-        "---",
-        f"# {name}",
-        "",
-        f"A BERT of {config.num_hidden_layers} layers × {config.hidden_size} with "
-        f"{config.num_attention_heads} heads and a vocabulary of {config.vocab_size:,}, {what}"
-        f"{pruned}. {size:,} parameters, {_SIZE}.",
-        "",
-        "## Load it",
-        "",
-        *_how_to_load(name, masks, config, is_classifier=is_classifier),
-    ]
-    if run is not None:
-        lines += _of_run(run)
-    if sparsity:
-        lines += ["", "## Sparsity by matrix", "", *_table(_by_matrix(masks))]
-    return "\n".join([*lines, "", "## Licence", "", _LICENCE, ""])
+    return filled(
+        "model_card",
+        name=name,
+        precision=precision,
+        sparsity=sparsity_of(masks),
+        config=model.config,
+        is_classifier=type(model).__name__ == "BertForSequenceClassification",
+        size=sum(p.numel() for p in model.parameters()),
+        stored_bytes=stored_bytes,
+        settings=_settings(masks, model.config),
+        masks=masks,
+        matrix_of=matrix_of,
+        pruned_entries=pruned_entries,
+        percent=percent,
+        shown=_shown,
+        megabytes=_megabytes,
+        cost=_cost,
+        **({"record": None} if run is None else _of_run(run)),
+    )
 
 
-def _how_to_load(name: str, masks: Masks, config: Any, *, is_classifier: bool) -> list[str]:
-    call = f'load("{name}")'
-    if is_classifier:
-        call = f'load_classifier("{name}", labels={config.num_labels})'
-    lines = ["```python", "import bertprune", "", f"model = bertprune.{call}", "```", ""]
-    if sparsity_of(masks) == 0:
-        return [*lines, "It is an ordinary Hugging Face folder too: `AutoModel` reads it."]
-    lines += [
-        "That is an ordinary Hugging Face model, its pruned weights zero. The weights are stored "
-        "without them, which `AutoModel` does not read.",
-    ]
-    if is_classifier:
-        return lines
+def _settings(masks: Masks, config: PreTrainedConfig) -> str:
+    """What a run is told, so that it prunes what is pruned already."""
     sparsity, scope = asked_for(masks)
     settings = f"-p sparsity {sparsity:.12g}" + (" -p scope global" if scope == "global" else "")
     if config.max_position_embeddings < notebook_parameters.BurnIn.max_length_tokens:
         settings += f" -p max_length_tokens {config.max_position_embeddings}"
-    return [
-        *lines,
-        "A notebook that starts from it holds its masks when it is told to prune, in one step, "
-        "what is pruned already:",
-        "",
-        "```sh",
-        f"bertprune run finetune -p model {name} -p burn_in_steps 0 -p pretrain_steps 0 "
-        f"-p ramp_steps 0 {settings}",
-        "```",
-    ]
+    return settings
 
 
 def asked_for(masks: Masks) -> tuple[float, str]:
@@ -197,26 +161,16 @@ def asked_for(masks: Masks) -> tuple[float, str]:
     raise AssertionError("twelve digits count every weight")
 
 
-def _of_run(run: Path) -> list[str]:
+def _of_run(run: Path) -> dict[str, Any]:
     """What the record and the rows of a run say."""
     record, found = Record.read(run), rows.read(run / ROWS_FILE)
-    lines = ["", "## How it was made", "", f"By the run `{record.id}`", ""]
-    lines[-2] += f", finished {record.finished[:10]}: {_cost(record)}."
-    lines += _table(_parameters(record))
-    for upstream in _lineage(record):
-        lines += ["", f"It starts from `{upstream.id}`: {_cost(upstream)}."]
-    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
-    lines += ["", f"Versions: {versions}."]
-    if measured := _measured(found):
-        lines += ["", "## What it can do", "", *_table(measured)]
-    if tasks := _tasks(record, found):
-        lines += [
-            "",
-            "Dev accuracy after fine-tuning, the best over learning rates:",
-            "",
-            *_table(tasks),
-        ]
-    return lines
+    return {
+        "record": record,
+        "helps": notebook_parameters.help_of(parameters_of_run(record.notebook)),
+        "lineage": _lineage(record),
+        "measured": _measured(found),
+        "tasks": _tasks(record, found),
+    }
 
 
 def _cost(record: Record) -> str:
@@ -225,14 +179,6 @@ def _cost(record: Record) -> str:
         f"{record.wall_time_s / 60:.1f} minutes on {record.machine}, "
         f"{record.peak_memory_bytes / 1e9:.2f} GB{precision}"
     )
-
-
-def _parameters(record: Record) -> list[Mapping[str, Any]]:
-    helps = notebook_parameters.help_of(parameters_of_run(record.notebook))
-    return [
-        {"parameter": f"`{name}`", "value": f"`{_shown(value)}`", "meaning": helps.get(name, "")}
-        for name, value in record.parameters.items()
-    ]
 
 
 def _shown(value: Any) -> str:
@@ -294,26 +240,6 @@ def _records() -> Iterable[Record]:
     for file in sorted(paths.runs_folder().glob(f"[!.]*/*/{RECORD_FILE}")):
         with suppress(DamagedRecord):
             yield Record.read(file.parent)
-
-
-def _by_matrix(masks: Masks) -> list[Mapping[str, Any]]:
-    return [
-        {
-            "matrix": f"`{name.removesuffix('.weight')}`",
-            "shape": " × ".join(map(str, mask.shape)),
-            "weights": f"{mask.numel():,}",
-            "pruned": f"{pruned_entries(mask):,}",
-            "sparsity": percent(pruned_entries(mask) / mask.numel()),
-        }
-        for name, mask in masks.items()
-    ]
-
-
-def _table(lines: list[Mapping[str, Any]]) -> list[str]:
-    """A table in Markdown."""
-    heads = list(lines[0])
-    cells = [[str(line[head]).replace("|", "\\|") for head in heads] for line in lines]
-    return [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *cells)]
 
 
 def _megabytes(size: float) -> str:

@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import write_json
-from bertprune.book import build, fitness, records_page
+from bertprune.book import build, fitness, records
 from bertprune.book.mathml import mathml
 from bertprune.experiments import runs, studies
 from bertprune.experiments.runs import Run
@@ -244,8 +244,8 @@ def test_formulas_are_drawn_without_a_script() -> None:
 
 
 def test_rows_and_records_of_other_studies_can_be_taken_along() -> None:
-    lines = "\n".join(records_page._published_lines(studies.load("lab")))
-    named = set(re.findall(r"<(published/[^>]+)>", lines))
+    table = str(records.published_beside(studies.load("lab")))
+    named = set(re.findall(r"<(published/[^>]+)>", table))
     assert {"published/english.csv", "published/english.json"} <= named
     assert all((paths.root() / "book" / name).exists() for name in named)
 

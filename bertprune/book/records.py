@@ -1,10 +1,16 @@
-"""What a book says of how its runs were made: a line on each page, and the page of all records."""
+"""What is said of runs from their records, in Markdown: a line on each page of a book, the page of
+all records; and how any such text is made of a template that lies beside.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bertprune.base.words import SPACE
 from bertprune.evidence import published
@@ -19,6 +25,16 @@ PARTS = {
     "prune_after_finetune": "Prune after fine-tuning",
 }
 """Parts of the book with a page for each run, by notebook, in the order of the contents."""
+
+
+_TEMPLATES = Environment(
+    loader=PackageLoader(__package__), undefined=StrictUndefined, keep_trailing_newline=True
+)
+
+
+def filled(template: str, **values: Any) -> str:
+    """A template with its `values`. Raises jinja2.UndefinedError for a value too few."""
+    return _TEMPLATES.get_template(f"{template}.md").render(values)
 
 
 def facts_of_run(run: Run, titles: Mapping[Run, str], places: Mapping[Run, str]) -> str:
@@ -42,51 +58,23 @@ def records_page(
     work: defaultdict[str, float] = defaultdict(float)
     for run, record in records.items():
         work[PARTS[run.notebook]] += record.wall_time_s
-    lines = [
-        "# Records",
-        "",
-        f"Study `{study.name}`: {study.title}. {study.description}",
-        "",
-        f"{len(plan)} notebooks, {_duration(sum(work.values()))} of work: "
-        + ", ".join(f"{part.lower()} {_duration(time)}" for part, time in work.items())
-        + ". All rows that tables and figures are made of: {download}`rows.csv <rows.csv>`.",
-        "",
-        *_published_lines(study),
-        "Execute what is missing or out of date again with",
-        "",
-        f"```\n{study.command('sweep')}\n{study.command('book')}\n```",
-        "",
-        "| run | work | memory | tries | device | code |",
-        "| --- | ---: | ---: | ---: | --- | --- |",
-    ]
-    lines += [
-        f"| [{titles[run]}]({places[run]}.ipynb) | {_duration(record.wall_time_s)} "
-        f"| {_memory(record.peak_memory_bytes)} | {record.tries} "
-        f"| {record.machine} | `{record.identity['code'][:8]}` |"
-        for run, record in records.items()
-    ]
-    lines += [
-        "",
-        "*Work* is the wall time of training and evaluation, in all tries where there were "
-        "several; *device* has the number of threads; *code* is the hash of the code that the "
-        "result depends on.",
-        "",
-        "## Versions",
-        "",
-    ]
-    versions = Counter(json.dumps(record.versions) for record in records.values())
-    for which, count in versions.items():
-        named = ", ".join(f"{name} {version}" for name, version in json.loads(which).items())
-        lines += [f"{count} runs: {named}.", ""]
-    lines += ["## Whole records", ""]
-    for run, record in records.items():
-        shown = json.dumps(record.as_values(), indent=1)
-        lines += [f":::{{dropdown}} {titles[run]}", f"```json\n{shown}\n```", ":::", ""]
-    return "\n".join(lines)
+    return filled(
+        "records",
+        study=study,
+        records=records,
+        titles=titles,
+        places=places,
+        work=work,
+        beside=published_beside(study),
+        versions=Counter(tuple(record.versions.items()) for record in records.values()),
+        duration=_duration,
+        memory=_memory,
+        json=partial(json.dumps, indent=1),
+    )
 
 
-def _published_lines(study: Study) -> list[str]:
-    """Where the chapters about other studies come from, in Markdown."""
+def published_beside(study: Study) -> list[dict[Hashable, Any]]:
+    """Where the chapters about other studies come from, a line for each."""
     others = list(published.rows_beside(study))
     if not others:
         return []
@@ -98,14 +86,7 @@ def _published_lines(study: Study) -> list[str]:
         for name in others
     ]
     facts.insert(1, "to download", downloads)
-    return [
-        "The chapters about other studies are made of rows that come with the book:",
-        "",
-        f"| {' | '.join(facts.columns)} |",
-        "| --- " * len(facts.columns) + "|",
-        *(f"| {' | '.join(line)} |" for line in facts.itertuples(index=False)),
-        "",
-    ]
+    return facts.to_dict("records")
 
 
 def _duration(seconds: float) -> str:

@@ -26,7 +26,8 @@ from bertprune.data.reading.streams import (
 SAVED_STATE = "state.json"  # of each folder that `datasets` saved
 SAVED_SPLITS = "dataset_dict.json"  # beside the folders of its splits
 READ = (
-    f"{', '.join(KINDS)}, or one of {', '.join(TEXT_KINDS)} compressed as {', '.join(COMPRESSIONS)}"
+    f"{', '.join(sorted(set(KINDS) - set(TEXT_KINDS)))}, and {', '.join(TEXT_KINDS)}, which may be "
+    f"compressed as {', '.join(COMPRESSIONS)}"
 )
 
 # What systems, editors and publishers leave beside data, in lower case.
@@ -126,7 +127,7 @@ def check_file(file: Path) -> None:
         raise UserError(f"{file} is no file that you may read")
     if kind_of(file) is None:
         raise UserError(
-            f"{file} is of no kind that is read, which are {READ}: convert, rename or unpack it, "
+            f"{file} is of no kind that is read ({READ}): convert, rename or unpack it, "
             "or move it elsewhere"
         )
 

@@ -8,7 +8,6 @@ import torch
 from transformers import BertForPreTraining
 
 from bertprune.analysis.sort_order import POSITIONS, Movement, movement, ranks
-from bertprune.pruning.masks import keep_largest
 from bertprune.pruning.matrices import prunable_matrices
 
 from .conftest import matrices_of, values_of
@@ -27,13 +26,6 @@ def test_ranks_are_those_of_a_sort(kind: str) -> None:
     assert found.dtype == torch.int32
     order = weight.abs().numpy().ravel().argsort(kind="stable")
     assert np.array_equal(found.numpy(), order.argsort())
-
-
-@pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.9])
-def test_the_lowest_ranks_are_what_pruning_takes(sparsity: float) -> None:
-    weight = torch.randn(20, 10, generator=torch.Generator().manual_seed(0)).round(decimals=1)
-    pruned = ranks(weight) < round(sparsity * weight.numel())
-    assert torch.equal(pruned.view(weight.shape), ~keep_largest(weight.abs(), sparsity))
 
 
 def test_what_does_not_move_has_no_movement() -> None:

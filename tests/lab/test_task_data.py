@@ -116,13 +116,9 @@ def _mnli(spoken: Language, premise: str, hypothesis: str) -> Judged:
     return ("entailment" if own else "contradiction"), {person}
 
 
-JUDGES: dict[str, Callable[..., Judged]] = {
-    "cola": _cola,
-    "sst2": _sst2,
-    "qnli": _qnli,
-    "qqp": _qqp,
-    "mnli": _mnli,
-}
+JUDGES = dict[str, Callable[..., Judged]](
+    zip(SIZES, (_cola, _sst2, _qnli, _qqp, _mnli), strict=True)
+)
 
 
 def rows(name: str, frame: pd.DataFrame) -> list[list[str]]:

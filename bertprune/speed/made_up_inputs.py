@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from tokenizers.processors import TemplateProcessing
-from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
+from torch.nn.functional import pad
+from transformers import (
+    BertForSequenceClassification,
+    BertTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from bertprune.data.batches import PretrainingBatch
 from bertprune.data.corpus import Corpus
@@ -56,21 +57,7 @@ Example = dict[str, Any]
 def tokenizer(vocabulary_size: int = VOCABULARY) -> PreTrainedTokenizerFast:
     """A BERT tokenizer whose words are the special tokens, w5, w6, and so on."""
     words = [*SPECIAL_TOKENS, *(f"w{n}" for n in range(len(SPECIAL_TOKENS), vocabulary_size))]
-    ids = {word: n for n, word in enumerate(words)}
-    made = Tokenizer(WordLevel(ids, unk_token="[UNK]"))
-    made.pre_tokenizer = WhitespaceSplit()
-    made.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[(name, ids[name]) for name in ("[CLS]", "[SEP]")]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )
+    return BertTokenizer(vocab={word: n for n, word in enumerate(words)})
 
 
 def corpus(vocabulary_size: int, folder: Path) -> Corpus:
@@ -133,11 +120,9 @@ def padded(batch: PretrainingBatch, length_tokens: int = MAX_LENGTH_TOKENS) -> l
         "labels": (labels.view(size, width), IGNORED),
     }
     wide = {
-        name: values.new_full((size, length_tokens), padding)
+        name: pad(values, (0, length_tokens - width), value=padding)
         for name, (values, padding) in columns.items()
     }
-    for name, (values, _) in columns.items():
-        wide[name][:, :width] = values
     wide["next_sentence_label"] = batch.next_sentence_labels
     return [{name: values[row] for name, values in wide.items()} for row in range(size)]
 

@@ -66,14 +66,11 @@ def epoch(setting: Setting, size: Finetuning, *, with_memory: bool = True) -> It
     with quiet():
         for side in (*RIVALS, OURS):
             _seconds(side, setting, shorter)
-    seconds = setting.in_turn(
-        {side: partial(_seconds, side, setting, size) for side in (OURS, *RIVALS)}
-    )
     lengths = _phrases(setting, size.phrases, size.dev_phrases).train.lengths
     flops = size.shape.training_flop(lengths.tolist()) / len(lengths)
     an_example = {"examples/s": 1.0, "tokens/s": lengths.mean(), "FLOP/s": flops}
-    yield from setting.rows(seconds, a_second=an_example)
-    yield from setting.ratios(seconds)
+    sides = {side: partial(_seconds, side, setting, size) for side in (OURS, *RIVALS)}
+    yield from setting.compared(sides, a_second=an_example)
     if with_memory:
         yield from memory_rows(setting, GROUPED, _seconds, size)
 
@@ -96,11 +93,8 @@ def dev_set(setting: Setting, size: Finetuning) -> Iterator[Row]:
         accelerator = setting.accelerator
         return seconds_of(lambda: evaluate(model, phrases.dev, phrases.task, accelerator))
 
-    seconds = setting.in_turn(
-        {OURS: by_us} | {side: partial(by_trainer, side) for side in (PADDED, DYNAMIC)}
-    )
-    yield from setting.rows(seconds, a_second={"examples/s": len(phrases.dev)})
-    yield from setting.ratios(seconds)
+    sides = {OURS: by_us} | {side: partial(by_trainer, side) for side in (PADDED, DYNAMIC)}
+    yield from setting.compared(sides, a_second={"examples/s": len(phrases.dev)})
 
 
 def _collator(side: str, phrases: Phrases) -> DataCollatorWithPadding | None:

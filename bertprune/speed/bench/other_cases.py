@@ -72,12 +72,10 @@ def mask_update(setting: Setting, shape: Shape) -> Iterator[Row]:
         masks[TORCH_PRUNE] = pruner.masks()
         return seconds
 
-    seconds = setting.in_turn({OURS: by_us, TORCH_PRUNE: by_torch})
-    ours, theirs = (list(map(pruned_entries, masks[side].values())) for side in seconds)
+    yield from setting.compared({OURS: by_us, TORCH_PRUNE: by_torch}, "time")
+    ours, theirs = (list(map(pruned_entries, masks[side].values())) for side in (OURS, TORCH_PRUNE))
     if ours != theirs:
         raise ValueError(f"counts differ: {ours} and {theirs}")
-    yield from setting.rows(seconds, "time")
-    yield from setting.ratios(seconds)
 
 
 def analyses(setting: Setting, shape: Shape) -> Iterator[Row]:
@@ -120,26 +118,23 @@ def data(setting: Setting, text: str = TEXT) -> Iterator[Row]:
     tokenizer = load_tokenizer("lab")
     with TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "text").mkdir()
         table = pd.DataFrame({"text": list(documents([text]))})
-        table.to_parquet(folder / "text" / "text.parquet")
+        table.to_parquet(folder / "text.parquet")
         size = sum(len(document.encode()) for document in table.text)
 
         def by_us() -> float:
-            def work() -> None:
-                corpus = prepare_corpus([str(folder / "text")], tokenizer, folder / "cache")
-                sentence_pairs(corpus, np.arange(corpus.documents_total), seed=0)
+            with TemporaryDirectory() as cache:
+                return seconds_of(lambda: prepared(Path(cache)))
 
-            seconds = seconds_of(work)
-            shutil.rmtree(folder / "cache")
-            return seconds
+        def prepared(cache: Path) -> None:
+            corpus = prepare_corpus([str(folder)], tokenizer, cache)
+            sentence_pairs(corpus, np.arange(corpus.documents_total), seed=0)
 
         def by_datasets() -> float:
             return _seconds_of_datasets(table, tokenizer, setting.threads)
 
-        seconds = setting.in_turn({OURS: by_us, DATASETS: by_datasets})
-    yield from setting.rows(seconds, a_second={"MB/s": size / 1e6})
-    yield from setting.ratios(seconds)
+        sides = {OURS: by_us, DATASETS: by_datasets}
+        yield from setting.compared(sides, a_second={"MB/s": size / 1e6})
 
 
 def _seconds_of_datasets(table: pd.DataFrame, tokenizer: Any, processes: int) -> float:

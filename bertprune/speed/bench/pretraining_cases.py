@@ -140,11 +140,8 @@ def stacked(setting: Setting, size: Pretraining) -> Iterator[Row]:
     def seconds(*together: Variant) -> float:
         return seconds_of_our_step(together, setting.accelerator, skip=size.skip)
 
-    timed = setting.in_turn(
-        {
-            OURS: lambda: seconds(*variants()),
-            ONE_AFTER_ANOTHER: lambda: sum(map(seconds, variants())),
-        }
-    )
-    yield from setting.rows(timed, f"time a step of {size.variants} variants")
-    yield from setting.ratios(timed)
+    sides = {
+        OURS: lambda: seconds(*variants()),
+        ONE_AFTER_ANOTHER: lambda: sum(map(seconds, variants())),
+    }
+    yield from setting.compared(sides, f"time a step of {size.variants} variants")

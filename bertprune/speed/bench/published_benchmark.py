@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import platform
@@ -16,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from bertprune.base import paths, strict_yaml
+from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json, replacing, write_text
 from bertprune.base.machine import processor, usable_cores
@@ -37,9 +36,6 @@ from bertprune.speed.bench.quantities import (
 )
 
 NAME = "bench"
-NOTES = "speed_notes"
-"""The page of prose about what was tried, where the book has it."""
-
 _SPREAD = "lowest to highest"
 _TWO_DIGITS = "{:.2f}".format
 
@@ -82,23 +78,6 @@ class Measured:
         medians = list(map(with_unit, found.value, found.unit))
         shown = {"median": medians, _SPREAD: _spreads(found, readable)}
         return _by_case(found.assign(**shown), ["side", "quantity", *shown])
-
-
-@dataclass(frozen=True)
-class Link:
-    """A link to another page of the book, or nothing where the book has no such page."""
-
-    page: str
-    words: str
-
-    def _repr_html_(self) -> str:
-        if self.page not in _pages():
-            return ""
-        return f'<p><a href="{html.escape(self.page)}.html">{html.escape(self.words)}</a></p>'
-
-
-def notes() -> Link:
-    return Link(NOTES, "What was tried, and what it brought")
 
 
 def read() -> Measured:
@@ -214,13 +193,6 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()
-
-
-def _pages() -> set[str]:
-    """The pages of prose that the book's contents name."""
-    contents = strict_yaml.read(paths.root() / "book" / "_toc.yml")
-    parts = contents.get("parts", [])
-    return {str(chapter.get("file")) for part in parts for chapter in part.get("chapters", [])}
 
 
 def _spreads(rows: pd.DataFrame, shown: Callable[[float], str]) -> list[str]:

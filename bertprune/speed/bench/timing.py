@@ -107,6 +107,17 @@ class Setting:
                     shown.update()
         return seconds
 
+    def compared(
+        self,
+        sides: Mapping[str, Callable[[], float]],
+        time: str = "",
+        a_second: Mapping[str, float] | None = None,
+    ) -> Iterator[Row]:
+        """The `rows` of sides that are timed in turn, and the ratios."""
+        seconds = self.in_turn(sides)
+        yield from self.rows(seconds, time, a_second)
+        yield from self.ratios(seconds)
+
     def rows(
         self,
         seconds: Mapping[str, Sequence[float]],
@@ -207,11 +218,8 @@ def _peak_memory_bytes(work: Callable[..., object], *given: object) -> float:
         return float(torch.cuda.max_memory_allocated())
     if _STATUS.exists():
         # What getrusage says a child may have from the process that started it.
-        peak = next(
-            line
-            for line in _STATUS.read_text(encoding="utf-8").splitlines()
-            if line.startswith("VmHWM")
-        )
-        return float(peak.split()[1]) * 1024
+        lines = _STATUS.read_text(encoding="utf-8").splitlines()
+        status = dict(line.split(":", 1) for line in lines)
+        return float(status["VmHWM"].removesuffix("kB")) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)

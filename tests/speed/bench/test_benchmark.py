@@ -25,7 +25,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project without anything measured."""
     (tmp_path / "notebooks").symlink_to(PROJECT / "notebooks")
     (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "_toc.yml").write_text("parts: [{chapters: [{file: method}]}]")
     monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
     return tmp_path
 
@@ -97,10 +96,6 @@ def test_the_page_of_what_was_published(root: Path) -> None:
     assert bars[f"measured, {machine}"].iloc[0] == "5.50 (5.00 to 6.00)"
     assert bars[f"met, {machine}"].iloc[0] == "yes"
     assert "not measured: no GPU" in set(bars[f"measured, {machine}"])
-    # The book has no page of notes yet; where it has one, this one links to it.
-    assert published_benchmark.notes()._repr_html_() == ""
-    (root / "book" / "_toc.yml").write_text("parts: [{chapters: [{file: speed_notes}]}]")
-    assert 'href="speed_notes.html"' in published_benchmark.notes()._repr_html_()
 
 
 def test_cases_of_one_machine_are_published_together(

@@ -9,6 +9,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from bertprune.base.errors import UserError
+from bertprune.book.tables import spread
 from bertprune.evidence.scores import best_accuracies
 from bertprune.experiments.studies import Study
 from bertprune.lab.language import language_of
@@ -85,25 +86,13 @@ def beside_miniatures(study: Study, found: Rows) -> pd.DataFrame:
     if sst2.empty and cola.empty:
         raise UserError("the study has no dense model on SST-2 or CoLA")
     lines = [
-        {
-            "model": name,
-            "layers × hidden size": f"{layers} × {hidden_size}",
-            "scored on": "test",
-            "SST-2, accuracy": f"{of_sst2:.1f}",
-            "CoLA, Matthews": f"{of_cola:.1f}",
-        }
+        (name, f"{layers} × {hidden_size}", "test", f"{of_sst2:.1f}", f"{of_cola:.1f}")
         for name, layers, hidden_size, of_sst2, of_cola in MINIATURES
     ]
-    lines.append(
-        {
-            "model": f"here ({study.name})",
-            "layers × hidden size": _shape(study),
-            "scored on": "dev",
-            "SST-2, accuracy": _mean(sst2),
-            "CoLA, Matthews": _mean(cola),
-        }
-    )
-    return pd.DataFrame(lines).set_index("model")
+    lines.append((f"here ({study.name})", _shape(study), "dev", spread(sst2), spread(cola)))
+    scores = ["SST-2, accuracy", "CoLA, Matthews"]
+    columns = ["model", "layers × hidden size", "scored on", *scores]
+    return pd.DataFrame(lines, columns=columns).set_index("model")
 
 
 def _shape(study: Study) -> str:
@@ -112,10 +101,3 @@ def _shape(study: Study) -> str:
         return f"{parameters.layers} × {parameters.hidden_size}"
     config = loading.config_of(parameters.model)
     return f"{config['num_hidden_layers']} × {config['hidden_size']}"
-
-
-def _mean(values: pd.Series) -> str:
-    if values.empty:
-        return "–"
-    spread = f" ± {100 * values.std():.1f}" if len(values) > 1 else ""
-    return f"{100 * values.mean():.1f}{spread}"

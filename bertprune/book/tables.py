@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +10,10 @@ from safetensors import safe_open
 
 from bertprune.base.errors import UserError
 from bertprune.base.shown import Prose
-from bertprune.base.words import percent
+from bertprune.base.words import NOTHING, percent
 from bertprune.evidence.scores import pretrained_and_not, worth_pretraining
 from bertprune.protocol.arms import ARMS, COMPARED, PRUNE_PRETRAIN, words_of_arm
-from bertprune.protocol.rows import PRETRAINING, Rows, Split, final, where
+from bertprune.protocol.rows import PRETRAINING, WHOLE, Metric, Rows, Split, final, where
 
 
 def beside(table1: pd.DataFrame, quantity: str) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def beside(table1: pd.DataFrame, quantity: str) -> pd.DataFrame:
     show = "{:.2f}" if "loss" in quantity else "{:.1f}"
     scale = 1 if "loss" in quantity else 100
     cells = [
-        " | ".join("–" if pd.isna(value) else show.format(scale * value) for value in pair)
+        " | ".join(NOTHING if pd.isna(value) else show.format(scale * value) for value in pair)
         for pair in zip(of[theirs], of[ours], strict=True)
     ]
     named = of.assign(
@@ -40,17 +40,9 @@ def beside(table1: pd.DataFrame, quantity: str) -> pd.DataFrame:
 
 def summary_text(summary: pd.DataFrame) -> str:
     """A study's summary as a text table for a terminal."""
-    return summary.to_string(
-        index=False,
-        na_rep="-",
-        formatters={
-            "accuracy": "{:.4f}".format,
-            "std": "{:.4f}".format,
-            "dense": "{:.4f}".format,
-            "difference": "{:+.4f}".format,
-            "pretraining_loss": "{:.4f}".format,
-        },
-    )
+    plain = ("accuracy", "std", "dense", "pretraining_loss")
+    formatters = dict.fromkeys(plain, "{:.4f}".format) | {"difference": "{:+.4f}".format}
+    return summary.to_string(index=False, na_rep="-", formatters=formatters)
 
 
 def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
@@ -59,22 +51,22 @@ def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
     A cell is the accuracy in %, ± the standard deviation in points where there are several seeds,
     and in brackets the difference from the dense model in points; † has runs that a reader added.
     """
-    tasks = summary.task.drop_duplicates()
     lines = []
-    for arm in [arm for arm in COMPARED if arm in summary.arm.array]:
-        for sparsity, point in summary[summary.arm == arm].groupby("sparsity"):
-            loss = point.pretraining_loss.iloc[0]
-            cells = {str(one.task): _accuracy_cell(one) for one in point.itertuples()}
-            lines.append(
-                {
-                    "arm": ARMS[arm].words,
-                    "sparsity": percent(float(str(sparsity))),
-                    "pre-training loss": "–" if pd.isna(loss) else f"{loss:.3f}",
-                    **{task: cells.get(task, "–") for task in tasks},
-                    "seeds": _seeds(point),
-                }
-            )
+    for place, point in _points(summary):
+        loss = point.pretraining_loss.iloc[0]
+        cells = dict.fromkeys(summary.task, NOTHING)
+        cells |= {str(one.task): _accuracy_cell(one) for one in point.itertuples()}
+        shown_loss = {"pre-training loss": NOTHING if pd.isna(loss) else f"{loss:.3f}"}
+        lines.append(place | shown_loss | cells | {"seeds": _seeds(point)})
     return pd.DataFrame(lines).set_index(["arm", "sparsity"])
+
+
+def _points(measured: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """What is `measured` by arm, in the order of legends, and sparsity, with what a table calls
+    these."""
+    for arm in COMPARED:
+        for sparsity, point in where(measured, arm=arm).groupby("sparsity"):
+            yield {"arm": ARMS[arm].words, "sparsity": percent(float(str(sparsity)))}, point
 
 
 def arms_table() -> Prose:
@@ -103,22 +95,15 @@ def again_table(again: pd.DataFrame) -> pd.DataFrame:
     units = {"loss": ("loss (nats)", 1), "accuracy": ("accuracy (points)", 100)}
     by = ["metric", "published_on", "again_on"]
     lines = []
-    for arm in [arm for arm in COMPARED if arm in again.arm.array]:
-        for (metric, first, second), of in again[again.arm == arm].groupby(by, sort=False):
+    for arm in COMPARED:
+        for (metric, first, second), of in where(again, arm=arm).groupby(by, sort=False):
             name, scale = units[str(metric)]
             apart = scale * (of.again - of.published)
-            line = {
-                "arm": ARMS[arm].words,
-                "measure": name,
-                "trainings": len(of),
-                "the same": int((apart == 0).sum()),
-                "mean": f"{apart.mean():+.2g}",
-                "largest": f"{apart.abs().max():.2g}",
-                "first on": first,
-                "then on": second,
-            }
-            lines.append(line)
-    return pd.DataFrame(lines).set_index(["arm", "measure"])
+            same, mean, largest = (apart == 0).sum(), apart.mean(), apart.abs().max()
+            shown = (len(of), same, f"{mean:+.2g}", f"{largest:.2g}", first, second)
+            lines.append((ARMS[arm].words, name, *shown))
+    columns = ["arm", "measure", "trainings", "the same", "mean", "largest", "first on", "then on"]
+    return pd.DataFrame(lines, columns=columns).set_index(["arm", "measure"])
 
 
 def recovery_table(recovery: pd.DataFrame) -> pd.DataFrame:
@@ -130,9 +115,9 @@ def recovery_table(recovery: pd.DataFrame) -> pd.DataFrame:
         spread = f" ± {of.rise_std:.3f}" if of.pairs > 1 else ""
         lines[percent(float(str(sparsity)))] = {
             "dev loss (nats)": f"{of.loss:.3f}",
-            "above dense": f"{of.rise:+.3f}{spread}" if of.pairs else "–",
+            "above dense": f"{of.rise:+.3f}{spread}" if of.pairs else NOTHING,
             "came down": f"{of.falling:.3f}",
-            "more than dense": f"{of.falling_more:+.3f}" if of.pairs else "–",
+            "more than dense": f"{of.falling_more:+.3f}" if of.pairs else NOTHING,
             "seeds": _seeds(of.to_frame().T),
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("sparsity")
@@ -148,14 +133,14 @@ def task_scores(rows: Rows) -> pd.DataFrame:
     """Of a fine-tuning run: dev metrics and training loss after the last epoch, by task and
     learning rate. The best learning rate of a task is the one that counts."""
     last = final(rows)
-    last = last[(last.metric != "running_loss") & (last.task != PRETRAINING)]
+    last = last[(last.metric != Metric.RUNNING_LOSS) & (last.task != PRETRAINING)]
     name = last.split + " " + last.metric
     table = last.assign(name=name).pivot_table(
         index=["task", "learning_rate"], columns="name", values="value", sort=False
     )
     best = table.groupby("task")["dev accuracy"].transform("idxmax")
     # Not every metric is every task's.
-    shown = table.map(lambda value: "–" if pd.isna(value) else f"{value:.4f}")
+    shown = table.map(lambda value: NOTHING if pd.isna(value) else f"{value:.4f}")
     shown["best"] = ["✓" if point == chosen else "" for point, chosen in best.items()]
     return shown.rename_axis(columns=None)
 
@@ -163,7 +148,7 @@ def task_scores(rows: Rows) -> pd.DataFrame:
 def by_epoch(rows: Rows, metric: str) -> pd.DataFrame:
     """Of a fine-tuning run: a share that is of the whole model, in %, by task and learning rate,
     after each epoch. Without lines where the run did not measure it."""
-    whole = rows[(rows.metric == metric) & (rows.part == "")]
+    whole = where(rows, metric=metric, part=WHOLE)
     table = whole.pivot_table(
         index=["task", "learning_rate"], columns="epoch", values="value", sort=False
     )
@@ -192,20 +177,21 @@ def transfer(scores: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
     for task, paired in pretrained_and_not(scores).groupby("task", sort=False):
         if task not in baselines.index:
             continue
-        accuracy, examples = paired.accuracy_dense.mean(), int(baselines["dev examples"][task])
+        dense, scratch = paired.accuracy_dense, paired.accuracy_scratch
+        mean, examples = dense.mean(), int(baselines["dev examples"][task])
         lines.append(
-            {
-                "task": task,
-                "pre-trained": _spread(paired.accuracy_dense),
-                "never pre-trained": _spread(paired.accuracy_scratch),
-                "difference": _spread(paired.accuracy_dense - paired.accuracy_scratch),
-                "majority": f"{100 * float(baselines.majority[task]):.1f}",
-                "bag of words": f"{100 * float(baselines['bag of words'][task]):.1f}",
-                "above all": "✓" if task in worth else "–",
-                "dev examples": f"{examples:,}",
-                "standard error": f"{100 * (accuracy * (1 - accuracy) / examples) ** 0.5:.1f}",
-                "seeds": len(paired),
-            }
+            (
+                task,
+                spread(dense),
+                "✓" if task in worth else NOTHING,
+                spread(scratch),
+                spread(dense - scratch),
+                f"{100 * float(baselines.majority[task]):.1f}",
+                f"{100 * float(baselines['bag of words'][task]):.1f}",
+                f"{examples:,}",
+                f"{100 * (mean * (1 - mean) / examples) ** 0.5:.1f}",
+                len(paired),
+            )
         )
     columns = ["task", "pre-trained", "above all", "never pre-trained", "difference", "majority"]
     columns += ["bag of words", "dev examples", "standard error", "seeds"]
@@ -215,20 +201,13 @@ def transfer(scores: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
 def bits_table(bits: pd.DataFrame, content: Mapping[str, float]) -> pd.DataFrame:
     """Bits recalled (mean ± std over seeds): arms and sparsities down, sorts across; the last
     line is what there is to know."""
-    sorts = [*content, "all"]
-    lines = []
-    for arm in [arm for arm in COMPARED if arm in bits.arm.array]:
-        for sparsity, point in bits[bits.arm == arm].groupby("sparsity"):
-            cells = {
-                sort: _spread(point[point["sort"] == sort].bits, scale=1, digits=0)
-                for sort in sorts
-            }
-            place = {"arm": ARMS[arm].words, "sparsity": percent(float(str(sparsity)))}
-            lines.append(place | cells)
-    known = {sort: f"{content[sort]:.0f}" for sort in content}
-    lines.append(
-        {"arm": "the language", "sparsity": ""} | known | {"all": f"{sum(content.values()):.0f}"}
-    )
+    known = {**content, "all": sum(content.values())}
+    lines = [
+        place | {sort: spread(where(point, sort=sort).bits, scale=1, digits=0) for sort in known}
+        for place, point in _points(bits)
+    ]
+    what_is_known = {sort: f"{bits:.0f}" for sort, bits in known.items()}
+    lines.append({"arm": "the language", "sparsity": ""} | what_is_known)
     return pd.DataFrame(lines).set_index(["arm", "sparsity"])
 
 
@@ -238,7 +217,7 @@ def storage_table(found: Rows) -> pd.DataFrame:
     Means over seeds, which differ by what compression makes of them. Raises UserError if nobody
     counted.
     """
-    sizes = found[(found.arm == PRUNE_PRETRAIN) & (found.metric == "storage_bytes")]
+    sizes = where(found, arm=PRUNE_PRETRAIN, metric=Metric.STORAGE_BYTES)
     if sizes.empty:
         raise UserError("there is no table of storage: no run of prune_pretrain has counted bytes")
     means = final(sizes).groupby(["sparsity", "part"], sort=False).value.mean().unstack(sort=False)
@@ -275,10 +254,10 @@ def sparsity_by_matrix(model_folder: Path) -> pd.DataFrame:
     return pd.DataFrame(lines).set_index("matrix").rename_axis(index=None, columns="matrix")
 
 
-def _spread(values: pd.Series, scale: float = 100, digits: int = 1) -> str:
+def spread(values: pd.Series, scale: float = 100, digits: int = 1) -> str:
     """Mean ± standard deviation, in %, or in units of 1 / `scale`."""
     if values.empty:
-        return "–"
+        return NOTHING
     mean = f"{scale * values.mean():.{digits}f}"
     return f"{mean} ± {scale * values.std():.{digits}f}" if len(values) > 1 else mean
 

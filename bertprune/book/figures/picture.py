@@ -30,6 +30,7 @@ from bertprune.book.figures.style import (
     SMALL_PANEL_INCHES,
 )
 from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
+from bertprune.protocol.rows import COLUMNS
 
 
 def _in_percent(share: float) -> str:
@@ -105,35 +106,10 @@ class Panel:
             axes.legend(fontsize=9)
 
 
-_TIDY = (
-    "panel",
-    "source",
-    "machine",
-    "case",
-    "size",
-    "device",
-    "side",
-    "arm",
-    "task",
-    "sparsity",
-    "learning_rate",
-    "seed",
-    "epoch",
-    "step",
-    "split",
-    "metric",
-    "part",
-    "position",
-    "loss",
-    "bits",
-    "value",
-    "std",
-    "low",
-    "high",
-    "repeats",
-    "threads",
-    "own",
-)
+_PLACES = ("machine", "case", "size", "device", "side", *COLUMNS)
+_VALUES = ("loss", "bits", "value", "std", "low", "high", "repeats", "threads", "own")
+_TIDY = ("panel", "source", *(name for name in _PLACES if name != "value"), *_VALUES)
+"""What readers can take along of points, in this order."""
 
 
 @dataclass(frozen=True)

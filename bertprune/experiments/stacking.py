@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _MAY_DIFFER = {
     *("seed", "sparsity", "method", "scope"),
-    *("ramp_steps", "pruning_frequency_steps"),
+    *("ramp_steps", "pruning_frequency_steps", "masks_after_ramp"),
 }
 
 Member = tuple[Run, "Ahead"]

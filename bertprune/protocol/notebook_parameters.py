@@ -18,6 +18,12 @@ from bertprune.base.errors import UserError, did_you_mean
 from bertprune.lab.language import find_source, language_of
 from bertprune.protocol.pruning_methods import MAGNITUDE, METHODS
 
+ADAMW, BERTADAM = "adamw", "bertadam"
+"""Optimizers: BERT's own is the second."""
+
+FROZEN, UPDATED = "frozen", "updated"
+"""What becomes of masks after the ramp."""
+
 
 def parameter(
     default: Any,
@@ -77,12 +83,20 @@ class BurnIn(Contract):
     burn_in_steps: int = parameter(100, "training steps without pruning", low=0)
     burn_in_learning_rate: float = parameter(1e-3, "peak learning rate of burn-in", above=0.0)
     burn_in_warmup_steps: int = parameter(10, "steps until that peak", low=0)
+    burn_in_decay_ends_steps: tuple[int, ...] = parameter(
+        (), "rate falls to 0 there, begins anew; empty: at the end", low=1
+    )
     burn_in_short_steps: int = parameter(
         0, "first steps of burn-in, on short pairs of as many tokens", low=0
     )
     burn_in_short_tokens: int = parameter(32, "longest of the short pairs, in tokens", low=8)
     burn_in_seed: int = parameter(0, "seed of the fresh weights and of burn-in", low=0)
     pretrain_batch_size: int = parameter(32, "sentence pairs a pre-training step", low=1)
+    optimizer: str = parameter(
+        ADAMW,
+        "bertadam: without bias correction, as BERT's own code",
+        choices=(ADAMW, BERTADAM),
+    )
     precision: str = parameter(
         "auto",
         "auto is bf16 on a GPU that has it, float32 elsewhere",
@@ -123,6 +137,7 @@ class BurnIn(Contract):
                 f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
             )
         self._check_short_steps()
+        self._check_ascending("burn_in_decay_ends_steps")
         if not self.text:
             raise UserError("text is empty: name at least one folder, file or Hub data set")
         self._check_languages(("text", *self.text), ("model", self.model))
@@ -139,6 +154,12 @@ class BurnIn(Contract):
                 f"max_length_tokens {self.max_length_tokens} is not a multiple of "
                 f"burn_in_short_tokens {self.burn_in_short_tokens}"
             )
+
+    def _check_ascending(self, name: str) -> None:
+        """Raise UserError unless the numbers of the parameter `name` ascend."""
+        values = getattr(self, name)
+        if list(values) != sorted(set(values)):
+            raise UserError(f"{name} must ascend, got {_shown(values)}")
 
     @staticmethod
     def _check_languages(*named: tuple[str, ...]) -> None:
@@ -179,8 +200,16 @@ class PrunePretrain(BurnIn):
         20, "steps of the cubic ramp to the final sparsity; 0: one-shot", low=0
     )
     pruning_frequency_steps: int = parameter(5, "steps between two mask updates", low=1)
+    masks_after_ramp: str = parameter(
+        FROZEN,
+        "what becomes of masks after the ramp",
+        choices=(FROZEN, UPDATED),
+    )
     pretrain_learning_rate: float = parameter(5e-4, "peak learning rate", above=0.0)
     pretrain_warmup_steps: int = parameter(10, "steps until that peak", low=0)
+    pretrain_decay_ends_steps: tuple[int, ...] = parameter(
+        (), "rate falls to 0 there, begins anew; empty: at the end", low=1
+    )
     seed: int = parameter(0, "seed of everything after burn-in", low=0)
 
     def upstream(self) -> BurnIn | None:
@@ -195,10 +224,13 @@ class PrunePretrain(BurnIn):
         same = super().canonical()
         if same.sparsity > 0:
             return same
-        return same._without("method", "scope", "ramp_steps", "pruning_frequency_steps")
+        return same._without(
+            "method", "scope", "ramp_steps", "pruning_frequency_steps", "masks_after_ramp"
+        )
 
     def check(self) -> None:
         super().check()
+        self._check_ascending("pretrain_decay_ends_steps")
         if self.sparsity > 0 and self.ramp_steps >= max(1, self.pretrain_steps):
             raise UserError(
                 f"ramp_steps {self.ramp_steps} must be less than pretrain_steps "
@@ -224,6 +256,14 @@ class Finetune(PrunePretrain):
     learning_rates: tuple[float, ...] = parameter((1e-3,), "learning rates to try", above=0.0)
     batch_size: int = parameter(32, "examples a fine-tuning step", low=1)
     warmup_steps: int = parameter(10, "steps until the peak learning rate", low=0)
+    warmup_epochs: float = parameter(
+        0.0, "epochs until the peak learning rate; 0: warmup_steps", low=0.0
+    )
+    decay_ends_epochs: tuple[float, ...] = parameter(
+        (),
+        "rate falls to 0 there, begins anew; empty: at the end",
+        above=0.0,
+    )
 
     def upstream(self) -> BurnIn | None:
         return _part(self, PrunePretrain)
@@ -239,6 +279,7 @@ class Finetune(PrunePretrain):
         super().check()
         if not self.task_data:
             raise UserError("task_data is empty: name a Hub data set or a folder")
+        self._check_ascending("decay_ends_epochs")
         self._check_languages(("text", *self.text), ("task_data", self.task_data))
         for name in ("task", "learning_rates"):
             values = getattr(self, name)
@@ -265,6 +306,21 @@ class PruneAfterFinetune(Finetune):
     notebook: ClassVar[str] = "prune_after_finetune"
 
     recovery_epochs: int = parameter(5, "passes over the training set after pruning", low=0)
+    recovery_begins_epoch: float = parameter(
+        0.0, "epoch at which recovery begins, for decay of the rate", low=0.0
+    )
+    recovery_decay_ends_epochs: tuple[float, ...] = parameter(
+        (), "as decay_ends_epochs, in recovery; empty: at the end", above=0.0
+    )
+
+    def check(self) -> None:
+        super().check()
+        self._check_ascending("recovery_decay_ends_epochs")
+        if self.recovery_begins_epoch and not self.recovery_decay_ends_epochs:
+            raise UserError(
+                f"recovery_begins_epoch is {self.recovery_begins_epoch:g}, which only counts with "
+                "recovery_decay_ends_epochs: give these too"
+            )
 
     def leaves_model(self) -> bool:
         return False

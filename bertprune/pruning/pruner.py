@@ -18,7 +18,8 @@ class Pruner:
     The model's own weights are the masked ones, so nothing is copied in the forward pass. A
     weight that a mask removes is kept aside with the value it had until the ramp ends: the masks
     of the ramp are computed from these underlying weights, so a weight may return, as in the
-    original implementation (TensorFlow's model_pruning). After the ramp the masks never change.
+    original implementation (TensorFlow's model_pruning). After the ramp the masks never change,
+    unless the schedule goes on: then the underlying weights are kept to the end.
 
     Call `before_step` before each forward pass, and `mask_gradients` between backward pass and
     gradient clipping. A pruned weight then stays zero through the optimizer's step by itself: it
@@ -79,7 +80,7 @@ class Pruner:
             if momentum and (moment := momentum.get(f"bert.{name}")) is not None:
                 moment.mul_(kept)
         self._aside = {}
-        if step < self._schedule.end_step:
+        if not self._schedule.is_last_update(step):
             self._aside = {name: underlying[name] - self._weights[name] for name in self._kept}
 
     def is_due(self, step: int) -> bool:

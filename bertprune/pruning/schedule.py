@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bertprune.protocol.notebook_parameters import PrunePretrain
+from bertprune.protocol.notebook_parameters import UPDATED, PrunePretrain
 
 
 def cubic_sparsity(
@@ -29,13 +29,16 @@ def cubic_sparsity(
 class Schedule:
     """Gradual pruning from 0 to `final` sparsity between two steps, masks anew every few steps.
 
-    One-shot pruning is the schedule whose ramp has no length.
+    One-shot pruning is the schedule whose ramp has no length. After the ramp the masks are frozen,
+    or as in the authors' scripts (`end_pruning_step=-1`) `goes_on`: they are made anew as often as
+    before, from weights that keep the value they had when they were pruned.
     """
 
     final: float
     begin_step: int = 0
     end_step: int = 0
     frequency_steps: int = 1
+    goes_on: bool = False
 
     @classmethod
     def of(cls, parameters: PrunePretrain) -> Schedule:
@@ -44,6 +47,7 @@ class Schedule:
             final=parameters.sparsity,
             end_step=parameters.ramp_steps if parameters.sparsity else 0,
             frequency_steps=parameters.pruning_frequency_steps,
+            goes_on=goes_on(parameters),
         )
 
     def sparsity(self, step: int) -> float:
@@ -59,9 +63,18 @@ class Schedule:
     def is_update(self, step: int) -> bool:
         """Whether the masks are computed anew before training step `step`.
 
-        The last update is at `end_step` itself, whatever the frequency, so that the final
-        sparsity is always reached.
+        The last update of the ramp is at `end_step` itself, whatever the frequency, so that the
+        final sparsity is always reached.
         """
-        if not self.begin_step <= step <= self.end_step:
+        if step < self.begin_step or (step > self.end_step and not self.goes_on):
             return False
         return step == self.end_step or (step - self.begin_step) % self.frequency_steps == 0
+
+    def is_last_update(self, step: int) -> bool:
+        """Whether no update follows that of `step`."""
+        return step >= self.end_step and not self.goes_on
+
+
+def goes_on(parameters: PrunePretrain) -> bool:
+    """Whether masks are updated after the ramp; those of the dense model keep everything."""
+    return parameters.masks_after_ramp == UPDATED and parameters.sparsity > 0

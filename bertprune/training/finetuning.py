@@ -26,6 +26,7 @@ from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of
 from bertprune.protocol.evaluation import FINETUNING_EVALUATION_BATCH
 from bertprune.protocol.notebook_parameters import (
+    ADAMW,
     Finetune,
     InformationDeletion,
     PruneAfterFinetune,
@@ -34,7 +35,7 @@ from bertprune.protocol.rows import Entry, Split, entry
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.pruning.pruner import Pruner
-from bertprune.pruning.schedule import Schedule
+from bertprune.pruning.schedule import Schedule, goes_on
 from bertprune.training import processes
 from bertprune.training.checkpoint import CHECKPOINT_FILE
 from bertprune.training.loop import train
@@ -195,7 +196,12 @@ class _Training:
         if isinstance(parameters, InformationDeletion):
             return None
         if isinstance(parameters, PruneAfterFinetune):
-            return Pruner.following(model, Schedule(parameters.sparsity), criterion)
+            at_once = Schedule(
+                parameters.sparsity,
+                frequency_steps=parameters.pruning_frequency_steps,
+                goes_on=goes_on(parameters),
+            )
+            return Pruner.following(model, at_once, criterion)
         masks = loading.load_masks(self._start, model)
         pruner = Pruner.holding(model, masks, criterion)
         pruner.check(parameters.sparsity)
@@ -205,6 +211,24 @@ class _Training:
     def _is_dense_finetuning(self) -> bool:
         """Whether this is the model that others are compared with and prune."""
         return type(self.parameters) is Finetune and self.parameters.sparsity == 0
+
+    def _optimization(self, an_epoch: int) -> Optimization:
+        """With epochs of `an_epoch` steps."""
+        parameters = self.parameters
+        ends, begins = parameters.decay_ends_epochs, 0.0
+        if isinstance(parameters, PruneAfterFinetune):
+            ends, begins = parameters.recovery_decay_ends_epochs, parameters.recovery_begins_epoch
+        warmup_steps = parameters.warmup_steps
+        if parameters.warmup_epochs:
+            warmup_steps = round(parameters.warmup_epochs * an_epoch)
+        return Optimization(
+            learning_rate=self.learning_rate,
+            steps=self._epochs * an_epoch,
+            warmup_steps=warmup_steps,
+            decay_ends=tuple(round(end * an_epoch) for end in ends),
+            begins=round(begins * an_epoch),
+            bias_correction=parameters.optimizer == ADAMW,
+        )
 
     def variant(self, accelerator: Accelerator) -> Variant:
         """Dev metrics after each epoch, the loss over the whole training set after the last."""
@@ -234,11 +258,7 @@ class _Training:
         return Variant(
             ClassificationLoss(model, accelerator.num_processes),
             batches,
-            Optimization(
-                learning_rate=self.learning_rate,
-                steps=epochs * batches.an_epoch,
-                warmup_steps=parameters.warmup_steps,
-            ),
+            self._optimization(batches.an_epoch),
             parameters.seed,
             self._pruner(model),
             measured,

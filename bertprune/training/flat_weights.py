@@ -12,6 +12,9 @@ from bertprune.training.variants import Optimization
 
 _NO_DECAY = ("bias", "LayerNorm.weight")
 
+# 0.999 to the power of it is 0 in float64, and a float32 no longer counts on from it.
+_STEPS_WITHOUT_CORRECTION = 1e9
+
 
 class FlatWeights:
     """The weights of K models of one shape in one tensor, and their gradients in another.
@@ -64,7 +67,11 @@ class FlatWeights:
                 parameter = nn.Parameter(self.weights[number, part])
                 parameter.grad = self.gradients[number, part]
                 groups.append({"params": [parameter], "weight_decay": decay, "eps": how.epsilon})
-        return torch.optim.AdamW(groups, lr=self._optimizations[0].learning_rate, fused=True)
+        optimizer = torch.optim.AdamW(groups, lr=self._optimizations[0].learning_rate, fused=True)
+        for number, group in enumerate(optimizer.param_groups):
+            if not self._optimizations[number // 2].bias_correction:
+                _leave_moments_uncorrected(optimizer, group["params"])
+        return optimizer
 
     def alone(self) -> forward.Weights:
         """The weights of the only model, by all their names, and where the gradient of looked-up
@@ -127,3 +134,15 @@ class FlatWeights:
                 found[name] = flat[start:end].view(shape)
             start = end
         return found
+
+
+def _leave_moments_uncorrected(
+    optimizer: torch.optim.AdamW, parameters: Sequence[nn.Parameter]
+) -> None:
+    """Have Adam take its moments as they are: after so many steps nothing is left to correct."""
+    for parameter in parameters:
+        optimizer.state[parameter] = {
+            "step": torch.tensor(_STEPS_WITHOUT_CORRECTION, device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }

@@ -34,7 +34,7 @@ from bertprune.model.shape import Shape
 from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of, seed_of
 from bertprune.protocol.evaluation import EVALUATIONS_OF_A_TRAINING, PRETRAINING_EVALUATION_BATCH
-from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
+from bertprune.protocol.notebook_parameters import ADAMW, BurnIn, PrunePretrain
 from bertprune.protocol.rows import Entry, Split, entry
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
@@ -198,6 +198,8 @@ def _plan(job: Job, accelerator: Accelerator) -> _Plan:
             learning_rate=parameters.burn_in_learning_rate,
             steps=parameters.burn_in_steps,
             warmup_steps=parameters.burn_in_warmup_steps,
+            decay_ends=parameters.burn_in_decay_ends_steps,
+            bias_correction=parameters.optimizer == ADAMW,
         ),
         parameters.burn_in_seed,
         Pruner.following(model, Schedule(final=0.0), Criterion()),
@@ -215,6 +217,8 @@ def _plan_of_pruning(parameters: PrunePretrain, start: str, accelerator: Acceler
             learning_rate=parameters.pretrain_learning_rate,
             steps=parameters.pretrain_steps,
             warmup_steps=parameters.pretrain_warmup_steps,
+            decay_ends=parameters.pretrain_decay_ends_steps,
+            bias_correction=parameters.optimizer == ADAMW,
         ),
         # The first batches of burn-in are not the first ones here, even with equal seeds.
         parameters.burn_in_seed + 1 + parameters.seed,

@@ -40,7 +40,13 @@ class Loss(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class Optimization:
-    """AdamW with linear warm-up and decay; the constants are the paper's protocol."""
+    """AdamW with linear warm-up and decay; the constants are the paper's protocol.
+
+    The authors trained in parts, each by a call of its own that was told to end at the step where
+    it ended: with `decay_ends` the learning rate falls to 0 at each of these steps and begins anew,
+    and warm-up and decay are those of BERT's optimization.py. `begins` is the step at which the
+    training begins by that count.
+    """
 
     learning_rate: float
     steps: int
@@ -48,9 +54,24 @@ class Optimization:
     weight_decay: float = 0.01
     epsilon: float = 1e-6
     max_gradient_norm: float = 1.0
+    decay_ends: tuple[int, ...] = ()
+    begins: int = 0
+    bias_correction: bool = True
+    """Of Adam's moments. BERT's own code has none, which makes the first steps larger."""
 
     def learning_rate_at(self, step: int) -> float:
-        """Rate of training step `step` (from 0): linear from 0 up, then linear down to 0."""
+        """Rate of training step `step` (from 0): linear from 0 up, then linear down to 0.
+
+        With `decay_ends`, of which b is the next one: peak · (1 − step / b), or while warming up
+        peak · step / `warmup_steps`.
+        """
+        if self.decay_ends:
+            counted = self.begins + step
+            if counted < self.warmup_steps:
+                return self.learning_rate * counted / self.warmup_steps
+            last = self.begins + self.steps
+            end = min(last, *(end for end in (*self.decay_ends, last) if end > counted))
+            return self.learning_rate * (1 - counted / end)
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         left = (self.steps - step) / max(1, self.steps - self.warmup_steps)

@@ -57,6 +57,20 @@ def test_the_papers_study_has_the_papers_numbers() -> None:
     assert set(study.grid["task"]) == {"mnli", "qqp", "qnli", "sst2", "cola"}
 
 
+def test_the_paper_as_run_has_the_same_points_by_other_rates() -> None:
+    local = ["model=", "text=[lab]", "task_data=lab"]
+    written, as_run = (studies.load(name, local) for name in ("paper", "paper-as-run"))
+    assert as_run.grid == written.grid and len(as_run.plan()) == len(written.plan())
+    point = {"task": "qqp", "seed": 0, "sparsity": 0.9}
+    other = as_run.run("prune_after_finetune", point).parameters
+    assert isinstance(other, PruneAfterFinetune)
+    assert other.recovery_decay_ends_epochs[-1] == other.epochs + other.recovery_epochs == 10
+    assert other.pretrain_decay_ends_steps == tuple(5000 * k for k in range(1, 20))
+    assert other.pretrain_decay_ends_steps[-1] == other.pretrain_steps
+    random = as_run.run("random_pruning", point).parameters
+    assert isinstance(random, Finetune) and random.ramp_steps == 0
+
+
 def test_a_plan_has_each_run_once_and_after_what_it_needs(tmp_path: Path) -> None:
     plan = studies.load(_write(tmp_path, MINE)).plan()
     # Burn-in; dense, pruned and randomly pruned; each of the three fine-tuned.

@@ -51,6 +51,11 @@ from bertprune.protocol.views import parameters_of_run
             {"burn_in_short_steps": 101},
             "burn_in_short_steps is 101, of 100 burn_in_steps in all",
         ),
+        ({"decay_ends_epochs": [2, 1]}, "decay_ends_epochs must ascend, got [2.0, 1.0]"),
+        ({"pretrain_decay_ends_steps": [5, 5]}, "pretrain_decay_ends_steps must ascend"),
+        ({"burn_in_decay_ends_steps": [0]}, "must be at least 1, got 0"),
+        ({"optimizer": "adam"}, "did you mean 'adamw'?"),
+        ({"masks_after_ramp": "update"}, "did you mean 'updated'?"),
         (
             {"burn_in_short_steps": 9, "max_length_tokens": 100},
             "max_length_tokens 100 is not a multiple of burn_in_short_tokens 32",
@@ -61,6 +66,11 @@ def test_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError) as error:
         parse(Finetune, values)
     assert said in str(error.value)
+
+
+def test_a_recovery_counts_on_only_where_its_decays_are_said() -> None:
+    with pytest.raises(UserError, match="give these too"):
+        parse(PruneAfterFinetune, {"recovery_begins_epoch": 3})
 
 
 def test_accepted() -> None:

@@ -76,6 +76,22 @@ def test_after_the_ramp_masks_never_change() -> None:
     assert_same(pruner.state(), state)
 
 
+def test_a_weight_may_return_after_the_ramp_where_the_schedule_goes_on() -> None:
+    model = _model()
+    weight = prunable_matrices(model)["pooler.dense.weight"]
+    before = weight.detach().clone()
+    pruner = Pruner.following(model, Schedule(0.5, 0, 3, 1, goes_on=True), Criterion())
+    for step in range(4):
+        pruner.before_step(step)
+    gone = ~pruner.masks["pooler.dense.weight"]
+    with torch.no_grad():
+        weight.mul_(1e-6)
+    pruner.before_step(4)
+    assert torch.equal(pruner.masks["pooler.dense.weight"], gone)
+    assert torch.equal(weight[gone], before[gone])
+    pruner.check(0.5)
+
+
 def test_state_goes_round() -> None:
     model, other = _model(), _model()
     pruner, copy = (

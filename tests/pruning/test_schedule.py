@@ -31,6 +31,14 @@ def test_the_final_sparsity_is_always_reached(frequency: int) -> None:
     assert schedule.sparsity(updates[-1]) == 0.6
 
 
+def test_updates_may_go_on_after_the_ramp() -> None:
+    schedule = Schedule(0.6, end_step=10, frequency_steps=4, goes_on=True)
+    updates = [step for step in range(21) if schedule.is_update(step)]
+    assert updates == [0, 4, 8, 10, 12, 16, 20]
+    assert not any(schedule.is_last_update(step) for step in updates)
+    assert [schedule.sparsity(step) for step in (10, 20)] == [0.6, 0.6]
+
+
 def test_end_before_begin() -> None:
     with pytest.raises(ValueError, match="end_step 1 is before begin_step 2"):
         cubic_sparsity(0, initial=0, final=0.5, begin_step=2, end_step=1)

@@ -13,6 +13,7 @@ from bertprune.model.loading import load_classifier, load_masks, save_pretrained
 from bertprune.model.shape import Shape
 from bertprune.protocol import rows
 from bertprune.protocol.notebook_parameters import (
+    BERTADAM,
     Finetune,
     InformationDeletion,
     PruneAfterFinetune,
@@ -25,7 +26,7 @@ from bertprune.training.checkpoint import CHECKPOINT_FILE
 from bertprune.training.dispatch import Job
 from bertprune.training.finetuning import work
 from bertprune.training.loop import train
-from bertprune.training.variants import Variant
+from bertprune.training.variants import Optimization, Variant
 
 from ..models import assert_same, pruned_model
 
@@ -65,6 +66,27 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[torch.nn.Module]:
 
     monkeypatch.setattr(finetuning, "train", remember)
     return found
+
+
+def test_a_recovery_that_counts_on_from_fine_tuning(tmp_path: Path) -> None:
+    """As the authors' prune_glue2.py, of tasks with ten steps an epoch."""
+    parameters = PruneAfterFinetune(
+        epochs=3,
+        recovery_epochs=5,
+        warmup_epochs=0.1,
+        decay_ends_epochs=(1, 2, 3),
+        recovery_begins_epoch=3,
+        recovery_decay_ends_epochs=(3.1, 4, 5, 6, 7, 8),
+        optimizer=BERTADAM,
+    )
+    job = Job(parameters, tmp_path)
+    found = finetuning._Training(job, parameters, "cola", 2e-5)._optimization(10)
+    ends = (31, 40, 50, 60, 70, 80)
+    assert found == Optimization(2e-5, 50, 1, decay_ends=ends, begins=30, bias_correction=False)
+    before = parameters.upstream()
+    assert isinstance(before, Finetune)
+    found = finetuning._Training(job, before, "cola", 2e-5)._optimization(10)
+    assert found == Optimization(2e-5, 30, 1, decay_ends=(10, 20, 30), bias_correction=False)
 
 
 def test_masks_are_held(upstream: Path, tmp_path: Path, trained: list[torch.nn.Module]) -> None:

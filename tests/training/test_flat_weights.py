@@ -45,3 +45,22 @@ def test_gradients_are_clipped_as_torch_does() -> None:
         nn.utils.clip_grad_norm_(parameter, 1.0)
     flat.clip_gradients()
     torch.testing.assert_close(flat.gradients, wanted)
+
+
+def test_adam_without_bias_correction_is_that_of_bert() -> None:
+    """By the formulas of AdamWeightDecayOptimizer in BERT's optimization.py."""
+    model = fresh_model(Shape(1, 16, 2, 60), seed=0)
+    flat = FlatWeights([model], [Optimization(1e-2, 5, warmup_steps=0, bias_correction=False)])
+    decayed = len(flat.optimizer.param_groups[0]["params"][0])
+    decay = torch.zeros_like(flat.weights, dtype=torch.float64)
+    decay[:, :decayed] = 0.01
+    weights, m, v = flat.weights.double(), torch.zeros_like(decay), torch.zeros_like(decay)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(5):
+        flat.gradients.normal_(generator=generator).div_(flat.gradients.norm())
+        gradient = flat.gradients.double()
+        m = 0.9 * m + 0.1 * gradient
+        v = 0.999 * v + 0.001 * gradient.square()
+        weights -= 1e-2 * (1 - step / 5) * (m / (v.sqrt() + 1e-6) + decay * weights)
+        flat.update(step)
+        torch.testing.assert_close(flat.weights.double(), weights, rtol=1e-5, atol=1e-6)

@@ -30,6 +30,7 @@ from bertprune.protocol.notebook_parameters import (
     PruneAfterFinetune,
     PrunePretrain,
 )
+from bertprune.pruning.schedule import goes_on
 
 PRETRAINING_STEP = "pre-training step"
 PRETRAINING_EVALUATION = "pre-training evaluation, a batch"
@@ -224,7 +225,8 @@ def _pretraining(p: BurnIn) -> list[Amount]:
     compared = 0.0
     updates = 0
     if isinstance(p, PrunePretrain) and p.sparsity > 0:
-        updates = 1 + math.ceil(p.ramp_steps / p.pruning_frequency_steps)
+        updated = steps if goes_on(p) else p.ramp_steps
+        updates = 1 + math.ceil(updated / p.pruning_frequency_steps)
         # The features of two models, each about an evaluation.
         pairs = min(PAIRS_COMPARED, p.dev_examples)
         compared = 2 * math.ceil(pairs / PRETRAINING_EVALUATION_BATCH)
@@ -249,12 +251,15 @@ def _finetuning(p: Finetune, counted: Examples | None) -> list[Amount]:
         size = task_size(name, p, counted)
         length = size.mean_length_tokens
         steps = epochs * math.ceil(size.train / p.batch_size)
+        prunes = isinstance(p, PruneAfterFinetune) and goes_on(p)
+        updates = math.ceil(steps / p.pruning_frequency_steps) if prunes else 0
         # The dev set after each epoch, the training set after the last one.
         batches = max(1, epochs) * math.ceil(size.dev / FINETUNING_EVALUATION_BATCH)
         batches += math.ceil(size.train / FINETUNING_EVALUATION_BATCH)
         amounts += [
             Amount(FINETUNING_STEP, rates * steps, p.batch_size * length),
             Amount(FINETUNING_EVALUATION, rates * batches, FINETUNING_EVALUATION_BATCH * length),
+            Amount(MASK_UPDATE, rates * updates),
             Amount(TASK_TOKENISING, 1, (size.train + size.dev) * length),
             Amount(fixed(p.notebook), rates),
         ]

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import BertForPreTraining, BertForSequenceClassification
 
+    from bertprune.model.holding import HoldMasks, hold_masks
+
+__all__ = ["HoldMasks", "__version__", "hold_masks", "load", "load_classifier"]
+
 __version__ = "0.1.0"
 
 # Libraries that we import would like to draw progress bars as widgets. Ours are text.
@@ -30,6 +34,15 @@ def load_classifier(name: str, *, labels: int) -> BertForSequenceClassification:
     from bertprune.model import loading
 
     return loading.load_classifier(_place(name), labels=labels, seed=0)
+
+
+def __getattr__(name: str) -> object:
+    if name not in ("HoldMasks", "hold_masks"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Torch and transformers take seconds to import.
+    from bertprune.model import holding
+
+    return getattr(holding, name)
 
 
 def _place(name: str) -> str:

@@ -299,6 +299,8 @@ def _load(kind: Any, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
         transformers.logging.set_verbosity(verbosity)
     if flaw := _flaw_of_loading(files, info):
         raise UserError(f"cannot load the model {name}: {flaw}")
+    # Where its masks are to be found.
+    model.name_or_path = str(folder)
     return model, info
 
 

@@ -9,7 +9,7 @@ import nbformat
 from bertprune.base.files import write_json
 from bertprune.base.fingerprint import page_key
 from bertprune.data.tokenizer import load_tokenizer
-from bertprune.experiments.runs import FACTS_FILE, NOTEBOOK_FILE, ROWS_FILE, Run
+from bertprune.experiments.runs import FACTS_FILE, NOTEBOOK_FILE, ROWS_FILE, Run, sha256_of
 from bertprune.model.loading import save_pretrained
 from bertprune.model.shape import Shape
 from bertprune.protocol import notebook_parameters, rows
@@ -67,7 +67,10 @@ def finished(parameters: BurnIn, *, loss: float = 2.0) -> Run:
 
 
 def write_record(run: Run, **changes: Any) -> Record:
-    """Have the run look done, by its record alone."""
+    """Have the run look done, by its record and a page alone."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    page = run.folder / NOTEBOOK_FILE
+    page.touch()
     record = Record.of(
         {
             "id": run.id,
@@ -75,7 +78,7 @@ def write_record(run: Run, **changes: Any) -> Record:
             "parameters": notebook_parameters.as_values(run.parameters),
             "identity": run.identity,
             "page": page_key(run.notebook),
-            "notebook_sha256": "",
+            "notebook_sha256": sha256_of(page),
             "finished": "2026-01-01T00:00:00Z",
             **FACTS,
             **changes,

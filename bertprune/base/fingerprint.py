@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bertprune.base import paths
+from bertprune.base.errors import UserError
 
 _PACKAGE = "bertprune"
 
@@ -44,19 +45,55 @@ def code_key(module: str) -> str:
 
 def page_key(notebook: str) -> str:
     """Hash of what a page shows beside the result: the notebook's cells, and the definitions that
-    they reach for tables and figures."""
-    # Training alone, on a GPU machine perhaps, needs no notebooks.
-    import nbformat
-
-    cells = nbformat.read(paths.template(notebook), as_version=4).cells
-    shown = [cell for cell in cells if "parameters" not in cell.metadata.get("tags", ())]
-    trees = [ast.parse(cell.source) for cell in shown if cell.cell_type == "code"]
+    they reach for tables and figures. Raises UserError as `template_cells` does."""
+    shown = [cell for cell in template_cells(notebook) if not _has_parameters(cell)]
+    trees = [_tree(cell.source, notebook) for cell in shown if cell.cell_type == "code"]
     imported = {name for tree in trees for name in _imported(tree)}
     # A module that one cell imports is used in others too.
     aliases = {name for tree in trees for name in _module_names(tree)}
     code = [_canonical(tree, aliases) for tree in trees]
     prose = [cell.source for cell in shown if cell.cell_type != "code"]
     return _hash_of([*prose, *code, *_reached(sorted(imported), _PAGE_NEUTRAL)])
+
+
+def template_cells(notebook: str) -> list[Any]:
+    """The cells of the notebook that runs execute. Raises UserError where it cannot be read, or
+    runs could not be given their parameters."""
+    # Training alone, on a GPU machine perhaps, needs no notebooks.
+    import nbformat
+
+    file = paths.template(notebook)
+    mend = "mend it in JupyterLab, or take back the file that came with the project"
+    try:
+        cells: list[Any] = nbformat.read(file, as_version=4).cells
+    except (OSError, ValueError, TypeError, AttributeError, nbformat.ValidationError) as error:
+        said = str(error).partition("\n")[0]
+        raise UserError(f"{file} cannot be read as a notebook ({said}): {mend}") from error
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    if not code or not _has_parameters(code[0]):
+        raise UserError(f'the first code cell of {file} has no tag "parameters": {mend}')
+    return cells
+
+
+def _has_parameters(cell: Any) -> bool:
+    return "parameters" in cell.metadata.get("tags", ())
+
+
+def _tree(source: str, notebook: str) -> ast.Module:
+    """A cell as Python. Raises UserError where it is none."""
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        # Takes a moment, and few have a line with % or !, which it makes a call of.
+        from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        return ast.parse(TransformerManager().transform_cell(source))
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise UserError(
+            f"a cell of {paths.template(notebook)} is no Python: {error.msg}: {line}"
+        ) from error
 
 
 def _hash_of(texts: Iterable[str]) -> str:

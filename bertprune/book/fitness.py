@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,14 +42,12 @@ def refusal(run: Run, sweep: str) -> Refusal | None:
         return Refusal(run.id, _why_missing(run), sweep)
     again = f"rm -r {_shown_path(run.folder)} && {sweep}"
     try:
-        record = run.record()
-        notebook = run.folder / NOTEBOOK_FILE
-        if hashlib.sha256(notebook.read_bytes()).hexdigest() != record.notebook_sha256:
-            return Refusal(run.id, "its notebook was altered after it was executed", again)
-        if flaw := flaw_of(notebook):
-            return Refusal(run.id, flaw, again)
         if not run.is_done():
             return Refusal(run.id, "it was executed when a default was a different one", sweep)
+        if not run.has_own_page():
+            return Refusal(run.id, "its notebook was altered after it was executed", sweep)
+        if flaw := flaw_of(run.folder / NOTEBOOK_FILE):
+            return Refusal(run.id, flaw, again)
         if not run.is_current():
             return Refusal(run.id, "its notebook, or how it draws, has changed since", sweep)
     except (OSError, ValueError, KeyError) as error:

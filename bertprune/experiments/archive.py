@@ -76,7 +76,8 @@ class Found:
 def export(study: Study, file: Path, *, with_models: bool = True) -> int:
     """Pack the runs of `study` that are done into `file`, a .tar.gz; gives how many.
 
-    Raises UserError if none is done, or for another kind of file.
+    Raises UserError if none is done, for another kind of file, and for a page that was altered,
+    which nobody would take over.
     """
     if not file.name.endswith((".tar.gz", ".tgz")):
         raise UserError(f"{file} must be a .tar.gz")
@@ -84,6 +85,11 @@ def export(study: Study, file: Path, *, with_models: bool = True) -> int:
     if not done:
         raise UserError(
             f"no run of study {study.name} is done: execute them with `{study.command('sweep')}`"
+        )
+    if altered := [run.id for run in done if not run.has_own_page()]:
+        raise UserError(
+            f"the notebooks of {', '.join(altered)} were altered after they were executed: "
+            f"execute them anew with `{study.command('sweep')}`, which trains nothing again"
         )
     with replacing(file) as unfinished, tarfile.open(unfinished, "w:gz") as archive:
         for run in _bar_over("packing", done):

@@ -16,6 +16,7 @@ import nbformat
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.fingerprint import template_cells
 from bertprune.experiments import studies
 from bertprune.experiments.lock import locked
 from bertprune.experiments.runs import (
@@ -176,11 +177,10 @@ def _execute_notebook(
         # Its progress bar asks for ipywidgets, which nobody needs here.
         warnings.simplefilter("ignore")
         import papermill
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
 
     from bertprune.experiments import kernels
 
+    template_cells(notebook)
     settings = {
         "BERTPRUNE_ROOT": str(paths.root()),
         EXPECTED_RUN: name,
@@ -190,38 +190,49 @@ def _execute_notebook(
         settings |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with full_disk_is_user_error(output):
         output.parent.mkdir(parents=True, exist_ok=True)
-    log_file = output.parent / LOG_FILE
     with (
+        _failures_in_words(name, output.parent),
         _kernel_folder() as folder,
-        log_file.open("a", encoding="utf-8") as log,
+        (output.parent / LOG_FILE).open("a", encoding="utf-8") as log,
     ):
         said_to = _Both(log, show)
-        try:
-            papermill.execute_notebook(
-                str(paths.template(notebook)),
-                str(output),
-                parameters=notebook_parameters.as_values(parameters),
-                kernel_name="python3",
-                cwd=str(paths.root()),
-                progress_bar=False,
-                # Not after every cell, since what counts is there only when the last one is done.
-                request_save_on_cell_execute=False,
-                stdout_file=said_to,
-                stderr_file=said_to,
-                kernel_manager_class=kernels.manager(folder, log, settings, forked=forked),
-            )
-        except PapermillExecutionError as error:
-            said = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
-            if error.ename == "KeyboardInterrupt":
-                raise KeyboardInterrupt(error.evalue) from None
-            raise UserError(f"{name} failed: {said} (all it said: {output.parent})") from error
-        except DeadKernelError as error:
-            raise UserError(
-                f"{name}: its kernel was killed, perhaps for lack of memory; give the same "
-                f"command again to go on from its last checkpoint (log: {log_file})"
-            ) from error
+        papermill.execute_notebook(
+            str(paths.template(notebook)),
+            str(output),
+            parameters=notebook_parameters.as_values(parameters),
+            kernel_name="python3",
+            # What a notebook that another editor saved may lack.
+            language="python",
+            cwd=str(paths.root()),
+            progress_bar=False,
+            # Not after every cell, since what counts is there only when the last one is done.
+            request_save_on_cell_execute=False,
+            stdout_file=said_to,
+            stderr_file=said_to,
+            kernel_manager_class=kernels.manager(folder, log, settings, forked=forked),
+        )
     with full_disk_is_user_error(output):
         tidy(output)
+
+
+@contextmanager
+def _failures_in_words(name: str, folder: Path) -> Iterator[None]:
+    """Turn what ended the notebook of `name`, whose log is in `folder`, into a UserError."""
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        yield
+    except PapermillExecutionError as error:
+        said = error.evalue if error.ename == "UserError" else f"{error.ename}: {error.evalue}"
+        if error.ename == "KeyboardInterrupt":
+            raise KeyboardInterrupt(error.evalue) from None
+        raise UserError(f"{name} failed: {said} (all it said: {folder})") from error
+    except DeadKernelError as error:
+        raise UserError(
+            f"{name}: its kernel was killed, perhaps for lack of memory; give the same "
+            f"command again to go on from its last checkpoint (log: {folder / LOG_FILE})"
+        ) from error
 
 
 @contextmanager

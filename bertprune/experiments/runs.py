@@ -22,7 +22,7 @@ from typing import Any
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json, write_json
-from bertprune.base.fingerprint import code_key, page_key
+from bertprune.base.fingerprint import code_key, page_key, template_cells
 from bertprune.experiments import timekeeping
 from bertprune.experiments.lock import is_free, locked
 from bertprune.lab.language import find_source
@@ -152,7 +152,15 @@ class Run:
 
     def is_current(self) -> bool:
         """Whether the run is done, and its page is what the present notebook would show."""
-        return self.is_done() and self.record().page == page_key(self.notebook)
+        return (
+            self.is_done() and self.has_own_page() and self.record().page == page_key(self.notebook)
+        )
+
+    def has_own_page(self) -> bool:
+        """Whether the executed notebook of a run that is done is as it was left: an editor that
+        shows it may save it too."""
+        page = self.folder / NOTEBOOK_FILE
+        return page.is_file() and sha256_of(page) == self.record().notebook_sha256
 
     def has_model(self) -> bool:
         """Whether the model is there that a run of this kind leaves, if it leaves any.
@@ -380,7 +388,8 @@ def to_execute(plan: Sequence[Run], models_of: Iterable[Run] = ()) -> list[Run]:
     """Those of `plan`, each after those that it needs, that have to be executed.
 
     They are not done, or their page is out of date, or the model that one of them or somebody who
-    asks for `models_of` starts from was not imported with them.
+    asks for `models_of` starts from was not imported with them. Raises UserError where one of
+    their notebooks could not be executed.
     """
     found, wanted = [], set(models_of)
     for run in reversed(plan):
@@ -389,6 +398,8 @@ def to_execute(plan: Sequence[Run], models_of: Iterable[Run] = ()) -> list[Run]:
         found.append(run)
         if not run.is_trained():
             wanted.update(run.needs)
+    for notebook in {run.notebook for run in found}:
+        template_cells(notebook)
     return found[::-1]
 
 

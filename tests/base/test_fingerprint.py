@@ -1,10 +1,15 @@
 """Fingerprints of code: what counts, and what does not."""
 
+import json
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from bertprune.base import fingerprint
+from bertprune.base.errors import UserError
 
 MAIN = '''"""Doc."""
 
@@ -84,3 +89,59 @@ def test_code_of_fine_tuning_is_not_that_of_pre_training() -> None:
         fingerprint.code_key(f"bertprune.training.{name}") for name in ("finetuning", "pretraining")
     ]
     assert reached[0] != reached[1]
+
+
+TAGGED = new_code_cell("steps = 1", metadata={"tags": ["parameters"]})
+PROSE = new_markdown_cell("# What of it?", metadata={"tags": ["parameters"]})
+
+
+def _template(folder: Path, monkeypatch: pytest.MonkeyPatch, *cells: Any) -> Path:
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(folder))
+    (folder / "notebooks").mkdir(exist_ok=True)
+    nbformat.write(new_notebook(cells=[*cells]), folder / "notebooks" / "asked.ipynb")
+    return folder / "notebooks" / "asked.ipynb"
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [],
+        [PROSE],
+        [PROSE, new_code_cell("steps = 1")],
+        [new_code_cell("steps = 1", metadata={"tags": ["parameter", "hide-input"]})],
+        [new_code_cell("begin(globals())"), TAGGED],
+    ],
+)
+def test_a_notebook_that_lost_its_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cells: list[Any]
+) -> None:
+    file = _template(tmp_path, monkeypatch, *cells)
+    for asks in (fingerprint.page_key, fingerprint.template_cells):
+        with pytest.raises(UserError, match=f'first code cell of {file} has no tag "parameters"'):
+            asks("asked")
+
+
+@pytest.mark.parametrize("content", ["", "<<<<<<< ours\n{}", "[]", json.dumps({"cells": 1}), "{}"])
+def test_a_notebook_that_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    file = _template(tmp_path, monkeypatch)
+    file.write_text(content)
+    with pytest.raises(UserError) as refused:
+        fingerprint.page_key("asked")
+    assert f"{file} cannot be read as a notebook (" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("line", ["%matplotlib inline", "!ls", "%%time\nx", "x?", "y = !ls"])
+def test_a_page_may_have_magic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    _template(tmp_path, monkeypatch, TAGGED, new_code_cell("x"))
+    without = fingerprint.page_key("asked")
+    _template(tmp_path, monkeypatch, TAGGED, new_code_cell(line))
+    assert fingerprint.page_key("asked") != without
+
+
+def test_a_cell_that_is_no_python_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = _template(tmp_path, monkeypatch, TAGGED, new_code_cell("x = 1\nprint 'this'"))
+    with pytest.raises(UserError, match=f"a cell of {file} is no Python: .*: print 'this'"):
+        fingerprint.page_key("asked")

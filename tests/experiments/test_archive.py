@@ -120,6 +120,14 @@ def test_an_archive_and_back(there: Path, at: Move, tmp_path: Path) -> None:
     assert Run.of(PRUNED).has_model()
 
 
+def test_what_nobody_would_take_over_is_not_packed(there: Path, at: Move, tmp_path: Path) -> None:
+    at("there")
+    altered_notebook(Run.of(PRUNED).folder)
+    with pytest.raises(UserError, match=f"of {Run.of(PRUNED).id} were altered .* sweep moved`"):
+        export(studies.load("moved"), tmp_path / "moved.tar.gz")
+    assert not (tmp_path / "moved.tar.gz").exists()
+
+
 def test_without_models_only_what_is_needed_is_made_again(
     there: Path, at: Move, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Runs: what their identity depends on, and what counts as done."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from bertprune.protocol.notebook_parameters import (
 )
 from bertprune.protocol.record import RECORD_FILE, DamagedRecord
 
-from ..finished import FACTS, write_record
+from ..finished import BURN_IN, FACTS, PRUNED, finished, write_record
 
 
 @pytest.fixture(autouse=True)
@@ -251,3 +252,39 @@ def test_what_was_done_while_one_waited_is_not_done_again(
     done = _done_meanwhile(monkeypatch)
     does(run)
     assert done == [run] and run.is_whole() and not run.partial_folder.exists()
+
+
+def _saved_again(page: Path) -> None:
+    page.write_text(page.read_text() + "\n")
+
+
+def _cut_off(page: Path) -> None:
+    page.write_text("{")
+
+
+def _renamed(page: Path) -> None:
+    page.rename(page.with_name("Untitled.ipynb"))
+
+
+@pytest.mark.parametrize("spoil", [_saved_again, _cut_off, _renamed, Path.unlink])
+def test_a_page_that_was_altered_is_made_anew_from_what_was_trained(
+    spoil: Callable[[Path], None],
+) -> None:
+    run = finished(PRUNED)
+    assert run.is_current()
+    spoil(run.folder / runs.NOTEBOOK_FILE)
+    assert run.is_done() and not run.is_current()
+    assert runs.to_execute([run]) == [run]
+    assert run.is_trained()
+    hashes = runs.file_hashes(run.folder)
+    run.reopen()
+    assert runs.file_hashes(run.partial_folder) == hashes
+
+
+def test_all_notebooks_are_looked_at_before_the_first_is_executed(tmp_path: Path) -> None:
+    (tmp_path / "notebooks").unlink()
+    shutil.copytree(Path(__file__).parents[2] / "notebooks", tmp_path / "notebooks")
+    file = tmp_path / "notebooks" / "prune_pretrain.ipynb"
+    file.write_text(file.read_text().replace('"parameters"', '"params"'))
+    with pytest.raises(UserError, match=f'{file} has no tag "parameters"'):
+        execution.execute_in_order([Run.of(BURN_IN), Run.of(PRUNED)])

@@ -152,7 +152,7 @@ def with_bits(measured: pd.DataFrame, recalled: pd.DataFrame) -> pd.DataFrame:
     """`measured`, lines by arm, sparsity and seed, with the `bits` in all that the pre-trained
     model recalls which the arm starts from; lines without such a model are left out."""
     together = recalled[recalled["sort"] == "all"].drop(columns="sort")
-    return _with_pretrained(measured, together).dropna(subset="bits")
+    return _with_pretrained(measured, together).dropna(subset="bits", ignore_index=True)
 
 
 def _with_pretrained(measured: pd.DataFrame, pretrained: pd.DataFrame) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from bertprune.protocol.arms import EPOCHS_BEFORE_PRUNING
 from bertprune.protocol.record import Record
 from bertprune.protocol.rows import Rows
 
-from .test_scores import made_up
+from ..made_up import study as made_up_study
 
 
 def _detailed() -> Rows:
@@ -99,7 +99,7 @@ def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(UserError, match=f"is not whole, {count} of {count} runs are missing"):
         publishing.publish(study)
     monkeypatch.setattr(Run, "is_done", lambda run: True)
-    found = made_up(seeds=2)
+    found = made_up_study(seeds=2)
     of_run = found.assign(notebook="finetune", run="finetune/x", own=False)
     monkeypatch.setattr(gathering, "rows_of", lambda study: of_run)
     record = {

@@ -3,7 +3,9 @@
 import pytest
 
 from bertprune import cli
-from bertprune.protocol.views import CHAPTERS
+from bertprune.base.errors import UserError
+from bertprune.protocol import notebook_parameters
+from bertprune.protocol.views import CHAPTERS, View, parameters_of, parameters_of_run
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -14,3 +16,11 @@ def test_a_chapter_lists_its_question_and_what_it_takes(
     first, *rest = capsys.readouterr().out.splitlines()
     assert first.startswith("# ") and first.endswith("?")
     assert [line.split(" = ")[0] for line in rest] == ["study", "changes"]
+
+
+def test_a_chapter_is_a_view_and_no_run() -> None:
+    assert parameters_of("results") is View
+    with pytest.raises(UserError, match="is no run"):
+        parameters_of_run("results")
+    with pytest.raises(UserError, match="did you mean 'study'"):
+        notebook_parameters.parse(View, {"stduy": "ci"})

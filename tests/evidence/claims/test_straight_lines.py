@@ -1,43 +1,43 @@
 """Lines of accuracy against pre-training loss, against numpy and by hand."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from bertprune.evidence import paper
+from bertprune.evidence import paper, scores
 from bertprune.evidence.claims import straight_lines
+from bertprune.evidence.claims.claim import FAILS, OPEN
 from bertprune.evidence.claims.straight_lines import chance_of_one_slope
 from bertprune.protocol import rows
+from bertprune.protocol.rows import Rows
+
+from ... import made_up
+from .altered import entry, is_accuracy, several, with_change
 
 LOSSES = {0.3: 2.0, 0.5: 2.4, 0.7: 3.1, 0.8: 3.9}
 
 
-def made(slopes: dict[str, float], *, seeds: int = 1, noise: float = 0.0) -> pd.DataFrame:
+def made(slopes: dict[str, float], *, seeds: int = 1, noise: float = 0.0) -> Rows:
     """Rows whose accuracy is 0.9 + slope · (loss − 2) plus noise; seeds differ in loss."""
     generator = np.random.default_rng(0)
-    parts = []
-    for seed in range(seeds):
-        for sparsity, loss in LOSSES.items():
-            point: dict[str, Any] = {"sparsity": sparsity, "seed": seed, "learning_rate": 1e-3}
-            here = loss + 0.05 * seed
-            dev = {"step": 9, "split": "dev"}
-            history = [dev | {"metric": "loss", "value": here}]
-            parts.append(rows.of_history(history, arm="prune_pretrain", **point))
-            for task, slope in slopes.items():
-                value = 0.9 + slope * (here - 2) + generator.normal(0, noise)
-                parts.append(
-                    rows.of_history(
-                        [dev | {"metric": "accuracy", "value": value}],
-                        arm="information_deletion",
-                        task=task,
-                        **point,
-                    )
-                )
-    return rows.join(parts)
+    losses = {
+        (at, seed): loss + 0.05 * seed for seed in range(seeds) for at, loss in LOSSES.items()
+    }
+    accuracies = {
+        (*place, task): 0.9 + slope * (loss - 2) + generator.normal(0, noise)
+        for place, loss in losses.items()
+        for task, slope in slopes.items()
+    }
+    deleted = {"arm": "information_deletion", "split": "dev", "metric": "accuracy"}
+    return rows.join(
+        [
+            made_up.made(losses, "sparsity seed", split="dev", metric="loss"),
+            made_up.made(accuracies, "sparsity seed task", **deleted),
+        ]
+    )
 
 
 def test_lines_are_those_of_numpy() -> None:
@@ -131,3 +131,29 @@ def test_slopes_that_differ_are_told_apart() -> None:
     assert chance_of_one_slope(made({"qqp": -0.02, "mnli": -0.02}, noise=0.01)) > 0.05
     assert math.isnan(chance_of_one_slope(made({"qqp": -0.02})))
     assert chance_of_one_slope(made({"qqp": -0.02, "mnli": -0.2})) < 1e-6
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_bent_curve_refutes(seeds: int) -> None:
+    found = with_change(
+        "information_deletion", -0.015, lambda found: found.sparsity.between(0.5, 0.6)
+    )
+    assert entry("C5", several(seeds, found)).verdict == FAILS
+
+
+def test_c5_without_slopes_that_differ_is_open() -> None:
+    found = paper.rows()
+    deleted = is_accuracy(found, "information_deletion")
+    losses = scores.pretraining_losses(found)
+    loss = losses[losses.arm == "prune_pretrain"].set_index("sparsity").loss
+    # Each task's points wave about its line.
+    noise = 0.003 * np.cos(np.pi * np.arange(50).reshape(10, 5) + np.arange(5)).ravel()
+    line = 0.9 - 0.02 * found.sparsity[deleted].map(loss)
+    found.loc[deleted, "value"] = line + noise
+    got = entry("C5", found)
+    assert got.verdict == OPEN and got.reason == "one slope for all tasks is not ruled out"
+    found.loc[deleted, "value"] = 0.9 + noise
+    got = entry("C5", found)
+    assert got.verdict == OPEN and "told from zero on" in got.reason
+    found.loc[deleted, "value"] = 2 * 0.9 - line + noise
+    assert entry("C5", found).verdict == FAILS

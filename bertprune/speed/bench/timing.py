@@ -185,10 +185,11 @@ def matrix_rate(setting: Setting, size: int) -> float:
     return 2 * size**3 * times / seconds_of(products)
 
 
-def peak_memory_bytes(work: Callable[..., object], *given: object) -> float:
+def peak_memory_bytes(setting: Setting, work: Callable[..., object], *given: object) -> float:
     """The most memory that `work(*given)` needs in a fresh process: the process's own, or where
     there is a GPU what is allocated there. `work` is a function of a module."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, fresh, initializer=setting.use_threads) as process:
         return process.submit(_peak_memory_bytes, work, *given).result()
 
 
@@ -197,18 +198,13 @@ def memory_rows(
 ) -> list[Row]:
     """Peak memory of us and of `rival`; `step(side, setting, *given)` is what a side does."""
     peaks = {
-        side: peak_memory_bytes(_alone, setting, step, side, setting, *given) / 1e9
+        side: peak_memory_bytes(setting, step, side, setting, *given) / 1e9
         for side in (OURS, rival)
     }
     return [
         *(setting.row(side, MEMORY, "GB", [peak]) for side, peak in peaks.items()),
         setting.row(OURS, LESS_MEMORY, "×", [peaks[OURS] / peaks[rival]]),
     ]
-
-
-def _alone(setting: Setting, step: Callable[..., object], *given: object) -> None:
-    setting.use_threads()
-    step(*given)
 
 
 def _peak_memory_bytes(work: Callable[..., object], *given: object) -> float:

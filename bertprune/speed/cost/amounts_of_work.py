@@ -123,31 +123,23 @@ def task_size(name: str, parameters: Finetune, counted: Examples | None = None) 
     return replace(size, train=train, dev=dev, examples_assumed=False)
 
 
-def _known_size(name: str, parameters: Finetune) -> TaskSize:
+def _known_size(name: str, p: Finetune) -> TaskSize:
     """That of the data at hand, or what is known of GLUE."""
-    vocabulary_size = shape_of(parameters).vocabulary_size
-    named = parameters.tokenizer or parameters.model
-    if not named and (seed := language_of(parameters.text)) is not None:
+    vocabulary_size, longest = shape_of(p).vocabulary_size, p.max_length_tokens
+    named = p.tokenizer or p.model
+    if not named and (seed := language_of(p.text)) is not None:
         named = f"{lab.SOURCE}:{seed}"
     tokenizer = named if is_at_hand(named) else ""
-    if is_at_hand(parameters.task_data):
-        return _size_of_data(
-            name, parameters.task_data, tokenizer, vocabulary_size, parameters.max_length_tokens
-        )
+    if is_at_hand(p.task_data):
+        return _size_of_data(name, p.task_data, tokenizer, vocabulary_size, longest)
     if name not in RELEASED:
         raise UserError(
             f"the size of task {name!r} is not known, and `cost` asks no network: give its data "
             f"with --set task_data=FOLDER (known: {', '.join(RELEASED)})"
         )
-    released = RELEASED[name]
-    length = min(mean_length_tokens(name, vocabulary_size), parameters.max_length_tokens)
-    return TaskSize(
-        released.train_examples,
-        released.dev_examples,
-        length,
-        examples_assumed=True,
-        tokens_assumed=True,
-    )
+    examples = RELEASED[name].train_examples, RELEASED[name].dev_examples
+    length = min(mean_length_tokens(name, vocabulary_size), longest)
+    return TaskSize(*examples, length, examples_assumed=True, tokens_assumed=True)
 
 
 @cache
@@ -222,8 +214,7 @@ def _pretraining(p: BurnIn) -> list[Amount]:
     steps = _steps(p)
     batches = math.ceil(p.dev_examples / PRETRAINING_EVALUATION_BATCH)
     evaluations = min(EVALUATIONS_OF_A_TRAINING, steps) or 1
-    compared = 0.0
-    updates = 0
+    compared = updates = 0
     if isinstance(p, PrunePretrain) and p.sparsity > 0:
         updated = steps if goes_on(p) else p.ramp_steps
         updates = 1 + math.ceil(updated / p.pruning_frequency_steps)
@@ -231,13 +222,10 @@ def _pretraining(p: BurnIn) -> list[Amount]:
         pairs = min(PAIRS_COMPARED, p.dev_examples)
         compared = 2 * math.ceil(pairs / PRETRAINING_EVALUATION_BATCH)
     length = p.max_length_tokens
+    evaluated_tokens = PRETRAINING_EVALUATION_BATCH * length
     return [
         Amount(PRETRAINING_STEP, steps, p.pretrain_batch_size * length),
-        Amount(
-            PRETRAINING_EVALUATION,
-            evaluations * batches + compared,
-            PRETRAINING_EVALUATION_BATCH * length,
-        ),
+        Amount(PRETRAINING_EVALUATION, evaluations * batches + compared, evaluated_tokens),
         Amount(MASK_UPDATE, updates),
         Amount(fixed(p.notebook)),
     ]

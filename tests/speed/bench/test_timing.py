@@ -50,4 +50,4 @@ def hold(size_bytes: int) -> int:
 def test_peak_memory_is_of_the_work_alone() -> None:
     """Whatever this process has held."""
     held = len(b"x" * 1_200_000_000)
-    assert 300e6 < peak_memory_bytes(hold, 300_000_000) < held
+    assert 300e6 < peak_memory_bytes(SETTING, hold, 300_000_000) < held

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 
+from bertprune.base import files
 from bertprune.base.files import write_json
 from bertprune.base.fingerprint import page_key
 from bertprune.data.tokenizer import load_tokenizer
@@ -92,3 +94,16 @@ def save_model(folder: Path, sparsity: float, scope: str = "matrix") -> Masks:
     model, masks = pruned_model(TINY, sparsity, scope)
     save_pretrained(model, load_tokenizer("lab"), masks, folder)
     return masks
+
+
+def full_disk_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no space left on the disk where a file of this name is written."""
+    unfinished = files._unfinished
+
+    def on_full_disk(file: Path) -> Path:
+        place = unfinished(file)
+        if file.name == name:
+            place.symlink_to("/dev/full")
+        return place
+
+    monkeypatch.setattr(files, "_unfinished", on_full_disk)

@@ -1,6 +1,8 @@
 """Files and folders that are there completely or not at all; seals that notice damage; keys."""
 
 import json
+import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,15 +17,19 @@ from bertprune.base.errors import UserError, full_disk_is_user_error
 
 SEAL = "meta.json"
 
+PART = ".part"
+"""What the names of unfinished files end with: such a one was left by a process that was killed."""
+
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
     """The path of an unfinished file, which replaces `file` at the end of the block, by one rename.
 
     Its folder is made where it lacks. If the block fails, the old file stays, and nothing of the
-    new one. Raises UserError where the disk is full.
+    new one. Of several writers at once each has an unfinished file of its own. Raises UserError
+    where the disk is full.
     """
-    unfinished = file.with_name(f"{file.name}.part")
+    unfinished = _unfinished(file)
     with full_disk_is_user_error(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -31,6 +37,11 @@ def replacing(file: Path) -> Iterator[Path]:
             unfinished.replace(file)
         finally:
             unfinished.unlink(missing_ok=True)
+
+
+def _unfinished(file: Path) -> Path:
+    # Without the file's own name, which may be as long as a name can be.
+    return file.with_name(f"{secrets.token_hex(8)}{PART}")
 
 
 def write_text(text: str, file: Path) -> None:
@@ -61,17 +72,28 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """
     with full_disk_is_user_error(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            yield temporary
-            temporary.chmod(0o755)  # mkdtemp's folders are private
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as private:
+            unfinished = Path(private) / "folder"
+            unfinished.mkdir()
+            yield unfinished
             try:
-                temporary.rename(folder)
+                unfinished.rename(folder)
             except OSError:
                 if not folder.is_dir():
                     raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove `folder`, if it is there. Raises OSError where that may not be."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def check_readable(file: Path) -> None:
+    """Raise UserError where `file` is there and may not be read, which is no damage; libraries
+    that open it might even say that it is missing."""
+    if os.path.exists(file) and not os.access(file, os.R_OK):
+        raise UserError(f"{file} may not be read by you: have its owner allow it")
 
 
 def seal(folder: Path, about: Mapping[str, Any]) -> None:
@@ -85,6 +107,8 @@ def seal(folder: Path, about: Mapping[str, Any]) -> None:
 
 def open_sealed(folder: Path) -> dict[str, Any]:
     """What was sealed as `about`. Raises UserError if a file is not what it was then."""
+    for file in (folder, *folder.glob("*")):
+        check_readable(file)
     try:
         about: dict[str, Any] = json.loads((folder / SEAL).read_text(encoding="utf-8"))
         for name, expected in about.pop("files").items():

@@ -22,6 +22,7 @@ import yaml
 
 from bertprune.base import paths, strict_yaml
 from bertprune.base.errors import UserError, full_disk_is_user_error
+from bertprune.base.files import remove_folder
 from bertprune.base.machine import usable_cores
 from bertprune.base.words import percent
 from bertprune.book.fitness import refuse_unfit
@@ -49,7 +50,7 @@ def build(study: Study) -> Path:
     source, work = folder / "source", folder / "work"
     with full_disk_is_user_error(folder):
         for stale in (source, work):
-            shutil.rmtree(stale, ignore_errors=True)
+            remove_folder(stale)
         assemble(study, source)
         _render(source, work, folder / "book.log")
         built = work / "_build" / "html"
@@ -57,7 +58,7 @@ def build(study: Study) -> Path:
             raise UserError(
                 "pages of the book would load from the network: " + "; ".join(found[:10])
             )
-        shutil.rmtree(folder / "html", ignore_errors=True)
+        remove_folder(folder / "html")
         built.replace(folder / "html")
         shutil.rmtree(work)
     return folder / "html" / "index.html"

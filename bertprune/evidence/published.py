@@ -14,7 +14,7 @@ import pandas as pd
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
-from bertprune.base.files import read_json, write_json
+from bertprune.base.files import check_readable, read_json, write_json
 from bertprune.base.words import NOTHING, listed
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters, rows
@@ -54,6 +54,7 @@ class Published:
     def read(cls, study: str) -> Published:
         """What was published of the study of this name. Raises UserError if it cannot be read."""
         file = paths.published(study).with_suffix(".json")
+        check_readable(file)
         try:
             content = read_json(file)
             records = [Execution.of(one) for one in content.pop("records", [])]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import html
 import os
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -21,7 +20,7 @@ from typing import Any
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
-from bertprune.base.files import read_json, write_json
+from bertprune.base.files import PART, read_json, remove_folder, write_json
 from bertprune.base.fingerprint import code_key, page_key, template_cells
 from bertprune.experiments import timekeeping
 from bertprune.experiments.lock import is_free, locked
@@ -293,7 +292,9 @@ class Run:
         file = self.partial_folder / PARAMETERS_FILE
         parameters = notebook_parameters.as_values(self.parameters)
         if not _agree(timekeeping.read_if_whole(file), parameters):
-            shutil.rmtree(self.partial_folder)
+            remove_folder(self.partial_folder)
+        for left in self.partial_folder.rglob(f"*{PART}"):
+            left.unlink()
         write_json(parameters, file)
 
     def only_here(self, *, wait: bool = True) -> AbstractContextManager[None]:
@@ -332,8 +333,7 @@ class Run:
         record.write(self.partial_folder)
         (self.partial_folder / timekeeping.PROGRESS_FILE).unlink(missing_ok=True)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        remove_folder(self.folder)
         os.replace(self.partial_folder, self.folder)
 
     def reopen(self) -> None:
@@ -342,7 +342,7 @@ class Run:
         One without its model stays until it is replaced: it has to be trained again.
         """
         if self.is_whole():
-            shutil.rmtree(self.partial_folder, ignore_errors=True)
+            remove_folder(self.partial_folder)
             self.partial_folder.parent.mkdir(parents=True, exist_ok=True)
             os.replace(self.folder, self.partial_folder)
             (self.partial_folder / RECORD_FILE).unlink()

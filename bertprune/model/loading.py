@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from transformers.activations import ACT2FN
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
-from bertprune.base.files import file_key
+from bertprune.base.files import check_readable, file_key
 from bertprune.data.reading.hub import download
 from bertprune.data.tokenizer import TOKENIZER_FILES
 from bertprune.lab import language as lab
@@ -137,6 +138,9 @@ def save_pretrained(
         tokenizer.save_pretrained(folder)
         kept = {name: mask.cpu().contiguous() for name, mask in masks.items()}
         save_file(kept, folder / MASKS_FILE)
+        # Safetensors makes them readable for nobody else.
+        for file in folder.glob("*.safetensors"):
+            shutil.copymode(folder / CONFIG_FILE, file)
 
 
 def load_masks(folder: Path, model: nn.Module) -> Masks:
@@ -231,6 +235,7 @@ def _weight_files(folder: Path) -> list[Path]:
     if not files:
         raise UserError(f"{folder} has no weights: it needs {DENSE_FILE}, or {SPARSE_FILE}")
     for file in files:
+        check_readable(file)
         try:
             with safe_open(file, framework="pt"):
                 pass

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self, get_origin, get_type_hints
 
 from bertprune.base.errors import UserError
-from bertprune.base.files import read_json, write_json
+from bertprune.base.files import check_readable, read_json, write_json
 
 RECORD_FILE = "record.json"
 """Where it lies in the folder of a run; a folder that has one is done."""
@@ -106,6 +106,7 @@ class Record(Execution):
     def read(cls, folder: Path) -> Record:
         """The record of the run in `folder`. Raises DamagedRecord if it cannot be read."""
         file = folder / RECORD_FILE
+        check_readable(file)
         try:
             return cls.of(read_json(file))
         except ValueError as error:

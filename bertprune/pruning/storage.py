@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from bertprune.base.errors import UserError
-from bertprune.base.files import replacing
+from bertprune.base.files import check_readable, replacing
 from bertprune.pruning.masks import Masks
 from bertprune.pruning.matrices import prunable_matrices
 
@@ -103,6 +103,7 @@ def load_sparse(file: Path) -> tuple[dict[str, Tensor], Masks]:
 
     Raises UserError for a file that is damaged, of another kind, or of a later version.
     """
+    check_readable(file)
     try:
         with safe_open(file, framework="pt") as content:
             about = content.metadata() or {}

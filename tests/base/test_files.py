@@ -1,7 +1,8 @@
 """Files and folders: there completely or not at all, and honest about damage."""
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 
 from bertprune.base.errors import UserError
 from bertprune.base.files import (
+    check_readable,
     new_folder,
     open_sealed,
     read_json,
+    remove_folder,
     replacing,
     seal,
     write_json,
@@ -89,3 +92,66 @@ def test_a_seal_that_is_none(tmp_path: Path, meta: str) -> None:
     (tmp_path / "meta.json").write_text(meta)
     with pytest.raises(UserError, match="is damaged .*delete this folder"):
         open_sealed(tmp_path)
+
+
+@pytest.fixture(params=[0o002, 0o022, 0o027, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_what_appears_has_the_modes_that_the_user_gives(tmp_path: Path, umask: int) -> None:
+    write_text("text", tmp_path / "file")
+    with new_folder(tmp_path / "folder") as folder:
+        (folder / "file").write_text("text")
+    modes = {place: place.stat().st_mode & 0o777 for place in tmp_path.rglob("*")}
+    assert modes == {
+        tmp_path / "file": 0o666 & ~umask,
+        tmp_path / "folder": 0o777 & ~umask,
+        tmp_path / "folder" / "file": 0o666 & ~umask,
+    }
+
+
+@pytest.mark.parametrize("name", ["file.txt", "x" * 255, "\N{SNOWMAN}" * 85])
+def test_of_several_writers_the_last_one_counts(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    with replacing(file) as one, replacing(file) as another:
+        one.write_text("one")
+        another.write_text("another")
+        assert one != another
+    assert file.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def _sealed(folder: Path) -> None:
+    (folder / "file").write_text("content")
+    seal(folder, {})
+
+
+@pytest.mark.parametrize("hidden", ["file", "meta.json"])
+@pytest.mark.parametrize("look", [check_readable, lambda file: open_sealed(file.parent)])
+def test_what_may_not_be_read_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hidden: str, look: Callable[[Path], object]
+) -> None:
+    _sealed(tmp_path)
+    monkeypatch.setattr("os.access", lambda file, mode: Path(file).name != hidden)
+    with pytest.raises(UserError, match=f"{hidden} may not be read by you"):
+        look(tmp_path / hidden)
+
+
+def test_a_folder_that_may_not_be_removed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder" / "deeper").mkdir(parents=True)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "deeper")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.rmdir", refuse)
+        with pytest.raises(PermissionError):
+            remove_folder(tmp_path / "folder")
+    remove_folder(tmp_path / "folder")
+    remove_folder(tmp_path / "folder")
+    assert not list(tmp_path.iterdir())

@@ -21,7 +21,7 @@ from bertprune.protocol.notebook_parameters import (
 )
 from bertprune.protocol.record import RECORD_FILE, DamagedRecord
 
-from ..finished import BURN_IN, FACTS, PRUNED, finished, write_record
+from ..finished import BURN_IN, FACTS, PRUNED, finished, full_disk_for, write_record
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +130,7 @@ def test_parameters_that_were_cut_off_stop_nothing(left: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
-def test_on_a_full_disk_what_was_written_stays() -> None:
+def test_on_a_full_disk_what_was_written_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run.of(BurnIn(text=("lab:0:300",)))
     run.start_or_go_on()
     timekeeping.note_training_together(run.partial_folder, 2.0, 3)
@@ -139,7 +139,7 @@ def test_on_a_full_disk_what_was_written_stays() -> None:
     ]
     before = [file.read_text() for file in files]
     for file in files:
-        file.with_name(f"{file.name}.part").symlink_to("/dev/full")
+        full_disk_for(file.name, monkeypatch)
     with pytest.raises(UserError, match=r"no space left .*/parameters\.json"):
         run.start_or_go_on()
     with pytest.raises(UserError, match=r"no space left .*/together\.json"):

@@ -1,6 +1,7 @@
 """Models: the paper's prunable matrices, saving and loading with masks, heads that are missing."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,9 @@ from bertprune.model.loading import (
 from bertprune.model.shape import BERT_BASE, Shape
 from bertprune.pruning.masks import sparsity_of
 from bertprune.pruning.matrices import prunable_matrices
+from bertprune.pruning.storage import SPARSE_FILE, save_sparse
 
+from ..finished import save_model
 from ..models import assert_same, pruned_model
 
 TINY = Shape(layers=2, hidden_size=16, heads=2, vocabulary_size=60)
@@ -66,6 +69,31 @@ def test_fresh_weights_have_the_spread_asked_for(spread: float) -> None:
     model = fresh_model(replace(TINY, initializer_range=spread), seed=0)
     for name, weight in prunable_matrices(model).items():
         assert weight.std().item() == pytest.approx(spread, rel=0.1), name
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_all_files_of_a_model_can_be_read_by_the_same_people(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        save_model(tmp_path / "model", 0.5)
+    finally:
+        os.umask(before)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "model").iterdir()}
+    assert {DENSE_FILE, MASKS_FILE} <= modes.keys()
+    assert set(modes.values()) == {0o666 & ~umask}
+
+
+@pytest.mark.parametrize("hidden", [DENSE_FILE, SPARSE_FILE])
+def test_weights_that_may_not_be_read_are_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hidden: str
+) -> None:
+    save_model(tmp_path, 0.5)
+    if hidden == SPARSE_FILE:
+        (tmp_path / DENSE_FILE).unlink()
+        save_sparse(*pruned_model(TINY, 0.5), tmp_path)
+    monkeypatch.setattr("os.access", lambda file, mode: Path(file).name != hidden)
+    with pytest.raises(UserError, match=f"{hidden} may not be read by you"):
+        check_model(str(tmp_path))
 
 
 def test_same_seed_same_weights() -> None:

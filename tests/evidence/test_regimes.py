@@ -1,7 +1,5 @@
 """Regimes: boundaries that are known because the scores were made so."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +7,8 @@ import pytest
 from bertprune.evidence import regimes
 from bertprune.evidence.statistics import mean_difference
 from bertprune.protocol import rows
+
+from .. import made_up
 
 SPARSITIES = (0.0, 0.3, 0.5, 0.7, 0.9)
 TASKS, SEEDS = ("cola", "sst2", "qnli"), (0, 1, 2)
@@ -180,18 +180,17 @@ def test_pairs_that_one_side_lacks_do_not_count() -> None:
 
 
 def test_studies_are_compared_as_far_as_they_can_be() -> None:
-    parts = []
-    for seed in (0, 1, 2):
-        for sparsity in (0.0, 0.9):
-            point: dict[str, Any] = {"sparsity": sparsity, "seed": seed, "learning_rate": 1e-3}
-            point["arm"] = "prune_pretrain"
-            told = [("dev", "loss", 2 + sparsity), ("probe", "all_bits", 9 - 9 * sparsity)]
-            history = [{"step": 9, "split": s, "metric": m, "value": v} for s, m, v in told]
-            parts.append(rows.of_history(history, **point))
-            dev = {"step": 9, "split": "dev", "metric": "accuracy"}
-            value = 0.9 - 0.5 * sparsity + 0.001 * seed * (sparsity > 0)
-            parts.append(rows.of_history([dev | {"value": value}], task="cola", **point))
-    whole = rows.join(parts)
+    points = [(seed, sparsity) for seed in SEEDS for sparsity in (0.0, 0.9)]
+    dev = {(*point, "dev", "loss"): 2 + point[1] for point in points}
+    bits = {(*point, "probe", "all_bits"): 9 - 9 * point[1] for point in points}
+    accuracies = {
+        (seed, at, "dev", "accuracy"): 0.9 - 0.5 * at + 0.001 * seed * (at > 0)
+        for seed, at in points
+    }
+    names = "seed sparsity split metric"
+    whole = rows.join(
+        [made_up.made(dev | bits, names), made_up.made(accuracies, names, task="cola")]
+    )
     table = regimes.compared({"whole": whole, "one": whole[whole.seed == 0]})
     assert list(table["bits recalled, dense"]) == ["9", "9"]
     assert list(table["accuracy, dense (%)"]) == ["90.0", "90.0"]

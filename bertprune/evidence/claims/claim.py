@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bertprune.base.words import SPACE, percent
 from bertprune.evidence.statistics import NO_EFFECT, Difference, Sample
@@ -20,8 +21,7 @@ USUAL_EPOCHS = 3
 """Epochs of fine-tuning in the paper's protocol."""
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What a test made of rows. Bounds are NaN where there are none, and in `unit`."""
 
     statistic: str = "missing"
@@ -92,9 +92,9 @@ def finding(
     every = ((of.lack, OPEN, of.lack), *cases, (True, OPEN, WIDE))
     verdict, reason = next((verdict, reason) for is_so, verdict, reason in every if is_so)
     d = of.difference
-    # One value alone has no bounds.
-    lower, upper = (d.lower, d.upper) if math.isfinite(d.lower) else (math.nan, math.nan)
-    return Finding(statistic, of.n, scale * lower, scale * upper, unit, verdict, reason)
+    # One value alone has none.
+    bounds = (scale * d.lower, scale * d.upper) if math.isfinite(d.lower) else (math.nan, math.nan)
+    return Finding(statistic, of.n, *bounds, unit, verdict, reason)
 
 
 def of_parts(failed: Sequence[str], untested: Sequence[str]) -> tuple[str, str]:
@@ -121,6 +121,6 @@ def parts_at_levels(parts: Mapping[str, Sequence[float]]) -> str:
     return "; ".join(f"{what} at {levels(at)}" for what, at in parts.items() if at)
 
 
-def of_all(share: float) -> str:
-    """A share as findings have it."""
-    return "missing" if math.isnan(share) else f"{100 * share:.1f}{SPACE}%"
+def of_all(share: float, sign: str = "") -> str:
+    """A share as findings have it; with the `sign` "+" a change."""
+    return "missing" if math.isnan(share) else f"{100 * share:{sign}.1f}{SPACE}%"

@@ -6,13 +6,12 @@ rows, and the paper's numbers are such rows too (see `paper`).
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import html
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -24,8 +23,7 @@ from bertprune.evidence.scores import without_own
 from bertprune.protocol.rows import PRETRAINING, Rows
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A line of the ledger. Bounds are NaN where there are none, and in `unit`."""
 
     key: str
@@ -139,13 +137,12 @@ def entry(claim: Claim, ours: Finding) -> Entry:
     """The line of a claim, of which `ours` was found."""
     theirs = _of_paper(claim)
     paper = claim.stated or f"{theirs.statistic} ({theirs.n})"
-    return Entry(claim.key, claim.says, paper, claim.rule, *dataclasses.astuple(ours))
+    return Entry(claim.key, claim.says, paper, claim.rule, *ours)
 
 
 def table(entries: Iterable[Entry]) -> pd.DataFrame:
     """The ledger as a table, a line each, for a CSV or a page."""
-    names = [field.name for field in dataclasses.fields(Entry)]
-    return pd.DataFrame([dataclasses.asdict(entry) for entry in entries], columns=names)
+    return pd.DataFrame(list(entries), columns=list(Entry._fields))
 
 
 def text(entries: Iterable[Entry], width: int = 100) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import replace
 
 import pandas as pd
 
-from bertprune.base.words import SPACE, percent
+from bertprune.base.words import percent
 from bertprune.evidence import scores
 from bertprune.evidence.claims.claim import (
     FAILS,
@@ -23,6 +23,7 @@ from bertprune.evidence.claims.claim import (
     in_percent,
     levels,
     no_rows,
+    of_all,
     parts_at_levels,
     points,
 )
@@ -67,7 +68,7 @@ def low_range(found: Rows) -> Finding:
     falls = {at: sample(of) for at, of in by_sparsity(cells)}
     tested = {at: fall for at, fall in falls.items() if at <= LOW_UNTIL}
     shown = {
-        percent(at): (fall, ", pre-training loss " + _rise(rises, at))
+        percent(at): (fall, ", pre-training loss " + of_all(rises.get(at, math.nan), "+"))
         for at, fall in falls.items()
         if at <= max(LOW_UNTIL, MIDDLE[0])
     }
@@ -109,10 +110,6 @@ def _loss_rises(found: Rows) -> dict[float, float]:
     pruned = losses[losses.sparsity > 0]
     rises = pruned.assign(value=pruned.loss / pruned.seed.map(dense).astype(float) - 1)
     return {at: float(of.value.mean()) for at, of in by_sparsity(rises.dropna(subset="value"))}
-
-
-def _rise(rises: Mapping[float, float], at: float) -> str:
-    return f"{100 * rises[at]:+.1f}{SPACE}%" if at in rises else "missing"
 
 
 @claim(

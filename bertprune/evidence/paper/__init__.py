@@ -78,10 +78,7 @@ def movement_by_matrix() -> pd.DataFrame:
 def weight_statistics() -> pd.DataFrame:
     """Table 3: matrix (our name), mean and std of its weights."""
     found = _file("table3_weight_statistics.csv")
-    found["matrix"] = [
-        _matrix(layer, matrix) for layer, matrix in zip(found.layer, found.matrix, strict=True)
-    ]
-    return found.drop(columns="layer")
+    return found.assign(matrix=found.apply(_matrix, axis=1)).drop(columns="layer")
 
 
 def rows() -> Rows:
@@ -96,22 +93,19 @@ def rows() -> Rows:
 
 @functools.cache
 def _rows() -> Rows:
-    by_matrix = movement_by_matrix().rename(columns={"matrix": "part"})
     fixed: dict[str, Any] = {"arm": PRUNE_PRETRAIN, "sparsity": 0.0, "split": "weights"}
     moved = fixed | {"metrics": ("movement_mean", "movement_std")}
-    in_percent = movement().rename(
-        columns={"mean_percent": "mean_fraction", "std_percent": "std_fraction"}
-    )
-    in_percent[["mean_fraction", "std_fraction"]] /= 100
+    table2 = movement()
+    table2 = table2.assign(mean=table2.mean_percent / 100, std=table2.std_percent / 100)
     return join(
         [
             _of_glue(),
             _of_pretraining_losses(),
-            _mean_and_std(in_percent, **moved, epoch=3),
-            _mean_and_std(by_matrix, **moved, epoch=3),
+            _mean_and_std(table2, **moved, epoch=3),
+            _mean_and_std(movement_by_matrix(), **moved, epoch=3),
             _mean_and_std(movement_by_epoch(), **moved, learning_rate=5e-5, seed=LONGER_RUN),
             _mean_and_std(
-                weight_statistics().rename(columns={"matrix": "part"}),
+                weight_statistics(),
                 **fixed,
                 metrics=("weight_mean", "weight_std"),
                 task=PRETRAINING,
@@ -123,20 +117,18 @@ def _rows() -> Rows:
 
 def _of_glue() -> Rows:
     found = glue()
-    found["epoch"] = [
-        _epochs(arm, sparsity) for arm, sparsity in zip(found.arm, found.sparsity, strict=True)
-    ]
+    found["epoch"] = found.apply(_epochs, axis=1)
     dev = found.assign(split="dev", metric="accuracy", value=found.dev_accuracy / 100)
     train = found.assign(split="train", metric="loss", value=found.train_loss)
     return join([_tidy(dev, learning_rate=math.nan), _tidy(train, learning_rate=math.nan)])
 
 
-def _epochs(arm: str, sparsity: float) -> int:
-    """Epochs that a number of table 1 is measured after: of fine-tuning, or of recovery."""
-    if arm == INFORMATION_DELETION:
-        return 15 if sparsity >= 0.7 else 13
-    if arm == PRUNE_AFTER_FINETUNE:
-        return 7 if sparsity >= 0.8 else 5
+def _epochs(line: Any) -> int:
+    """Epochs that a line of table 1 is measured after: of fine-tuning, or of recovery."""
+    if line.arm == INFORMATION_DELETION:
+        return 15 if line.sparsity >= 0.7 else 13
+    if line.arm == PRUNE_AFTER_FINETUNE:
+        return 7 if line.sparsity >= 0.8 else 5
     return 3
 
 
@@ -159,6 +151,7 @@ def _of_pretraining_losses() -> Rows:
 def _mean_and_std(found: pd.DataFrame, *, metrics: tuple[str, str], **fixed: Any) -> Rows:
     """Rows of the columns mean and std, or mean_fraction and std_fraction, as two metrics."""
     named = found.rename(columns=lambda name: name.removesuffix("_fraction"))
+    named = named.rename(columns={"matrix": "part"})
     return join(
         _tidy(named.assign(value=named[column]), metric=metric, **fixed)
         for column, metric in zip(("mean", "std"), metrics, strict=True)
@@ -172,10 +165,10 @@ def _tidy(found: pd.DataFrame, **fixed: Any) -> Rows:
     return found.assign(**(lacking | fixed))[list(COLUMNS)].astype(COLUMNS)
 
 
-def _matrix(layer: str, matrix: str) -> str:
-    if layer == "embeddings":
-        return "embeddings.word_embeddings"
-    return "pooler.dense" if layer == "pooler" else f"encoder.layer.{layer}.{_MATRICES[matrix]}"
+def _matrix(line: Any) -> str:
+    """Our name of the matrix of a line of table 3."""
+    outside = {"embeddings": "embeddings.word_embeddings", "pooler": "pooler.dense"}
+    return outside.get(line.layer) or f"encoder.layer.{line.layer}.{_MATRICES[line.matrix]}"
 
 
 def _file(name: str) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from bertprune.data.glue import PAPER_TASKS
@@ -33,11 +32,6 @@ def test_rows_are_read_once_and_given_out_as_copies() -> None:
     changed = paper.rows()
     changed["value"] = 0.0
     assert paper.rows().value.sum() > 0
-
-
-def test_rows_survive_a_file(tmp_path: Path) -> None:
-    rows.write(paper.rows(), tmp_path / "rows.csv")
-    pd.testing.assert_frame_equal(rows.read(tmp_path / "rows.csv"), paper.rows(), check_dtype=False)
 
 
 def test_every_number_of_table_1_is_a_row() -> None:

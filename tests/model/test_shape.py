@@ -8,8 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertForPreTraining, BertForSequenceClassification
 
 from bertprune.data.batches import ClassificationBatch, PretrainingBatch
-from bertprune.model.loading import fresh_model
-from bertprune.model.shape import BERT_BASE, Shape
+from bertprune.model.loading import fresh_model, load_pretraining_model
+from bertprune.model.shape import BERT_BASE, Shape, shape_of
+from bertprune.protocol.notebook_parameters import BurnIn
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.training.finetuning import ClassificationLoss
 from bertprune.training.pretraining import PretrainingLoss
@@ -25,6 +26,14 @@ def test_counts_are_those_of_the_model(shape: Shape) -> None:
     assert shape.prunable == sum(one.numel() for one in prunable_matrices(model).values())
     assert shape.parts["word embeddings"] == model.bert.embeddings.word_embeddings.weight.numel()
     assert shape.parts["pooler"] == sum(one.numel() for one in model.bert.pooler.parameters())
+
+
+def test_shapes_of_models_by_name() -> None:
+    assert shape_of(BurnIn(model="google-bert/bert-base-uncased")) == BERT_BASE
+    shipped: Any = load_pretraining_model("lab", seed=0)
+    found = shape_of(BurnIn(model="lab"))
+    assert found.parameters == sum(one.numel() for one in shipped.parameters())
+    assert found.prunable == sum(one.numel() for one in prunable_matrices(shipped).values())
 
 
 def config_of(shape: Shape) -> Any:

@@ -38,14 +38,19 @@ class Estimate:
     workers: int
     runs: pd.DataFrame = field(repr=False)
     """A line for each `run`, with cores of its own: notebook, arm, `stage` (how many others come
-    before it), whether its result `is_done` here, `threads`, `work_s`, which its record will call
-    `wall_time_s`, `notebook_s` beside it, `core_s` of cores or of the GPU for both, and bytes of
-    memory, of disk, and of its checkpoint while it is in work."""
+    before it), `threads`, `work_s`, which its record will call `wall_time_s`, `notebook_s` beside
+    it, `core_s` of cores or of the GPU for both, and bytes of memory, of disk, and of its
+    checkpoint while it is in work."""
+
+    @cached_property
+    def is_done(self) -> pd.Series[bool]:
+        """Whether the result of each run is there, on the machine that is asked."""
+        return self.runs.run.map(Run.is_done).astype(bool)
 
     @cached_property
     def left(self) -> Estimate:
         """That of the runs that are not done."""
-        return replace(self, runs=self.runs[~self.runs.is_done])
+        return replace(self, runs=self.runs[~self.is_done])
 
     def text_s(self) -> float:
         """Seconds for cutting the text into tokens and pairs, once; none without a run that trains
@@ -93,7 +98,7 @@ class Estimate:
     def table(self) -> pd.DataFrame:
         """By notebook and arm, and the sum: runs, hours of cores or of the GPU, memory of the
         largest run, and disk; `left` and `hours_left` are of what is not done."""
-        hours, is_left = self.runs.core_s / _HOUR_S, ~self.runs.is_done
+        hours, is_left = self.runs.core_s / _HOUR_S, ~self.is_done
         lines = self.runs[_GROUP].assign(
             runs=1,
             left=is_left.astype(int),
@@ -145,7 +150,6 @@ def _line(run: Run, machine: Machine, threads: int, counted: Examples | None) ->
         "notebook": run.notebook,
         "arm": arm_of(p),
         "stage": len(lineage(run)),
-        "is_done": run.is_done(),
         "threads": threads,
         "work_s": work_s,
         "notebook_s": notebook_s,
@@ -302,7 +306,7 @@ def against_runs(study: Study) -> pd.DataFrame:
     as a page shows it; without lines if there are none."""
     found = estimate(study.plan(), unit_costs.published())
     minutes = {_ESTIMATED: found.crowded_work_s() / _MINUTE_S}
-    done = found.runs[[*_GROUP, "run"]].assign(runs=1, **minutes)[found.runs.is_done]
+    done = found.runs[[*_GROUP, "run"]].assign(runs=1, **minutes)[found.is_done]
     done[_NEEDED] = [run.record().wall_time_s / _MINUTE_S for run in done.run]
     table = done.groupby(_GROUP, sort=False)[["runs", _ESTIMATED, _NEEDED]].sum()
     if len(table):

@@ -2,14 +2,15 @@
 
 A key is a hash over definitions: the functions, classes and constants of all modules that are
 reached, in the order of their text. So code may move between modules, and modules may be renamed,
-without a change of key. Imports, comments, docstrings and layout do not count.
+without a change of key. Imports, comments, docstrings and layout do not count, and what is imported
+for type checkers alone is not reached.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def _module_names(tree: ast.AST) -> set[str]:
 def _imports(tree: ast.AST) -> set[tuple[str, str]]:
     """Each import of this package in `tree`: the full name, and what it is called there."""
     found = set()
-    for node in ast.walk(tree):
+    for node in _executed(tree):
         if isinstance(node, ast.Import):
             found |= {(alias.name, alias.asname or "") for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -156,6 +157,20 @@ def _imports(tree: ast.AST) -> set[tuple[str, str]]:
             for alias in node.names:
                 found.add((f"{node.module}.{alias.name}", alias.asname or alias.name))
     return {(full, name) for full, name in found if full.split(".")[0] == _PACKAGE}
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of `tree`, but for what only type checkers read."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if not _is_for_type_checkers(node):
+            yield node
+            waiting += ast.iter_child_nodes(node)
+
+
+def _is_for_type_checkers(node: Any) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def _canonical(node: Any, modules: set[str]) -> str:
@@ -183,8 +198,9 @@ def _canonical(node: Any, modules: set[str]) -> str:
 
 
 def _says_nothing(node: Any) -> bool:
-    """Whether a statement is an import, or a text that nobody reads: a docstring."""
-    if isinstance(node, ast.Import | ast.ImportFrom):
+    """Whether a statement is an import, some for type checkers alone, or a text that nobody reads:
+    a docstring."""
+    if isinstance(node, ast.Import | ast.ImportFrom) or _is_for_type_checkers(node):
         return True
     return (
         isinstance(node, ast.Expr)

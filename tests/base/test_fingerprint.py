@@ -59,6 +59,8 @@ def key(package: Path, **changed: str) -> str:
         main(("# one", "# it"), ('"""More."""', '"""Less."""')),
         main(("x = 1  # one\n\n\n", "x = 1\n")),
         {"unseen": "y = 2"},
+        # A module is reached by type checkers alone.
+        main(("x = 1", "if TYPE_CHECKING:\n    from bertprune import unseen\nx = 1")),
         # A definition moves to a module that is reached too.
         {**main(("bertprune.other", "bertprune.helper")), "helper": HELPER + OTHER, "other": ""},
         # A module gets another name, or its function is imported by itself.

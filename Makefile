@@ -25,6 +25,7 @@ book: $(VENV)/.installed  ## run the study STUDY (default: lab) and build its bo
 	$(BIN)/bertprune book $(STUDY)
 
 test: export HF_HUB_OFFLINE := 1
+test: export PYTHONUTF8 := 1
 test: $(VENV)/.installed-dev  ## lint, check order and types, run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

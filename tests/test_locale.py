@@ -14,7 +14,8 @@ PROJECT = Path(__file__).parents[1]
 MODULES = sorted(PROJECT.glob("bertprune/**/*.py"))
 NOTEBOOKS = sorted(PROJECT.glob("notebooks/*.ipynb"))
 
-NO_TEXT = ("os.open", "gzip.open", "tarfile.open")
+# Bytes, unless they are told otherwise.
+NO_TEXT = {f"{module}.open" for module in ("os", "bz2", "gzip", "lzma", "tarfile")}
 
 
 def in_the_locales_encoding(code: str) -> Iterator[str]:

@@ -48,13 +48,6 @@ def _start(root: Path) -> subprocess.Popen[str]:
     )
 
 
-def _swept(root: Path) -> str:
-    """What a sweep that nobody kills says at its end."""
-    with _start(root) as sweep:
-        output, _ = sweep.communicate(timeout=300)
-    return output
-
-
 def _records(root: Path) -> dict[str, int]:
     """Finished runs, with the time that their records were written."""
     return {
@@ -70,7 +63,8 @@ def _rows(root: Path) -> pd.DataFrame:
 
 def test_killed_three_times(tmp_path: Path) -> None:
     whole = _project(tmp_path / "whole")
-    assert f"{RUNS} executed, 0 done before, 0 failed" in _swept(whole)
+    said, _ = _start(whole).communicate(timeout=300)
+    assert f"{RUNS} executed, 0 done before, 0 failed" in said
 
     broken = _project(tmp_path / "broken")
     finished: dict[str, int] = {}
@@ -88,7 +82,7 @@ def test_killed_three_times(tmp_path: Path) -> None:
         now = _records(broken)
         assert finished.items() <= now.items()
         finished = now
-    said = _swept(broken)
+    said, _ = _start(broken).communicate(timeout=300)
     assert f"{RUNS - len(finished)} executed, {len(finished)} done before, 0 failed" in said
     assert finished.items() <= _records(broken).items()
     pd.testing.assert_frame_equal(_rows(whole), _rows(broken), check_exact=True)

@@ -14,7 +14,7 @@ import click
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
-from bertprune.base.machine import usable_cores
+from bertprune.base.machine import prepare_process, usable_cores
 from bertprune.base.words import output_takes_every_character
 from bertprune.experiments import runs, studies
 from bertprune.experiments.runs import Run, lineage
@@ -37,6 +37,7 @@ Command = Callable[..., Any]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it did what was asked, 2 for a user's mistake, 130 if interrupted."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    prepare_process(paths.cache_folder() / "home")
     output_takes_every_character()
     try:
         with (
@@ -52,7 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         # The reader of our output, a pager say, has gone: nothing to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""

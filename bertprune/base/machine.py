@@ -1,10 +1,14 @@
-"""What the machine that does the work is called, and how much of it may be used."""
+"""What the machine that does the work is called, how much of it may be used, and what a process may
+expect of it."""
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import platform
+import pwd
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -42,6 +46,38 @@ def usable_cores() -> int:
     bound = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if bound else os.cpu_count() or 1
     return max(1, min([cores, *map(math.ceil, _quotas())]))
+
+
+def prepare_process(home: Path) -> None:
+    """Give this process, and those below it, what libraries take for granted.
+
+    That is three open streams, where the shell closed one (`>&-`), and a reader of the output, who
+    may have left (`| head`). And it is a home and a name, where the system does not know the user
+    (`docker run --user`): `home` then, unless HOME says another.
+    """
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:
+            # It gets the lowest number that is free; processes below take it over.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    atexit.register(_end_output)
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ.setdefault("HOME", str(home))
+        os.environ.setdefault("LOGNAME", "nobody")
+
+
+def _end_output() -> None:
+    """Write what is left to write, and if nobody reads it, nothing about that either."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _quotas() -> Iterator[float]:

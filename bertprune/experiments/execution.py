@@ -8,7 +8,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -257,15 +257,20 @@ def _kernel_folder() -> Iterator[str]:
 
 
 class _Both:
-    """A text stream that writes to a file, and to another stream where there is one."""
+    """A text stream that writes to a file, and to another stream where there is one that somebody
+    reads."""
 
     def __init__(self, file: IO[str], other: IO[str] | None) -> None:
-        self._streams = [file] if other is None else [file, other]
+        self._file, self._other = file, other
 
     def write(self, text: str) -> None:
-        for stream in self._streams:
-            stream.write(text)
+        self._file.write(text)
+        if self._other:
+            with suppress(BrokenPipeError):
+                self._other.write(text)
 
     def flush(self) -> None:
-        for stream in self._streams:
-            stream.flush()
+        self._file.flush()
+        if self._other:
+            with suppress(BrokenPipeError):
+                self._other.flush()

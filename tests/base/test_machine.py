@@ -1,7 +1,10 @@
 """What a machine is called in records and tables, and how much of it may be used."""
 
+import getpass
 import os
 import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,3 +116,49 @@ def test_nothing_else_counts_cores() -> None:
     modules = Path(machine.__file__).parents[1].rglob("*.py")
     texts = {file.name: file.read_text(encoding="utf-8") for file in modules}
     assert [name for name, text in texts.items() if "cpu_count" in text] == ["machine.py"]
+
+
+PREPARED = (
+    "import os, sys; from pathlib import Path; from bertprune.base.machine import prepare_process\n"
+    "prepare_process(Path('/of/nobody'))\n"
+)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_are_open_and_no_file_takes_their_place(tmp_path: Path, closed: str) -> None:
+    code = PREPARED + (
+        "file = open('file', 'w'); print('to nobody'); print('to nobody', file=sys.stderr)\n"
+        "file.write(f'{file.fileno() > 2} {os.system(\"echo to nobody; : <&0 >&1 2>&2\")}')"
+    )
+    command = f'exec "$0" -c "$1" {closed}'
+    subprocess.run(["sh", "-c", command, sys.executable, code], cwd=tmp_path, check=True)
+    assert (tmp_path / "file").read_text() == "True 0"
+
+
+def test_nothing_is_said_where_nobody_reads(tmp_path: Path) -> None:
+    command = '{ "$0" -c "$1" 2>said; echo $? >code; } | true'
+    code = PREPARED + "import time; time.sleep(0.2); print('to nobody')"
+    # What is printed is written at the end, as by default.
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    shell = ["sh", "-c", command, sys.executable, code]
+    subprocess.run(shell, cwd=tmp_path, env=buffered, check=True)
+    assert ((tmp_path / "said").read_text(), (tmp_path / "code").read_text()) == ("", "0\n")
+
+
+@pytest.mark.parametrize("home", ["/given", None])
+def test_a_user_whom_the_system_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, home: str | None
+) -> None:
+    def unknown(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        # Set first, so that it is put back as it was.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    if home:
+        monkeypatch.setenv("HOME", home)
+    machine.prepare_process(Path("/of/nobody"))
+    assert Path.home() == Path(home or "/of/nobody") == Path("~").expanduser()
+    assert getpass.getuser() == "nobody"

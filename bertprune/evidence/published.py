@@ -69,9 +69,8 @@ class Published:
         """It and the rows `found`, as those of the study of this name."""
         file = paths.published(study)
         rows.write(found, file)
-        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        values["records"] = [record.published() for record in self.records]
-        write_json(values, file.with_suffix(".json"))
+        records = [record.published() for record in self.records]
+        write_json(dataclasses.asdict(self) | {"records": records}, file.with_suffix(".json"))
 
 
 def is_published(study: str) -> bool:

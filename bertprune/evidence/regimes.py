@@ -73,6 +73,35 @@ def _by_seed(cells: Cells) -> Differences:
     }
 
 
+# What is said where there are such sparsities, where there are none, and where it cannot be told.
+_LOW = (
+    "no loss of accuracy is told from zero up to {}.",
+    "none, accuracy falls at the lowest sparsity.",
+    "it cannot be told where accuracy begins to fall.",
+)
+_LOSS = (
+    "No rise of the pre-training loss is told up to {}.",
+    "The pre-training loss rises at the lowest sparsity.",
+    "Nor can it be told where the pre-training loss begins to rise.",
+)
+_MIDDLE = (
+    "at {} accuracy is lost and taking the masks off changes less than a point.",
+    "at no sparsity is it told that accuracy is lost and taking the masks off changes less than a "
+    "point.",
+    "it cannot be told what taking the masks off does.",
+)
+_HIGH = (
+    "taking the masks off helps at {}{alone}.",
+    "none, taking the masks off is not told to help at any sparsity{alone}.",
+    "nor where that begins to help.",
+)
+_RANDOM = (
+    "is worse than magnitude pruning at {}.",
+    "is nowhere worse than magnitude pruning, as far as can be told.",
+    "cannot be compared.",
+)
+
+
 @dataclass(frozen=True)
 class Regimes:
     """The differences that the three ranges are told by; each may be empty for want of runs."""
@@ -110,9 +139,8 @@ class Regimes:
         """Sparsities at which taking the masks off helps, beyond what its epochs gain where nothing
         is pruned."""
         parts = [self.gain, self.beyond] if 0.0 in self.gain else [self.gain]
-        return tuple(
-            at for at in self.gain if at > 0 if all(at in of and of[at].is_gain for of in parts)
-        )
+        told = [at for at in self.gain if all(at in of and of[at].is_gain for of in parts)]
+        return tuple(at for at in told if at > 0)
 
     @property
     def random_worse(self) -> tuple[float, ...]:
@@ -124,48 +152,16 @@ class Regimes:
 
     def in_words(self) -> list[str]:
         """A sentence or two for each range, and for random pruning."""
-        alone = ", beyond what its epochs gain alone" * (0.0 in self.gain)
-        low = _told(
-            self.fall,
-            self.low_until,
-            "no loss of accuracy is told from zero up to {}.",
-            "none, accuracy falls at the lowest sparsity.",
-            "it cannot be told where accuracy begins to fall.",
-        )
-        loss = _told(
-            self.rise,
-            self.loss_low_until,
-            "No rise of the pre-training loss is told up to {}.",
-            "The pre-training loss rises at the lowest sparsity.",
-            "Nor can it be told where the pre-training loss begins to rise.",
-        )
-        middle = _told(
-            self.gain,
-            self.middle,
-            "at {} accuracy is lost and taking the masks off changes less than a point.",
-            "at no sparsity is it told that accuracy is lost and taking the masks off changes less "
-            "than a point.",
-            "it cannot be told what taking the masks off does.",
-        )
-        high = _told(
-            self.gain,
-            self.helped,
-            f"taking the masks off helps at {{}}{alone}.",
-            f"none, taking the masks off is not told to help at any sparsity{alone}.",
-            "nor where that begins to help.",
-        )
-        random = _told(
-            self.random,
-            self.random_worse,
-            "is worse than magnitude pruning at {}.",
-            "is nowhere worse than magnitude pruning, as far as can be told.",
-            "cannot be compared.",
-        )
+        low = _told(self.fall, self.low_until, *_LOW)
+        loss = _told(self.rise, self.loss_low_until, *_LOSS)
+        middle = _told(self.gain, self.middle, *_MIDDLE)
+        alone = ", beyond what its epochs gain alone" if 0.0 in self.gain else ""
+        high = _told(self.gain, self.helped, *_HIGH, alone=alone)
         return [
             f"Low range: {low} {loss}",
             f"Middle: {middle}",
             f"High range: {high}",
-            f"Random pruning {random}",
+            f"Random pruning {_told(self.random, self.random_worse, *_RANDOM)}",
         ]
 
 
@@ -219,13 +215,15 @@ def _told(
     some: str = "{}",
     none: str = NOTHING,
     unknown: str = "cannot be told",
+    **more: str,
 ) -> str:
-    """`some` with the boundaries that are among `differences`, or `none`; `unknown` where nothing
-    can be told, for want of two seeds."""
+    """`some` with the boundaries that `differences` have, or `none`, and what `more` there is to
+    say; `unknown` where nothing can be told, for want of two seeds."""
     if min((d.seeds for d in differences.values()), default=0) < 2:
         return unknown
     several = [boundaries] if isinstance(boundaries, float) else boundaries
-    return some.format(listed(map(percent, several))) if several else none
+    at = listed(map(percent, several or ()))
+    return (some if several else none).format(at, **more)
 
 
 def _last_before(differences: Differences, test: Callable[[Difference], bool]) -> float | None:

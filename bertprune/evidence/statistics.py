@@ -124,11 +124,6 @@ def by_sparsity(cells: Cells) -> Iterator[tuple[float, Cells]]:
         yield at, cells[cells.sparsity == at]
 
 
-def between(cells: Cells, low: float, high: float) -> Cells:
-    """Those at sparsities from `low` to `high`, both included."""
-    return cells[cells.sparsity.between(low, high)]
-
-
 @dataclass(frozen=True)
 class Sample:
     """A mean with its bounds, and what they were taken over."""

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from bertprune.evidence import scores
 from bertprune.evidence.claims.claim import points
-from bertprune.evidence.statistics import Cells, Sample, between, beyond, paired, sample
+from bertprune.evidence.statistics import Cells, Sample, beyond, paired, sample
 from bertprune.protocol.rows import Rows
 
 EPOCHS_ALONE = "not told from what the arm's epochs gain alone"
@@ -29,7 +29,7 @@ class Gains:
 
     def between(self, low: float, high: float) -> Gains:
         """Those at sparsities from `low` to `high`, both included."""
-        return Gains(between(self.cells, low, high), self.control)
+        return Gains(self.cells[self.cells.sparsity.between(low, high)], self.control)
 
     @property
     def sample(self) -> Sample:

@@ -86,7 +86,7 @@ def low_range(found: Rows) -> Finding:
     lost = [at for at, fall in tested.items() if fall.difference.upper < -NO_EFFECT]
     risen = [at for at in tested if rises.get(at, 0) > NO_RISE + ROUNDING]
     told = [at for at, fall in tested.items() if fall.difference.is_loss]
-    unknown = set(tested) - set(rises)
+    unknown = set(tested) - set(rises.index)
     refuted = parts_at_levels({"accuracy is lost": lost, "pre-training loss rises": risen})
     return finding(
         replace(worst, n=f"lowest at {percent(at_worst)}") if is_mixed else worst,
@@ -103,13 +103,13 @@ def low_range(found: Rows) -> Finding:
     )
 
 
-def _loss_rises(found: Rows) -> dict[float, float]:
+def _loss_rises(found: Rows) -> pd.Series:
     """By sparsity the mean rise of pre-training dev loss, as a share of the dense model's."""
     losses = scores.pretraining_losses(where(found, arm=PRUNE_PRETRAIN))
     dense = losses[losses.sparsity == 0].set_index("seed").loss
     pruned = losses[losses.sparsity > 0]
-    rises = pruned.assign(value=pruned.loss / pruned.seed.map(dense).astype(float) - 1)
-    return {at: float(of.value.mean()) for at, of in by_sparsity(rises.dropna(subset="value"))}
+    rises = pruned.loss / pruned.seed.map(dense).astype(float) - 1
+    return rises.groupby(pruned.sparsity).mean().dropna()
 
 
 @claim(

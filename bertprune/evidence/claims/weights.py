@@ -227,24 +227,21 @@ def near_normal(found: Rows) -> Finding:
     by_matrix = by_matrix.reindex(columns=metrics).dropna(subset=metrics[:2])
     if by_matrix.empty:
         return no_rows("means and standard deviations of the weights")
-    centred = by_matrix.weight_mean.abs() <= MEAN_NEAR_ZERO * by_matrix.weight_std
-    kurtosis = by_matrix.weight_kurtosis.dropna()
-    parts = pd.Series(
-        {
-            "mean near 0": centred.mean(),
-            "std in range": by_matrix.weight_std.between(*STD_RANGE).mean(),
-            "near normal": (kurtosis.abs() < NEAR_NORMAL_KURTOSIS).mean(),
-        }
-    )
+    std, kurtosis = by_matrix.weight_std, by_matrix.weight_kurtosis
+    is_so = {
+        "mean near 0": by_matrix.weight_mean.abs() <= MEAN_NEAR_ZERO * std,
+        "std in range": std.between(*STD_RANGE),
+        "near normal": (kurtosis.abs() < NEAR_NORMAL_KURTOSIS)[kurtosis.notna()],
+    }
+    parts = pd.Series({name: each.mean() for name, each in is_so.items()})
     shares = parts.dropna()
     too_few = shares.index[shares < ALMOST_EVERY]
     verdict, reason = of_parts(
         ["too few: " + ", ".join(too_few)] if len(too_few) else [], list(parts.index[parts.isna()])
     )
-    low, high = by_matrix.weight_std.min(), by_matrix.weight_std.max()
     listed = ", ".join(f"{name}: {of_all(share)}" for name, share in shares.items())
     return Finding(
-        f"{listed} of the matrices; std from {low:.3f} to {high:.3f}",
+        f"{listed} of the matrices; std from {std.min():.3f} to {std.max():.3f}",
         f"n = {len(by_matrix)} matrices, {counted(dense.seed.nunique(), 'seed')}",
         verdict=verdict,
         reason=reason,

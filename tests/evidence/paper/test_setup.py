@@ -96,17 +96,23 @@ def test_what_differs_by_task_is_said_by_task(project: Path) -> None:
     assert here["prunable weights"] == f"{200 * 10 + 37 * 100:,}"
 
 
-def test_short_pairs_of_burn_in_are_said(project: Path) -> None:
-    changes = ["burn_in_short_steps=6", "burn_in_short_tokens=16"]
+@pytest.mark.parametrize(
+    ("changes", "size", "burn_in"),
+    [
+        (
+            ["burn_in_short_steps=6", "burn_in_short_tokens=16"],
+            "3 × 10",
+            "7, from random weights, 6 of them on pairs of 16 tokens",
+        ),
+        # One that is not at hand.
+        (["model=owner/model"], "–", "7, from owner/model"),
+    ],
+)
+def test_what_burn_in_began_with(
+    project: Path, changes: list[str], size: str, burn_in: str
+) -> None:
     here = differences(studies.load("small", changes), paper.rows()).here
-    said = "7, from random weights, 6 of them on pairs of 16 tokens"
-    assert here["steps of burn-in"] == said
-
-
-def test_a_shape_that_is_not_known_is_a_dash(project: Path) -> None:
-    here = differences(studies.load("small", ["model=owner/model"]), paper.rows()).here
-    assert here["layers × hidden size"] == here["vocabulary"] == "–"
-    assert here["steps of burn-in"] == "7, from owner/model"
+    assert (here["layers × hidden size"], here["steps of burn-in"]) == (size, burn_in)
 
 
 def test_paths_of_this_machine_are_not_shown(project: Path) -> None:

@@ -4,11 +4,16 @@ import math
 
 import pytest
 
-from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, WIDE, finding, of_parts
+from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, WIDE, Case, finding, of_parts
 from bertprune.evidence.statistics import Difference, Sample
 
 D = Difference(0.02, 0.01, 0.03, 3)
-CASES = ((False, FAILS, "no"), ([], FAILS, "nothing"), (True, HOLDS, "yes"), (True, FAILS, "late"))
+CASES: tuple[Case, ...] = (
+    (False, FAILS, "no"),
+    ([], FAILS, "nothing"),
+    (True, HOLDS, "yes"),
+    (True, FAILS, "late"),
+)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +25,7 @@ CASES = ((False, FAILS, "no"), ([], FAILS, "nothing"), (True, HOLDS, "yes"), (Tr
     ],
 )
 def test_the_first_case_decides(
-    lack: str, cases: tuple[tuple[object, str, str], ...], verdict: str, reason: str
+    lack: str, cases: tuple[Case, ...], verdict: str, reason: str
 ) -> None:
     got = finding(Sample(D, "n = 3", lack), "+2 points", *cases)
     assert (got.verdict, got.reason, got.statistic, got.n) == (

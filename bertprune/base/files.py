@@ -17,6 +17,9 @@ from bertprune.base.errors import UserError, full_disk_is_user_error
 
 SEAL = "meta.json"
 
+# A name may have 255 bytes, and others stand before and behind such a part.
+_LONGEST_PART_BYTES = 150
+
 PART = ".part"
 """What the names of unfinished files end with: such a one was left by a process that was killed."""
 
@@ -87,6 +90,15 @@ def remove_folder(folder: Path) -> None:
     """Remove `folder`, if it is there. Raises OSError where that may not be."""
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def part_of_name(text: str) -> str:
+    """`text` as a part of the name of a file or folder: as it is, or of one that is too long for
+    that its beginning and a hash of it all."""
+    if len(text.encode()) <= _LONGEST_PART_BYTES:
+        return text
+    beginning = text.encode()[: _LONGEST_PART_BYTES - 9].decode(errors="ignore")
+    return f"{beginning}-{xxhash.xxh32_hexdigest(text.encode())}"
 
 
 def check_readable(file: Path) -> None:

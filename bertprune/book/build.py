@@ -22,7 +22,7 @@ import yaml
 
 from bertprune.base import paths, strict_yaml
 from bertprune.base.errors import UserError, full_disk_is_user_error
-from bertprune.base.files import remove_folder
+from bertprune.base.files import part_of_name, remove_folder
 from bertprune.base.machine import usable_cores
 from bertprune.base.words import percent
 from bertprune.book.fitness import refuse_unfit
@@ -199,7 +199,8 @@ def _title(run: Run, with_seed: bool) -> str:
 
 
 def _slug(title: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", title.lower().replace("%", "percent")).strip("-")
+    words = re.sub(r"[^a-z0-9]+", "-", title.lower().replace("%", "percent")).strip("-")
+    return part_of_name(words)
 
 
 def _retitle(page: nbformat.NotebookNode, title: str) -> None:

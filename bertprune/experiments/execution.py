@@ -126,8 +126,7 @@ def execute_view(
     folder = paths.runs_folder() / chapter.notebook / study.name
     unfinished = folder / f"unfinished-{NOTEBOOK_FILE}"
     name = f"{chapter.notebook} of {study.name}"
-    lock = paths.runs_folder() / ".partial" / f"{chapter.notebook}-{study.name}.lock"
-    with locked(name, lock):
+    with locked(name, folder / ".lock"):
         (folder / LOG_FILE).unlink(missing_ok=True)
         _execute_notebook(
             parameters, chapter.notebook, unfinished, name, threads=threads, forked=forked

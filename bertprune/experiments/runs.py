@@ -20,7 +20,7 @@ from typing import Any
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
-from bertprune.base.files import PART, read_json, remove_folder, write_json
+from bertprune.base.files import PART, part_of_name, read_json, remove_folder, write_json
 from bertprune.base.fingerprint import code_key, page_key, template_cells
 from bertprune.experiments import timekeeping
 from bertprune.experiments.lock import is_free, locked
@@ -123,8 +123,9 @@ class Run:
         """What the run is, in short: not unique, but readable."""
         p = self.parameters
         if not isinstance(p, PrunePretrain):
-            return f"{Path(p.model).name or 'fresh'}-seed{p.burn_in_seed}"
-        parts = [*p.task] if isinstance(p, Finetune) else []
+            model = part_of_name(Path(p.model).name or "fresh")
+            return f"{model}-seed{p.burn_in_seed}"
+        parts = [part_of_name("-".join(p.task))] if isinstance(p, Finetune) else []
         parts += [] if p.method == MAGNITUDE else [p.method]
         return "-".join([*parts, f"{p.sparsity:.2f}", f"seed{p.seed}"])
 

@@ -14,6 +14,7 @@ from bertprune.base.files import (
     check_readable,
     new_folder,
     open_sealed,
+    part_of_name,
     read_json,
     remove_folder,
     replacing,
@@ -155,3 +156,16 @@ def test_a_folder_that_may_not_be_removed_is_named(
     remove_folder(tmp_path / "folder")
     remove_folder(tmp_path / "folder")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["", "cola-sst2", "x" * 150, "\N{SNOWMAN}" * 50])
+def test_a_short_part_of_a_name_stays(text: str) -> None:
+    assert part_of_name(text) == text
+
+
+@pytest.mark.parametrize("character", ["x", "ü", "\N{SNOWMAN}", "\N{GRINNING FACE}"])
+@pytest.mark.parametrize("length", [151, 152, 153, 5000])
+def test_a_long_part_of_a_name_is_cut_and_stays_its_own(character: str, length: int) -> None:
+    parts = [part_of_name(character * length + end) for end in ("", "1", "2")]
+    assert len({*parts}) == 3
+    assert all(130 < len(part.encode()) <= 150 and part[0] == character for part in parts)

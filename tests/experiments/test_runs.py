@@ -288,3 +288,35 @@ def test_all_notebooks_are_looked_at_before_the_first_is_executed(tmp_path: Path
     file.write_text(file.read_text().replace('"parameters"', '"params"'))
     with pytest.raises(UserError, match=f'{file} has no tag "parameters"'):
         execution.execute_in_order([Run.of(BURN_IN), Run.of(PRUNED)])
+
+
+TASKS = tuple(f"a_task_of_ones_own_{number}" for number in range(12))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        (PruneAfterFinetune(task=("cola", "sst2")), "cola-sst2-0.50-seed0"),
+        (BurnIn(), "fresh-seed0"),
+    ],
+)
+def test_a_short_name_says_all(parameters: BurnIn, name: str) -> None:
+    assert Run.of(parameters).slug == name
+
+
+def test_runs_with_long_names_can_be_executed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "identity", {})
+    named = [
+        *(PruneAfterFinetune(task=task, sparsity=0.9) for task in (TASKS, ("\N{SNOWMAN}" * 85,))),
+        BurnIn(model="m" * 255),
+    ]
+    for parameters in named:
+        run = Run.of(parameters)
+        assert run.slug.endswith(("0.90-seed0", "-seed0"))
+        with run.only_here():
+            run.start_or_go_on()
+            # As runs that train as one have it.
+            run.partial_folder.with_name(f"together-{run.partial_folder.name}").mkdir()
+            run.folder.mkdir(parents=True)

@@ -10,13 +10,21 @@ from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
+from transformers import BertForPreTraining, BertForSequenceClassification
 
-from bertprune.data.batches import Batch
+from bertprune.data.batches import Batch, ClassificationBatch
+from bertprune.data.task_examples import TaskExamples
 from bertprune.protocol.rows import History
+from bertprune.pruning.masks import Criterion, Masks
 from bertprune.pruning.pruner import Pruner
+from bertprune.pruning.schedule import Schedule
+from bertprune.training.finetuning import ClassificationLoss
 from bertprune.training.loop import train
+from bertprune.training.pretraining import PretrainingLoss
 from bertprune.training.variants import Loss, Optimization, Variant
 
 Clock = Callable[[], float]
@@ -54,12 +62,36 @@ def seconds_of(work: Callable[[], object], clock: Clock = wall_time) -> float:
     return clock() - started
 
 
-def variant(
-    loss: Loss, batch: Callable[[int, int, int], Batch], pruner: Pruner | None, steps: int
+Batches = Callable[[int, int, int], Batch]
+"""The batch of a step, and of it the share of a process (rank, world)."""
+
+
+def pretraining_steps(
+    model: BertForPreTraining, batches: Batches, schedule: Schedule | None, steps: int
 ) -> Variant:
-    """A training of so many steps, of which nothing but the time matters."""
+    """Pre-training of so many steps with masks that follow `schedule`, or without pruning."""
+    pruner = Pruner.following(model, schedule, Criterion()) if schedule else None
+    return _variant(PretrainingLoss(model), batches, pruner, steps)
+
+
+def finetuning_steps(
+    model: BertForSequenceClassification,
+    examples: TaskExamples,
+    order: Sequence[NDArray[np.int64]],
+    masks: Masks,
+) -> Variant:
+    """Fine-tuning, while `masks` are held, of a step for each batch in `order`, as indices."""
+    pruner = Pruner.holding(model, masks, Criterion())
+
+    def batches(step: int, rank: int, world: int) -> ClassificationBatch:
+        return examples.batch(order[step], rank, world)
+
+    return _variant(ClassificationLoss(model), batches, pruner, len(order))
+
+
+def _variant(loss: Loss, batches: Batches, pruner: Pruner | None, steps: int) -> Variant:
     optimization = Optimization(learning_rate=LEARNING_RATE, steps=steps)
-    return Variant(loss, batch, optimization, seed=0, pruner=pruner)
+    return Variant(loss, batches, optimization, seed=0, pruner=pruner)
 
 
 def times_after(

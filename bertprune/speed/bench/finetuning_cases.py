@@ -12,7 +12,6 @@ from transformers import DataCollatorWithPadding
 from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
-from bertprune.pruning.pruner import Pruner
 from bertprune.speed import made_up_inputs
 from bertprune.speed.bench.pretraining_cases import SPARSITY
 from bertprune.speed.bench.quantities import DYNAMIC, GROUPED, OURS, PADDED
@@ -27,8 +26,13 @@ from bertprune.speed.bench.timing import (
     memory_rows,
 )
 from bertprune.speed.made_up_inputs import DEV_PHRASES, PHRASES, Phrases
-from bertprune.speed.stopwatch import quiet, seconds_of, seconds_of_our_step, variant
-from bertprune.training.finetuning import ClassificationLoss, evaluate
+from bertprune.speed.stopwatch import (
+    finetuning_steps,
+    quiet,
+    seconds_of,
+    seconds_of_our_step,
+)
+from bertprune.training.finetuning import evaluate
 
 RIVALS = (PADDED, DYNAMIC, GROUPED)
 BATCH_SIZE = 32
@@ -105,18 +109,13 @@ def _seconds(side: str, setting: Setting, size: Finetuning) -> float:
     """Seconds an example of one side, with half of the weights pruned."""
     phrases = _phrases(setting, size.phrases, size.dev_phrases)
     model = copy.deepcopy(_classifier(size.shape)).to(setting.device)
-    criterion = Criterion()
-    masks = criterion.masks(prunable_matrices(model), SPARSITY)
+    masks = Criterion().masks(prunable_matrices(model), SPARSITY)
+    train = phrases.train
     if side == OURS:
-        order = phrases.train.order(0, 0, BATCH_SIZE)
-        ours = variant(
-            ClassificationLoss(model),
-            lambda step, *part: phrases.train.batch(order[step], *part),
-            Pruner.holding(model, masks, criterion),
-            len(order),
-        )
+        order = train.order(0, 0, BATCH_SIZE)
+        ours = finetuning_steps(model, train, order, masks)
         per_step = seconds_of_our_step([ours], setting.accelerator, skip=0)
-        return per_step * len(order) / len(phrases.train)
+        return per_step * len(order) / len(train)
     pruner = TorchPruner(model)
     pruner.hold(masks)
     per_step = seconds_of_trainer_step(

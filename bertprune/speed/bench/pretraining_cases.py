@@ -13,8 +13,6 @@ from transformers import BertForPreTraining
 from bertprune.data.batches import PretrainingBatch
 from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
-from bertprune.pruning.masks import Criterion
-from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 from bertprune.speed.bench.quantities import COST_OF_PRUNING, ONE_AFTER_ANOTHER, OURS, SHARE
 from bertprune.speed.bench.quantities import TRAINER as RIVAL
@@ -28,8 +26,7 @@ from bertprune.speed.bench.timing import (
     pairwise,
 )
 from bertprune.speed.made_up_inputs import Pairs
-from bertprune.speed.stopwatch import seconds_of_our_step, variant
-from bertprune.training.pretraining import PretrainingLoss
+from bertprune.speed.stopwatch import pretraining_steps, seconds_of_our_step
 from bertprune.training.variants import Variant
 
 MATRICES = "matrix product"
@@ -120,10 +117,8 @@ def _variant(setting: Setting, size: Pretraining, sparsity: float | None) -> Var
     """Our training, with gradual pruning to `sparsity`, or without."""
     pairs, start = _inputs(size)
     model = copy.deepcopy(start).to(setting.device)
-    pruner = None
-    if sparsity is not None:
-        pruner = Pruner.following(model, _schedule(sparsity), Criterion())
-    return variant(PretrainingLoss(model), pairs.examples.batch, pruner, size.steps)
+    schedule = None if sparsity is None else _schedule(sparsity)
+    return pretraining_steps(model, pairs.examples.batch, schedule, size.steps)
 
 
 def _schedule(sparsity: float) -> Schedule:

@@ -16,6 +16,7 @@ from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
+from bertprune.pruning.pruner import Pruner
 from bertprune.speed.bench.quantities import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, quantity_at
 from bertprune.speed.bench.timing import Row, Setting, pairwise
 from bertprune.speed.stopwatch import seconds_of
@@ -47,11 +48,11 @@ def with_csr(model: BertModel) -> BertModel:
     """A copy of `model` whose prunable matrices are multiplied as CSR; the word embeddings are only
     looked up, and stay dense."""
     sparse = copy.deepcopy(model)
-    prunable = {id(weight) for weight in prunable_matrices(sparse).values()}
-    for parent in list(sparse.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear) and id(child.weight) in prunable:
-                setattr(parent, name, CsrLinear(child))
+    for name in prunable_matrices(sparse):
+        place = name.removesuffix(".weight")
+        layer = sparse.get_submodule(place)
+        if isinstance(layer, nn.Linear):
+            sparse.set_submodule(place, CsrLinear(layer))
     return sparse
 
 
@@ -99,10 +100,8 @@ def _on_one_device(
 
 def _pruned(shape: Shape, sparsity: float) -> BertModel:
     model = fresh_model(shape, seed=0).bert.eval()
-    weights = prunable_matrices(model)
-    with torch.no_grad():
-        for name, mask in Criterion().masks(weights, sparsity).items():
-            weights[name].mul_(mask)
+    masks = Criterion().masks(prunable_matrices(model), sparsity)
+    Pruner.holding(model, masks, Criterion())
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,6 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerFast
 
-from bertprune.data.batches import Batch
 from bertprune.data.corpus import Corpus, prepare_corpus
 from bertprune.data.documents import text_size_bytes
 from bertprune.data.glue import TASKS
@@ -42,9 +42,16 @@ from bertprune.speed.cost.amounts_of_work import (
 )
 from bertprune.speed.cost.unit_costs import Line, through
 from bertprune.speed.cost.what_to_measure import Request
-from bertprune.speed.stopwatch import own_time, quiet, seconds_of, times_after, variant
+from bertprune.speed.stopwatch import (
+    finetuning_steps,
+    own_time,
+    pretraining_steps,
+    quiet,
+    seconds_of,
+    times_after,
+)
 from bertprune.training import finetuning, pretraining, processes
-from bertprune.training.variants import Loss
+from bertprune.training.variants import Variant
 
 # A larger batch is measured as a smaller one, and scaled: a step shall take a few seconds at most.
 _LARGEST_STEP_FLOP = 2e11
@@ -104,9 +111,9 @@ class _Timer:
         else:
             corpus = self._lab_text()
         model = fresh_model(self._shape, seed=0).to(self.accelerator.device)
-        loss = pretraining.PretrainingLoss(model)
         # Sparse, and with masks that no step changes.
-        pruner = Pruner.following(model, Schedule(_SPARSITY), Criterion())
+        schedule = Schedule(_SPARSITY)
+        pruner = Pruner.following(model, schedule, Criterion())
         updates = [seconds_of(lambda: pruner.before_step(0), own_time) for _ in range(3)]
         length = self.request.max_length_tokens
         flop = self.request.size.flop_per_token(length, MASKED_SHARE) * length
@@ -115,7 +122,9 @@ class _Timer:
             return made_up_inputs.pairs(corpus, self.tokenizer, batch_size, length, self.folder)
 
         def step(batch_size: int) -> float:
-            return self._step(loss, pairs(batch_size).batch, pruner, batch_size * flop)
+            batches = pairs(batch_size).batch
+            training = partial(pretraining_steps, model, batches, schedule)
+            return self._step(training, batch_size * flop)
 
         def evaluation(batch_size: int) -> float:
             batches = [pairs(batch_size).batch(0)]
@@ -133,9 +142,7 @@ class _Timer:
         """On made-up phrases that are all of one length."""
         task, request = TASKS["sst2"], self.request
         model = made_up_inputs.classifier(self._shape).to(self.accelerator.device)
-        loss = finetuning.ClassificationLoss(model)
         masks = Criterion().masks(prunable_matrices(model), _SPARSITY)
-        pruner = Pruner.holding(model, masks, Criterion())
 
         def examples(phrases: pd.DataFrame) -> TaskExamples:
             return TaskExamples(phrases, task, self.tokenizer, request.max_length_tokens)
@@ -146,9 +153,10 @@ class _Timer:
         def step(length: int) -> float:
             flop = request.size.flop_per_token(length) * length
             _, count = _sizes(request.batch_size, 3 * flop)
-            data = examples(phrases(count, length))
+            data, all_of_it = examples(phrases(count, length)), np.arange(count)
             took = self._step(
-                loss, lambda _, *part: data.batch(np.arange(count), *part), pruner, count * flop
+                lambda steps: finetuning_steps(model, data, [all_of_it] * steps, masks),
+                count * flop,
             )
             return took * request.batch_size / count
 
@@ -172,14 +180,11 @@ class _Timer:
     def _shape(self) -> Shape:
         return self.request.shape_for(len(self.tokenizer))
 
-    def _step(
-        self, loss: Loss, batch: Callable[[int, int, int], Batch], pruner: Pruner, flop: float
-    ) -> float:
+    def _step(self, training: Callable[[int], Variant], flop: float) -> float:
         """The time of a step of the real training loop: the shortest, since what else a machine
         does makes steps longer, never shorter."""
         count = _LONG_STEPS if flop > _LONG_STEP_FLOP else _STEPS
-        training = variant(loss, batch, pruner, count)
-        times = times_after(range(1, count + 1), [training], self.accelerator, own_time)
+        times = times_after(range(1, count + 1), [training(count)], self.accelerator, own_time)
         return min(later - earlier for earlier, later in pairwise(times))
 
 

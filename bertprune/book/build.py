@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -136,14 +136,10 @@ def _executed(asked: tuple[Study, Chapter]) -> nbformat.NotebookNode:
 def _chapters(runs: Sequence[Run], places: Mapping[Run, str]) -> list[dict[str, Any]]:
     """Entries of the contents: a chapter for what differs in more than the seed, in which the
     first seed's page leads to those of the others."""
-    chapters: dict[str, dict[str, Any]] = {}
+    by_what: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
-        what = _title(run, with_seed=False)
-        if what in chapters:
-            chapters[what].setdefault("sections", []).append({"file": places[run]})
-        else:
-            chapters[what] = {"file": places[run]}
-    return list(chapters.values())
+        by_what[_title(run, with_seed=False)].append({"file": places[run]})
+    return [first | ({"sections": more} if more else {}) for first, *more in by_what.values()]
 
 
 def _reading_order(run: Run) -> tuple[int, str, float]:
@@ -171,28 +167,34 @@ def _epochs(run: Run) -> str:
     return "" if epochs is None else f", {epochs} epoch{'s' * (epochs != 1)}"
 
 
+_TITLES = {
+    "burn_in": "Burn-in",
+    "prune_pretrain": "Prune{how} during pre-training to {sparsity}",
+    "finetune": "Fine-tune after pruning{how} to {sparsity}",
+    "information_deletion": "Information deletion at {sparsity}",
+    "prune_after_finetune": "Prune{how} after fine-tuning to {sparsity}",
+}
+_TITLES_OF_DENSE = {
+    "prune_pretrain": "Pre-training without pruning",
+    "finetune": "Fine-tune the dense model",
+}
+_TITLES_OF_RANDOM_WEIGHTS = {
+    "burn_in": "Burn-in of no steps: random weights",
+    "prune_pretrain": "Pre-training of no steps: random weights",
+    "finetune": "Fine-tune random weights",
+}
+
+
 def _title(run: Run, with_seed: bool) -> str:
     p = run.parameters
-    title = "Burn-in" if p.model or p.burn_in_steps else "Burn-in of no steps: random weights"
     if isinstance(p, PrunePretrain):
-        how, sparsity = METHODS[p.method].in_titles, percent(p.sparsity)
-        title = {
-            "prune_pretrain": f"Prune{how} during pre-training to {sparsity}",
-            "finetune": f"Fine-tune after pruning{how} to {sparsity}",
-            "information_deletion": f"Information deletion at {sparsity}",
-            "prune_after_finetune": f"Prune{how} after fine-tuning to {sparsity}",
-        }[run.notebook]
-        if p.sparsity == 0:
-            dense = {
-                "prune_pretrain": "Pre-training without pruning",
-                "finetune": "Fine-tune the dense model",
-            }
-            title = dense.get(run.notebook, title)
-        if arm_of(p) == FROM_SCRATCH:
-            title = {
-                "prune_pretrain": "Pre-training of no steps: random weights",
-                "finetune": "Fine-tune random weights",
-            }[run.notebook]
+        is_random = arm_of(p) == FROM_SCRATCH
+        titles = _TITLES | (_TITLES_OF_DENSE if p.sparsity == 0 else {})
+        words = {"how": METHODS[p.method].in_titles, "sparsity": percent(p.sparsity)}
+    else:
+        is_random, titles, words = not (p.model or p.burn_in_steps), _TITLES, {}
+    titles = titles | (_TITLES_OF_RANDOM_WEIGHTS if is_random else {})
+    title = titles[run.notebook].format(**words)
     if isinstance(p, Finetune):
         title += f": {', '.join(p.task)}"
     return f"{title}, seed {seed_of(p)}" if with_seed else title

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from bertprune.base import paths
@@ -15,44 +14,39 @@ from bertprune.protocol import notebook_parameters
 from bertprune.protocol.record import RECORD_FILE, DamagedRecord, Record
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """A run that is not printed: why not, and the command that mends it."""
-
-    name: str
-    reason: str
-    mend: str
-
-
 def refuse_unfit(study: Study) -> None:
     """Raise one UserError that names every run of `study` that is not fit to print."""
-    plan = study.plan()
-    refusals = [found for run in plan if (found := refusal(run, study.command("sweep")))]
-    if refusals:
-        lines = "".join(f"\n  {one.name}: {one.reason}. Mend: {one.mend}" for one in refusals)
+    plan, sweep = study.plan(), study.command("sweep")
+    lines = []
+    for run in plan:
+        reason, must_go = _unfit(run)
+        if reason:
+            first = f"rm -r {_shown_path(run.folder)} && " if must_go else ""
+            lines.append(f"\n  {run.id}: {reason}. Mend: {first}{sweep}")
+    if lines:
         raise UserError(
-            f"no book of study {study.name}: {len(refusals)} of its {len(plan)} runs are not fit "
-            f"to print{lines}"
+            f"no book of study {study.name}: {len(lines)} of its {len(plan)} runs are not fit "
+            f"to print{''.join(lines)}"
         )
 
 
-def refusal(run: Run, sweep: str) -> Refusal | None:
-    """Why `run` is not fit to print; None if it is. `sweep` is the command that executes it."""
+def _unfit(run: Run) -> tuple[str, bool]:
+    """Why `run` is not fit to print, nothing if it is; and whether its folder must go before it is
+    executed again."""
     if not (run.folder / RECORD_FILE).exists():
-        return Refusal(run.id, _why_missing(run), sweep)
-    again = f"rm -r {_shown_path(run.folder)} && {sweep}"
+        return _why_missing(run), False
     try:
         if not run.is_done():
-            return Refusal(run.id, "it was executed when a default was a different one", sweep)
+            return "it was executed when a default was a different one", False
         if not run.has_own_page():
-            return Refusal(run.id, "its notebook was altered after it was executed", sweep)
+            return "its notebook was altered after it was executed", False
         if flaw := flaw_of(run.folder / NOTEBOOK_FILE):
-            return Refusal(run.id, flaw, again)
+            return flaw, True
         if not run.is_current():
-            return Refusal(run.id, "its notebook, or how it draws, has changed since", sweep)
+            return "its notebook, or how it draws, has changed since", False
     except (OSError, ValueError, KeyError) as error:
-        return Refusal(run.id, f"its record or notebook cannot be read ({error!r})", again)
-    return None
+        return f"its record or notebook cannot be read ({error!r})", True
+    return "", False
 
 
 def _why_missing(run: Run) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -164,12 +164,14 @@ def asked_for(masks: Masks) -> tuple[float, str]:
 def _of_run(run: Path) -> dict[str, Any]:
     """What the record and the rows of a run say."""
     record, found = Record.read(run), rows.read(run / ROWS_FILE)
+    here = {one.id: one for one in _records()}
+    started = [one.id for one in here.values() if one.identity["upstream"] == record.id]
     return {
         "record": record,
         "helps": notebook_parameters.help_of(parameters_of_run(record.notebook)),
-        "lineage": _lineage(record),
+        "lineage": _lineage(record, here),
         "measured": _measured(found),
-        "tasks": _tasks(record, found),
+        "tasks": _tasks(found, started),
     }
 
 
@@ -202,12 +204,9 @@ def _measured(found: rows.Rows) -> list[Mapping[str, Any]]:
     ]
 
 
-def _tasks(record: Record, found: rows.Rows) -> list[Mapping[str, Any]]:
-    """Scores of the run itself where it is of a task, and of those that start from it."""
-    gathered = [found]
-    for other in _records():
-        if record.id == other.identity["upstream"]:
-            gathered.append(rows.read(paths.runs_folder() / other.id / ROWS_FILE))
+def _tasks(found: rows.Rows, started: Iterable[str]) -> list[Mapping[str, Any]]:
+    """Scores of the run itself where it is of a task, and of those that `started` from it."""
+    gathered = [found, *(rows.read(paths.runs_folder() / run / ROWS_FILE) for run in started)]
     try:
         scored = scores(rows.join(gathered))
     except UserError:
@@ -224,19 +223,16 @@ def _tasks(record: Record, found: rows.Rows) -> list[Mapping[str, Any]]:
     ]
 
 
-def _lineage(record: Record) -> list[Record]:
+def _lineage(record: Record, here: Mapping[str, Record]) -> list[Record]:
     """Records of what a run starts from, nearest first, as far as they are here."""
-    found = []
-    while upstream := record.identity["upstream"]:
-        file = paths.runs_folder() / upstream / RECORD_FILE
-        if not file.is_file():
-            break
-        record = Record.read(file.parent)
-        found.append(record)
-    return found
+    found = [record]
+    while upstream := here.get(found[-1].identity["upstream"]):
+        found.append(upstream)
+    return found[1:]
 
 
-def _records() -> Iterable[Record]:
+def _records() -> Iterator[Record]:
+    """Of all runs that are here, those that can be read."""
     for file in sorted(paths.runs_folder().glob(f"[!.]*/*/{RECORD_FILE}")):
         with suppress(DamagedRecord):
             yield Record.read(file.parent)

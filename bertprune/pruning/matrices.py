@@ -1,10 +1,14 @@
 """Which matrices: the paper's prunable matrices of a BERT, and what they are called."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+# Those who draw what is in rows need the names, and no torch.
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 
@@ -21,6 +25,8 @@ _KINDS = {
     **_KINDS_IN_A_LAYER,
     "pooler.dense": "pooler",
 }
+KINDS = tuple(_KINDS.values())
+"""Of matrices, in the order of a BERT."""
 
 
 def prunable_matrices(model: nn.Module) -> dict[str, nn.Parameter]:

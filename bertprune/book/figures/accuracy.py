@@ -21,6 +21,7 @@ from bertprune.book.figures.style import (
     dashed,
     dense_handle,
     handles,
+    like,
     line_handle,
     own_handle,
     paper_handle,
@@ -35,6 +36,8 @@ from bertprune.protocol.arms import ARMS, BY_SPARSITY, COMPARED, FROM_SCRATCH, P
 from bertprune.protocol.rows import Rows, where
 
 _LOOKS = {arm: ARMS[arm].look for arm in BY_SPARSITY}
+
+_AVERAGES = {"average dev accuracy": SHARE, "average training loss (nats)": Axis()}
 
 _DROP = Axis()
 """Of differences from the dense model of the same seed: the paper's may be far larger, and do not
@@ -79,14 +82,13 @@ def average_and_training_loss(found: Rows, *, paper: Rows | None = None) -> Sket
     Raises UserError without an accuracy on all tasks.
     """
     tasks = _tasks(found)
-    theirs: Sequence[pd.DataFrame | None] = (None, None)
+    theirs: dict[str, pd.DataFrame] = {}
     # Averages over other tasks would not compare.
     if paper is not None and tasks <= set(paper.task):
         theirs = _averages(where(paper, task=tasks))
-    shown = (("average dev accuracy", SHARE), ("average training loss (nats)", Axis()))
     panels = [
-        Panel(title, points, _lines, y=axis, paper=behind)
-        for (title, axis), points, behind in zip(shown, _averages(found), theirs, strict=True)
+        Panel(title, points, _lines, y=_AVERAGES[title], paper=theirs.get(title))
+        for title, points in _averages(found).items()
         if len(points)
     ]
     if not panels:
@@ -133,13 +135,11 @@ def _tasks(found: Rows) -> set[str]:
     return set(by_task[~by_task.own & (by_task.task != AVERAGE)].task)
 
 
-def _averages(found: Rows) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _averages(found: Rows) -> dict[str, pd.DataFrame]:
     """Accuracies and training losses, averages over the tasks; those of the task if it is one."""
-    losses = with_averages(training_losses(found), "loss")
-    return (
-        _of_average(scores(found)).rename(columns={"accuracy": "value"}),
-        _of_average(losses).rename(columns={"loss": "value"}),
-    )
+    accuracies = scores(found).rename(columns={"accuracy": "value"})
+    losses = with_averages(training_losses(found), "loss").rename(columns={"loss": "value"})
+    return dict(zip(_AVERAGES, map(_of_average, (accuracies, losses)), strict=True))
 
 
 def _of_average(points: pd.DataFrame) -> pd.DataFrame:
@@ -281,19 +281,10 @@ def _against_the_paper(axes: Axes, panel: Panel) -> None:
     assert panel.paper is not None
     axes.axline((0, 0), slope=1, color=INK, ls="--", lw=1)
     for arm in arms_of(panel.paper):
-        of_arm, look = where(panel.paper, arm=arm), ARMS[arm].look
-        axes.errorbar(
-            of_arm.value,
-            of_arm.ours,
-            # Of one seed there is none.
-            yerr=of_arm.spread.fillna(0),
-            ls="",
-            marker=look.marker,
-            ms=5.5,
-            color=look.colour,
-            alpha=0.85,
-            elinewidth=0.9,
-        )
+        of = where(panel.paper, arm=arm)
+        # Of one seed there is no spread.
+        spread, look = of.spread.fillna(0), like(ARMS[arm].look)
+        axes.errorbar(of.value, of.ours, spread, **look, ls="", ms=5.5, alpha=0.85, elinewidth=0.9)
 
 
 def _drops_in_words(cells: pd.DataFrame) -> str:

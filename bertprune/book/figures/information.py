@@ -28,6 +28,7 @@ from bertprune.book.figures.style import (
     dots,
     first_number,
     handle,
+    like,
     line_handle,
     looks,
     paper_handle,
@@ -176,9 +177,9 @@ def bits_recalled(bits: pd.DataFrame, content: Mapping[str, float]) -> Sketch:
         axes.axhline(total, color=QUIET, linestyle=":", lw=1)
 
     def by_sort(axes: Axes, panel: Panel) -> None:
-        for sort, (colour, marker) in looks(content).items():
+        for sort, look in looks(content).items():
             mean = where(panel.points, part=sort).groupby("sparsity").value.mean()
-            axes.plot(mean.index, mean, color=colour, marker=marker, ms=5, label=sort)
+            axes.plot(mean.index, mean, **like(look), ms=5, label=sort)
 
     words = curves_in_words(together, "arm", arms, "{:.0f}".format)
     return Sketch(

@@ -112,60 +112,6 @@ _TIDY = ("panel", "source", *(name for name in _PLACES if name != "value"), *_VA
 """What readers can take along of points, in this order."""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A drawn figure with its text alternative and its data; a notebook's last line shows it.
-
-    Drawn twice, so that a narrow screen has its panels below each other.
-    """
-
-    svg: str = field(repr=False)
-    narrow_svg: str = field(repr=False)
-    alt: str
-    caption: str
-    name: str
-    """What downloads are called, less the ending."""
-    data: pd.DataFrame = field(compare=False, repr=False)
-    """What is drawn, a line each."""
-    png: bytes = field(default=b"", repr=False)
-    again: str = ""
-    """The command that makes the page of a study once more; empty for others."""
-
-    @property
-    def csv(self) -> str:
-        """The data, with six digits: more than an eye sees."""
-        return self.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-
-    def _repr_html_(self) -> str:
-        svg = _data_uri(self.svg.encode(), "image/svg+xml")
-        narrow = _data_uri(self.narrow_svg.encode(), "image/svg+xml")
-        return (
-            '<figure style="margin: 1em 0"><picture>'
-            f'<source media="(max-width: 640px)" srcset="{narrow}">'
-            f'<img src="{svg}" alt="{html.escape(self.alt)}" style="width: 100%; '
-            f'max-width: {_widest_px(self.svg)}px; background: white; border-radius: 4px">'
-            f"</picture><figcaption>{html.escape(self.caption)}"
-            f'<small style="display: block; margin-top: 0.3em">{self._links(svg)}</small>'
-            "</figcaption></figure>"
-        )
-
-    def _links(self, svg: str) -> str:
-        """All that one can take along, inside the page itself, and where the picture is from."""
-        csv = _data_uri(self.csv.encode(), "text/csv")
-        links = [f"Data: {self._download('CSV', 'csv', csv)}"]
-        # A run's page has the picture as it is: once more would double it.
-        if self.png:
-            png = self._download("PNG", "png", _data_uri(self.png, "image/png"))
-            links.append(f"Picture: {self._download('SVG', 'svg', svg)}, {png}")
-        if self.again:
-            links.append('Runs: <a href="records.html">records</a>')
-            links.append(f"Again: <code>{html.escape(self.again)}</code>")
-        return " · ".join(links)
-
-    def _download(self, words: str, ending: str, uri: str) -> str:
-        return f'<a download="{html.escape(self.name)}.{ending}" href="{uri}">{words}</a>'
-
-
 def made_by(maker: str, parameters: BurnIn) -> str:
     """The line under a figure that says which study or run made it, at what scale."""
     p = parameters
@@ -216,25 +162,17 @@ class Sketch:
         """
         columns = min(self.columns, len(self.panels))
         wide = self.panel_inches or (SMALL_PANEL_INCHES if columns > 2 else PANEL_INCHES)
+        svgs: list[str] = []
+        png = b""
         with mpl.rc_context(RC_PARAMETERS):
-            svgs: list[bytes] = []
-            png = b""
             for count, size in ((columns, wide), (1, (PANEL_INCHES[0], wide[1]))):
                 figure = self._figure(count, size, maker)
                 if not svgs and not self.is_quick:
                     png = _saved(figure, format="png", dpi=PNG_DPI)
                 # The resolution is that of what is drawn in pixels, heat maps.
-                svgs.append(_saved(figure, format="svg", dpi=PNG_DPI, metadata={"Date": None}))
-        return Picture(
-            svg=svgs[0].decode(),
-            narrow_svg=svgs[1].decode(),
-            alt=f"{self.alt} {maker}.",
-            caption=self.caption,
-            name=self.name,
-            data=self.data,
-            png=png,
-            again=again,
-        )
+                svg = _saved(figure, format="svg", dpi=PNG_DPI, metadata={"Date": None})
+                svgs.append(svg.decode())
+        return Picture(self, maker, again, svgs[0], svgs[1], png)
 
     def _figure(self, columns: int, panel_inches: tuple[float, float], maker: str) -> Figure:
         """The panels in one style, with the line that says who made it."""
@@ -260,6 +198,62 @@ class Sketch:
         for panel, axes in zip(self.panels, grid, strict=False):
             panel.fill(axes)
         return figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn figure with its text alternative and its data; a notebook's last line shows it.
+
+    Drawn twice, so that a narrow screen has its panels below each other.
+    """
+
+    sketch: Sketch = field(compare=False, repr=False)
+    maker: str
+    again: str
+    """The command that makes the page of a study once more; empty for others."""
+    svg: str = field(repr=False)
+    narrow_svg: str = field(repr=False)
+    png: bytes = field(repr=False)
+    """Nothing for what `is_quick`."""
+
+    @property
+    def alt(self) -> str:
+        """What it says to those who do not see it."""
+        return f"{self.sketch.alt} {self.maker}."
+
+    @property
+    def csv(self) -> str:
+        """The data, with six digits: more than an eye sees."""
+        return self.sketch.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+    def _repr_html_(self) -> str:
+        svg = _data_uri(self.svg.encode(), "image/svg+xml")
+        narrow = _data_uri(self.narrow_svg.encode(), "image/svg+xml")
+        return (
+            '<figure style="margin: 1em 0"><picture>'
+            f'<source media="(max-width: 640px)" srcset="{narrow}">'
+            f'<img src="{svg}" alt="{html.escape(self.alt)}" style="width: 100%; '
+            f'max-width: {_widest_px(self.svg)}px; background: white; border-radius: 4px">'
+            f"</picture><figcaption>{html.escape(self.sketch.caption)}"
+            f'<small style="display: block; margin-top: 0.3em">{self._links(svg)}</small>'
+            "</figcaption></figure>"
+        )
+
+    def _links(self, svg: str) -> str:
+        """All that one can take along, inside the page itself, and where the picture is from."""
+        csv = _data_uri(self.csv.encode(), "text/csv")
+        links = [f"Data: {self._download('CSV', 'csv', csv)}"]
+        # A run's page has the picture as it is: once more would double it.
+        if self.png:
+            png = self._download("PNG", "png", _data_uri(self.png, "image/png"))
+            links.append(f"Picture: {self._download('SVG', 'svg', svg)}, {png}")
+        if self.again:
+            links.append('Runs: <a href="records.html">records</a>')
+            links.append(f"Again: <code>{html.escape(self.again)}</code>")
+        return " · ".join(links)
+
+    def _download(self, words: str, ending: str, uri: str) -> str:
+        return f'<a download="{html.escape(self.sketch.name)}.{ending}" href="{uri}">{words}</a>'
 
 
 def _place_by_hand(figure: Figure, lines: int, columns: int) -> None:

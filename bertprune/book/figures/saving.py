@@ -14,6 +14,7 @@ from bertprune.book.figures.style import (
     curves_in_words,
     handles,
     in_words,
+    like,
     looks,
     words_of,
 )
@@ -95,9 +96,9 @@ def inference_time() -> Picture:
 
 
 def _medians(axes: Axes, panel: Panel, *, sides: Mapping[str, Look], level: float | None) -> None:
-    for side, (colour, marker) in sides.items():
+    for side, look in sides.items():
         at = where(panel.points, side=side)
         spread = [at.value - at.low, at.high - at.value]
-        axes.errorbar(at.sparsity, at.value, spread, color=colour, marker=marker, lw=1.8, capsize=3)
+        axes.errorbar(at.sparsity, at.value, spread, **like(look), lw=1.8, capsize=3)
     if level is not None:
         axes.axhline(level, color=INK, ls=":", lw=1)

@@ -88,13 +88,12 @@ def movement_by_position(found: Rows) -> Sketch:
 
     Raises UserError if no movement was measured by starting position.
     """
-    means = _of_dense(found, Metric.MOVEMENT_MEAN, _BY_POSITION)
+    means = final(_of_dense(found, Metric.MOVEMENT_MEAN, _BY_POSITION))
     needed(means, "movement against the starting position", _RUNS)
     spreads = final(_of_dense(found, Metric.MOVEMENT_STD, _BY_POSITION))
     point = ["task", "learning_rate", "sparsity", "arm", "seed", "epoch", "position"]
-    points = final(means).merge(
-        spreads[[*point, "value"]].rename(columns={"value": "std"}), on=point, how="left"
-    )
+    std = spreads.set_index(point).value.rename("std")
+    points = means.join(std, on=point)
     by_task = {
         task: (where(points, task=task), look) for task, look in task_looks(points.task).items()
     }

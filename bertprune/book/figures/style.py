@@ -90,6 +90,11 @@ def task_looks(tasks: Iterable[str]) -> dict[str, Look]:
     return {task: look for task, look in known.items() if task in given}
 
 
+def like(look: Look) -> dict[str, Any]:
+    """What matplotlib is told, so that a thing has the look."""
+    return {"color": look.colour, "marker": look.marker}
+
+
 # What panels are made of.
 
 
@@ -112,7 +117,6 @@ def curve(
     # Here, since it takes a second, and the pages of runs have no such curves.
     import seaborn
 
-    colour, marker = look
     several = points.groupby(x).seed.nunique().max() > 1
     seaborn.lineplot(
         points,
@@ -120,8 +124,7 @@ def curve(
         y="value",
         errorbar="sd" if several and has_band else None,
         err_kws={"alpha": 0.15, "lw": 0},
-        color=colour,
-        marker=marker,
+        **like(look),
         markersize=5.5,
         lw=1.8,
         linestyle=linestyle,
@@ -156,38 +159,15 @@ def dots(
     label: str | None = None,
 ) -> None:
     """Points without lines; `size` in square points of print."""
-    colour, marker = look
-    panel.scatter(
-        points[x],
-        points.value,
-        s=size,
-        color=colour,
-        marker=marker,
-        alpha=alpha,
-        lw=0,
-        label=label,
-    )
+    panel.scatter(points[x], points.value, s=size, **like(look), alpha=alpha, lw=0, label=label)
 
 
-def thin_curve(
-    panel: Axes, points: pd.DataFrame, look: Look, *, x: str = "sparsity", linestyle: str = "-"
-) -> None:
+def thin_curve(panel: Axes, points: pd.DataFrame, look: Look, *, x: str = "sparsity") -> None:
     """The paper's means, thin behind ours."""
     if points.empty:
         return
     mean = points.groupby(x).value.mean()
-    colour, marker = look
-    panel.plot(
-        mean.index,
-        mean,
-        color=colour,
-        marker=marker,
-        ms=2.5,
-        lw=0.9,
-        ls=linestyle,
-        alpha=0.6,
-        zorder=1.5,
-    )
+    panel.plot(mean.index, mean, **like(look), ms=2.5, lw=0.9, alpha=0.6, zorder=1.5)
 
 
 def dashed(panel: Axes, value: float, label: str | None = None) -> None:
@@ -206,7 +186,7 @@ def line_handle(label: str, colour: str = INK, linestyle: str = "-", width: floa
 
 
 def handle(look: Look, label: str, linestyle: str = "-") -> Line2D:
-    return Line2D([], [], color=look.colour, marker=look.marker, ls=linestyle, label=label)
+    return Line2D([], [], **like(look), ls=linestyle, label=label)
 
 
 def handles(looks: Mapping[Any, Look], linestyle: str = "-") -> list[Artist]:
@@ -252,30 +232,24 @@ def seeds_in_words(
     many seeds the curves have: the values of the column `by` in each of the frames `drawn`, at each
     place of the column `x`. In `lead`, "{seeds}" stands for the seeds. Empty without points.
     """
-    counts: dict[str, set[int]] = {}
-    for points in drawn:
-        for (name, _), of_point in points.groupby([by, x], sort=False):
-            counts.setdefault(str(name), set()).add(of_point.seed.nunique())
-    found = set[int]().union(*counts.values())
-    if not found:
+    by_frame = [points.groupby([by, x], sort=False).seed.nunique() for points in drawn]
+    if not any(map(len, by_frame)):
         return ""
-    if max(found) == 1:
+    counts = pd.concat(by_frame)
+    most = counts.max()
+    if most == 1:
         return f"All is of one seed{f', so there are no {spread}' if spread else ''}."
     deviation = f", {spread} ± one standard deviation" if spread else ""
-    if len(found) == 1:
-        return f"{lead.format(seeds=f'the {max(found)} seeds')}{deviation}."
+    if counts.nunique() == 1:
+        return f"{lead.format(seeds=f'the {most} seeds')}{deviation}."
+    of_name = {str(name): of for name, of in counts.groupby(level=0, sort=False)}
     by_name = ", ".join(
-        f"{(words_of_arm(name) or name)} {_from_to(counts[name])}"
-        for name in dict.fromkeys([*COMPARED, *counts])
-        if name in counts
+        f"{words_of_arm(name) or name} {' to '.join(map(str, sorted({of.min(), of.max()})))}"
+        for name in dict.fromkeys([*COMPARED, *of_name])
+        if (of := of_name.get(name)) is not None
     )
     several = " where there are several" if spread else ""
     return f"{lead.format(seeds='seeds')}{deviation}{several}; seeds: {by_name}."
-
-
-def _from_to(counts: set[int]) -> str:
-    least, most = min(counts), max(counts)
-    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def first_number(part: str) -> int:

@@ -14,6 +14,7 @@ from bertprune.book.figures.picture import SHARE, Axis, Panel, Sketch, needed
 from bertprune.book.figures.style import (
     curves,
     handles,
+    like,
     looks,
     seeds_in_words,
     shaded_ramp,
@@ -80,9 +81,9 @@ def _accuracies(axes: Axes, panel: Panel, *, ramp_steps: int) -> None:
     curves = list(panel.points.groupby(["metric", "learning_rate"]))
     names = {"masked_accuracy": "masked words", "next_sentence_accuracy": "next sentence"}
     styles = looks(str(curve) for curve, _ in curves).values()
-    for ((metric, rate), of), (colour, marker) in zip(curves, styles, strict=True):
+    for ((metric, rate), of), look in zip(curves, styles, strict=True):
         label = names.get(str(metric), f"at {rate:g}" if len(curves) > 1 else None)
-        axes.plot(of.step, of.value, color=colour, marker=marker, ms=5, lw=1.8, label=label)
+        axes.plot(of.step, of.value, **like(look), ms=5, lw=1.8, label=label)
     shaded_ramp(axes, ramp_steps, _RAMP)
 
 

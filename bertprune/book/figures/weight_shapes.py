@@ -30,20 +30,9 @@ from bertprune.book.figures.style import (
 )
 from bertprune.protocol.arms import ARMS, PRUNE_PRETRAIN, RANDOM_PRUNING, Look
 from bertprune.protocol.rows import PRETRAINING, Metric, Rows, Split, final, where
+from bertprune.pruning.matrices import KINDS, kind_of
 
-_KINDS = (
-    "word_embeddings",
-    "query",
-    "key",
-    "value",
-    "attention_output",
-    "intermediate",
-    "output",
-    "pooler",
-)
-"""Kinds of matrices, in the order of a BERT."""
-
-_KIND_LOOKS = looks(_KINDS)
+_KIND_LOOKS = looks(KINDS)
 
 _DENSE_RUNS = "runs of prune_pretrain at sparsity 0"
 
@@ -52,9 +41,8 @@ def weight_histograms(found: Rows) -> Sketch:
     """How the dense model's weights are distributed, a panel for each kind of matrix, with the
     normal curve of the same mean and standard deviation. Raises UserError without histograms."""
     rows = needed(_dense(found, "histogram"), "the distribution of weights", _DENSE_RUNS)
-    kinds = [*(kind for kind in _KINDS if kind in rows.part.array)]
-    kinds += sorted(set(rows.part) - set(kinds))
-    by_kind = {_in_words(kind): _densities(where(rows, part=kind)) for kind in kinds}
+    of_kind = {kind: where(rows, part=kind) for kind in KINDS}
+    by_kind = {_in_words(kind): _densities(of) for kind, of in of_kind.items() if len(of)}
     said = "; ".join(
         "{}: {:.4f} ± {:.4f}".format(kind, *_moments(points)) for kind, points in by_kind.items()
     )
@@ -91,7 +79,7 @@ def weight_std(found: Rows, *, paper: Rows | None = None) -> Sketch:
     shown = [("study", "this study", _by_layer(ours))]
     if paper is not None and len(theirs := _dense(paper, "weight_std")):
         shown.append(("paper", "the paper", _by_layer(theirs)))
-    kinds = [kind for kind in _KINDS if any(kind in of.kind.array for *_, of in shown)]
+    kinds = [kind for kind in KINDS if any(kind in of.kind.array for *_, of in shown)]
     top = Axis(low=0, high=1.08 * max(of.value.max() for *_, of in shown))
     said = "; ".join(
         f"{name}: from {of.value.min():.3f} to {of.value.max():.3f}, mean over matrices "
@@ -220,9 +208,6 @@ def _moments(points: pd.DataFrame) -> tuple[float, float]:
 def _by_layer(points: Rows) -> pd.DataFrame:
     """With the `kind` of each matrix and its `layer`; the embeddings come before the first layer,
     the pooler after the last."""
-    # Here, since it brings torch, which no other figure needs.
-    from bertprune.pruning.matrices import kind_of
-
     layer = points.part.str.extract(r"layer\.(\d+)\.", expand=False).astype("float64")
     kinds = points.part.map(kind_of)
     outside = kinds.map({"word_embeddings": -1.0, "pooler": layer.max() + 1})

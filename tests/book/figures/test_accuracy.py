@@ -6,12 +6,11 @@ import pytest
 from bertprune.base.errors import UserError
 from bertprune.base.words import percent
 from bertprune.book.figures import accuracy
-from bertprune.book.figures.picture import Sketch
 from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence import paper
 from bertprune.protocol import rows
 from bertprune.protocol.arms import ARMS
-from bertprune.protocol.rows import Rows
+from bertprune.protocol.rows import Rows, where
 
 from .synthetic import study
 
@@ -27,17 +26,13 @@ def paper_with(changes: dict[int, float]) -> Rows:
     return rows.join(parts)
 
 
-def panels(sketch: Sketch) -> list[str]:
-    return [panel.title for panel in sketch.panels]
-
-
 def test_the_paper_beside_itself_is_on_the_line() -> None:
     drawn = accuracy.drops_beside(paper.rows())
     tasks = [*PAPER_TASKS, "average"]
-    assert panels(drawn) == [f"{task} (points)" for task in tasks]
+    assert list(drawn.data.panel.unique()) == [f"{task} (points)" for task in tasks]
     place = ["arm", "sparsity", "task"]
     theirs, ours = (
-        drawn.data[drawn.data.source == source].set_index(place).value.sort_index()
+        where(drawn.data, source=source).set_index(place).value.sort_index()
         for source in ("paper", "study")
     )
     assert len(theirs) == 4 * 9 * 6
@@ -48,8 +43,8 @@ def test_the_paper_beside_itself_is_on_the_line() -> None:
 
 def test_seeds_are_in_the_data_and_their_mean_in_words() -> None:
     drawn = accuracy.drops_beside(paper_with({0: 0.01, 1: 0.03}))
-    ours = drawn.data[drawn.data.source == "study"]
-    point = ours[(ours.arm == "random_pruning") & (ours.sparsity == 0.5) & (ours.task == "average")]
+    ours = where(drawn.data, source="study")
+    point = where(ours, arm="random_pruning", sparsity=0.5, task="average")
     # The average falls from 87.18 to 78.76.
     assert point.sort_values("seed").value.tolist() == pytest.approx([9.42, 11.42])
     assert f"+10.4 for +8.4 at {percent(0.5)}" in drawn.alt
@@ -60,8 +55,8 @@ def test_seeds_are_in_the_data_and_their_mean_in_words() -> None:
 
 def test_a_study_of_two_tasks_has_their_panels_and_no_average() -> None:
     drawn = accuracy.drops_beside(study())
-    assert panels(drawn) == ["mnli (points)", "sst2 (points)"]
-    ours = drawn.data[drawn.data.source == "study"]
+    ours = where(drawn.data, source="study")
+    assert list(ours.panel.unique()) == ["mnli (points)", "sst2 (points)"]
     assert set(ours.sparsity) == {0.3, 0.6, 0.9} and set(ours.seed) == {0, 1, 2}
     assert "average" not in drawn.alt
 

@@ -36,8 +36,9 @@ from bertprune.protocol import rows
 from bertprune.protocol.arms import ARMS
 from bertprune.protocol.notebook_parameters import Finetune
 from bertprune.protocol.rows import Rows, where
+from bertprune.pruning.matrices import KINDS
 
-from .synthetic import DIMENSIONS, MATRICES, RATE, SEEDS, SPARSITIES, TASKS, study
+from .synthetic import DIMENSIONS, RATE, SEEDS, SPARSITIES, TASKS, study
 
 MAKER = made_by("study tiny & small", Finetune())
 
@@ -116,6 +117,10 @@ def data(figure: Sketcher, source: str = "study") -> pd.DataFrame:
     return where(sketched(figure).data, source=source)
 
 
+def titles(sketch: Sketch) -> list[str]:
+    return [panel.title for panel in sketch.panels]
+
+
 def legend(sketch: Sketch) -> list[str]:
     return [str(entry.get_label()) for entry in sketch.handles]
 
@@ -144,10 +149,10 @@ def test_words_for_those_who_do_not_see_it(picture: Picture) -> None:
 
 
 def test_the_data_is_what_is_drawn(picture: Picture) -> None:
-    assert re.fullmatch("[a-z-]+", picture.name)
-    assert len(picture.data) and picture.data.value.notna().all()
-    assert not picture.data.duplicated().any()
-    for panel in picture.data.panel.unique():
+    assert re.fullmatch("[a-z-]+", picture.sketch.name)
+    assert len(picture.sketch.data) and picture.sketch.data.value.notna().all()
+    assert not picture.sketch.data.duplicated().any()
+    for panel in picture.sketch.data.panel.unique():
         assert panel in picture.alt + ElementTree.tostring(
             ElementTree.fromstring(picture.svg), "unicode", method="text"
         )
@@ -160,16 +165,14 @@ def test_the_same_rows_give_the_same_bytes(figure: Sketcher) -> None:
     assert first.csv == second.csv
 
 
-OF_ANALYSES = [
-    figure
-    for figure in FIGURES
-    if figure.__module__.endswith(
-        (".pruned_weights", ".sort_order_movement", ".weight_shapes", ".saving")
-    )
-]
-
-
-@pytest.mark.parametrize("figure", OF_ANALYSES)
+@pytest.mark.parametrize(
+    "figure",
+    [
+        figure
+        for figure in FIGURES
+        if not figure.__module__.endswith((".accuracy", ".information", ".training_curves"))
+    ],
+)
 def test_rows_without_the_analysis_are_a_users_error(figure: Sketcher) -> None:
     analyses = ("weights", "embeddings", "heads", "features", "masks")
     found = study()
@@ -243,29 +246,21 @@ def test_a_part_of_a_study_can_be_drawn(arm: str) -> None:
 
 
 def test_one_task_is_its_own_average() -> None:
-    found = study()
-    found = found[found.task.isin(["sst2", rows.PRETRAINING])]
-    drawn = sketched(average_and_training_loss, found).data
-    assert set(drawn.panel) == {"average dev accuracy", "average training loss (nats)"}
-    dense = drawn[(drawn.source == "paper") & (drawn.panel == "average dev accuracy")]
-    dense = dense[(dense.arm == "prune_pretrain") & (dense.sparsity == 0)]
+    found = where(study(), task=["sst2", rows.PRETRAINING])
+    sketch = sketched(average_and_training_loss, found)
+    assert titles(sketch) == ["average dev accuracy", "average training loss (nats)"]
+    of_paper = where(sketch.data, source="paper", panel="average dev accuracy")
+    dense = where(of_paper, arm="prune_pretrain", sparsity=0)
     assert dense.value.tolist() == pytest.approx([0.921])
-
-
-def test_the_figure_of_one_task_is_of_that_task() -> None:
-    found = study()
-    one = sketched(average_and_loss, found[found.task.isin(["sst2", rows.PRETRAINING])])
-    assert [panel.title for panel in one.panels] == [
-        "sst2: dev accuracy",
-        "pre-training: dev loss (nats)",
-    ]
+    glance = sketched(average_and_loss, found)
+    assert titles(glance) == ["sst2: dev accuracy", "pre-training: dev loss (nats)"]
 
 
 def test_averages_over_other_tasks_are_not_laid_over_each_other() -> None:
     found = study().replace({"task": {"mnli": "mrpc"}})
     assert set(sketched(average_and_training_loss, found).data.source) == {"study"}
     drawn = sketched(accuracy_drop, found).data
-    assert set(drawn[drawn.source == "paper"].panel) == {"sst2 (points)"}
+    assert set(where(drawn, source="paper").panel) == {"sst2 (points)"}
     alone = found[found.task != "sst2"]
     assert set(sketched(accuracy_drop, alone).data.source) == {"study"}
 
@@ -283,20 +278,19 @@ def test_an_average_needs_all_tasks() -> None:
     found = study()
     gone = (found.arm == "prune_pretrain") & (found.sparsity == 0.3) & (found.task == "sst2")
     drawn = sketched(average_and_training_loss, found[~gone]).data
-    ours = drawn[(drawn.source == "study") & (drawn.arm == "prune_pretrain")]
-    assert 0.3 not in set(ours.sparsity)
+    ours = where(drawn, source="study", arm="prune_pretrain")
     assert set(ours.sparsity) == {0.0, 0.6, 0.9}
 
 
 def test_drops_are_from_the_same_seeds_dense_model() -> None:
     drawn = data(accuracy_drop)
-    dense = drawn[(drawn.arm == "prune_pretrain") & (drawn.sparsity == 0)]
+    dense = where(drawn, arm="prune_pretrain", sparsity=0)
     assert (dense.value == 0).all()
     scored = scores.scores(study()).set_index(["arm", "task", "sparsity", "seed"]).accuracy
-    one = drawn[(drawn.task == "mnli") & (drawn.arm == "random_pruning") & (drawn.seed == 2)]
-    ours = [scored["random_pruning", "mnli", at, 2] for at in SPARSITIES[1:]]
+    one = where(drawn, task="mnli", arm="random_pruning", seed=2)
     dense_score = scored["prune_pretrain", "mnli", 0.0, 2]
-    expected = [100 * (score - dense_score) for score in ours]
+    pruned = [scored["random_pruning", "mnli", at, 2] for at in SPARSITIES[1:]]
+    expected = [100 * (score - dense_score) for score in pruned]
     assert one.sort_values("sparsity").value.tolist() == pytest.approx(expected)
 
 
@@ -308,8 +302,7 @@ def test_without_a_dense_model_there_is_no_drop() -> None:
 
 def test_the_papers_drops_are_behind_ours() -> None:
     theirs = data(accuracy_drop, "paper")
-    theirs = theirs[theirs.task == "mnli"]
-    at = theirs[(theirs.arm == "prune_pretrain") & (theirs.sparsity == 0.9)]
+    at = where(theirs, task="mnli", arm="prune_pretrain", sparsity=0.9)
     table = paper.glue().set_index(["arm", "sparsity", "task"]).dev_accuracy
     drop = table["prune_pretrain", 0.9, "mnli"] - table["prune_pretrain", 0.0, "mnli"]
     assert at.value.tolist() == pytest.approx([drop])
@@ -339,7 +332,7 @@ def test_half_of_figure_2_can_be_drawn() -> None:
     assert "imilarity" not in sketch.caption + sketch.alt
     only = where(found, metric="cosine_similarity")
     sketch = sketched(information_deletion, only)
-    assert [panel.title for panel in sketch.panels] == ["similarity to dense features"]
+    assert titles(sketch) == ["similarity to dense features"]
     assert "Accuracy of information deletion" not in sketch.alt
     with pytest.raises(UserError, match="information_deletion"):
         sketched(information_deletion, where(found, arm="from_scratch"))
@@ -358,11 +351,8 @@ def test_a_task_of_too_few_points_has_no_slope() -> None:
 def test_heads_are_means_over_seeds() -> None:
     drawn = data(pruned_heads)
     assert len(drawn) == 2 * 8 * (len(SPARSITIES) - 1)
-    found = study()
-    one = found[(found.part == "layer 1 head 2") & (found.sparsity == 0.6)]
-    one = one[one.arm == "prune_pretrain"]
-    shown = drawn[(drawn.part == "layer 1 head 2") & (drawn.sparsity == 0.6)]
-    shown = shown[shown.arm == "prune_pretrain"]
+    of_head = {"part": "layer 1 head 2", "sparsity": 0.6, "arm": "prune_pretrain"}
+    one, shown = where(study(), **of_head), where(drawn, **of_head)
     assert len(one) == len(SEEDS)
     assert shown.value.tolist() == pytest.approx([one.value.mean()])
 
@@ -375,10 +365,10 @@ def test_mask_differences_are_of_the_whole_model() -> None:
 
 def test_accuracy_before_pruning_is_the_best_over_learning_rates() -> None:
     found = study()
-    ours = (found.arm == "epochs_before_pruning") & (found.metric == "accuracy")
-    better = found[ours].assign(learning_rate=2 * RATE, value=found[ours].value + 0.01)
+    ours = where(found, arm="epochs_before_pruning", metric="accuracy")
+    better = ours.assign(learning_rate=2 * RATE, value=ours.value + 0.01)
     drawn = sketched(before_pruning, rows.join([found, better])).data
-    drawn = drawn[drawn.panel == "dev accuracy"]
+    drawn = where(drawn, panel="dev accuracy")
     assert set(drawn.position) == {0, 1, 3, 6}
     last = better[better.epoch == better.epoch.max()]
     assert sorted(drawn.value) == pytest.approx(sorted(last.value))
@@ -386,10 +376,10 @@ def test_accuracy_before_pruning_is_the_best_over_learning_rates() -> None:
 
 def test_several_sparsities_before_pruning_are_not_their_best() -> None:
     found = study()
-    ours = found.arm == "epochs_before_pruning"
-    lower = found[ours].assign(sparsity=0.9, value=found[ours].value - 0.3)
+    ours = where(found, arm="epochs_before_pruning")
+    lower = ours.assign(sparsity=0.9, value=ours.value - 0.3)
     drawn = sketched(before_pruning, rows.join([found, lower])).data
-    means = drawn[drawn.panel == "dev accuracy"].groupby("sparsity").value.mean()
+    means = where(drawn, panel="dev accuracy").groupby("sparsity").value.mean()
     assert means[0.6] - means[0.9] == pytest.approx(0.3)
 
 
@@ -419,14 +409,10 @@ def test_histograms_are_densities() -> None:
 
 
 def test_matrices_are_placed_by_layer_and_kind() -> None:
-    found = study()
-    drawn = weight_shapes._by_layer(found[found.metric == "weight_std"])
-    first = drawn.drop_duplicates("part").set_index("part")
-    for matrix, kind in MATRICES.items():
-        assert first.kind[matrix] == kind
-    assert first.layer["embeddings.word_embeddings"] == -1
-    assert first.layer["encoder.layer.1.output.dense"] == 1
-    assert first.layer["pooler.dense"] == 2
+    placed = weight_shapes._by_layer(where(study(), metric="weight_std", seed=0))
+    assert placed.layer.tolist() == [-1, *6 * [0], *6 * [1], 2]
+    in_a_layer = KINDS[1:-1]
+    assert placed.kind.tolist() == [KINDS[0], *in_a_layer, *in_a_layer, KINDS[-1]]
 
 
 def test_memory_is_counted_in_shares_of_the_whole() -> None:
@@ -434,8 +420,7 @@ def test_memory_is_counted_in_shares_of_the_whole() -> None:
 
 
 def test_dimensions_are_sorted_by_what_is_pruned_of_them() -> None:
-    drawn = data(embedding_magnitudes)
-    ranked = drawn[drawn.panel == "pruned, by dimension"]
+    ranked = where(data(embedding_magnitudes), panel="pruned, by dimension")
     for _, one in ranked.groupby(["arm", "sparsity"]):
         at = one.sort_values("position")
         assert at.position.tolist() == list(range(1, DIMENSIONS + 1))
@@ -445,9 +430,6 @@ def test_dimensions_are_sorted_by_what_is_pruned_of_them() -> None:
 def test_a_panel_of_embeddings_may_be_missing() -> None:
     found = study()
     sketch = sketched(embedding_magnitudes, found[found.part != "subword"])
-    assert [panel.title for panel in sketch.panels] == [
-        "embedding magnitudes",
-        "pruned, by dimension",
-    ]
+    assert titles(sketch) == ["embedding magnitudes", "pruned, by dimension"]
     dense = sketched(embedding_magnitudes, where(found, sparsity=0))
-    assert [panel.title for panel in dense.panels] == ["embedding magnitudes"]
+    assert titles(dense) == ["embedding magnitudes"]

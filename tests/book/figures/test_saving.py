@@ -12,6 +12,7 @@ from bertprune.base.words import percent
 from bertprune.book.figures import saving
 from bertprune.book.tables import storage_table
 from bertprune.protocol import rows
+from bertprune.protocol.rows import where
 from bertprune.speed.bench import published_benchmark
 from bertprune.speed.bench.published_benchmark import inference_table
 from bertprune.speed.bench.quantities import (
@@ -24,36 +25,27 @@ from bertprune.speed.bench.quantities import (
     quantity_at,
 )
 
+from .synthetic import SPARSITIES, study
+
 
 def sizes() -> rows.Rows:
-    """Two seeds at two sparsities: dense 8 MB, sparse 8 MB less what is pruned."""
-    parts = []
-    for seed in (0, 1):
-        for sparsity in (0.0, 0.5):
-            found = {"dense float32": 8e6, "sparse float32": 8e6 * (1 - sparsity) + seed * 2e5}
-            history = [
-                {"step": 9, "split": "weights", "metric": "storage_bytes", "part": p, "value": v}
-                for p, v in found.items()
-            ]
-            parts.append(
-                rows.of_history(
-                    history, arm="prune_pretrain", sparsity=sparsity, learning_rate=1e-3, seed=seed
-                )
-            )
-    return rows.join(parts)
+    """Three seeds at four sparsities, each seed 0.1 MB more."""
+    found = where(study(), arm="prune_pretrain", metric="storage_bytes")
+    return found.assign(value=found.value + 1e5 * found.seed)
 
 
 def test_sizes_are_drawn_in_megabytes() -> None:
     drawn = saving.storage(sizes())
-    assert len(drawn.data) == 8 and drawn.data.value.max() == pytest.approx(8.2)
-    assert f"sparse float32: 8.1 MB at {percent(0)}, 4.1 MB at {percent(0.5)}" in drawn.alt
+    assert len(drawn.data) == 24 and drawn.data.value.max() == pytest.approx(9.2)
+    assert f"sparse float32: 9.1 MB at {percent(0)}, 6.7 MB at {percent(0.3)}" in drawn.alt
 
 
 def test_the_table_has_means_over_seeds() -> None:
     table = storage_table(sizes())
     assert list(table.columns) == ["dense float32", "sparse float32"]
-    assert table.to_numpy().tolist() == [["8", "8.1"], ["8", "4.1"]]
-    assert table.index.tolist() == [percent(0), percent(0.5)]
+    assert table.index.tolist() == [percent(sparsity) for sparsity in SPARSITIES]
+    assert table["dense float32"].tolist() == ["8.1"] * 4
+    assert table["sparse float32"].tolist() == ["9.1", "6.7", "4.3", "1.9"]
 
 
 def test_rows_without_sizes() -> None:
@@ -107,7 +99,7 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
     assert f"(ms), {large}, dense: 20 at {percent(0)}, 22 at {percent(0.9)}" in drawn.alt
     assert f"dense by sparse, {small}, sparse (CSR): 0.14 at {percent(0)}, 1.2 at" in drawn.alt
     assert "abacus, 2 threads, 2026-01-02" in drawn.svg
-    assert drawn.data.groupby("panel").size().tolist() == [4, 4, 2, 2]
+    assert drawn.sketch.data.groupby("panel").size().tolist() == [4, 4, 2, 2]
     shown = inference_table()
     assert shown.index.tolist() == [
         (size, "abacus", percent(sparsity)) for size in SIZES.values() for sparsity in (0, 0.9)
@@ -118,8 +110,8 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
     ]
     published_benchmark.write_rows(pd.concat([table, table.assign(device="GPU")]), file)
     on_both = saving.inference_time()
-    assert f"dense by sparse, {large}, GPU" in set(on_both.data.panel)
-    assert len(on_both.data) == 2 * len(drawn.data) and len(inference_table()) == 8
+    assert f"dense by sparse, {large}, GPU" in set(on_both.sketch.data.panel)
+    assert len(on_both.sketch.data) == 2 * len(drawn.sketch.data) and len(inference_table()) == 8
     published_benchmark.write_rows(table.assign(quantity="other"), file)
     for shows in (saving.inference_time, inference_table):
         with pytest.raises(UserError, match="no (figure|table) of inference"):

@@ -13,11 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from torch.nn.functional import pad
-from transformers import (
-    BertForSequenceClassification,
-    BertTokenizer,
-    PreTrainedTokenizerFast,
-)
+from transformers import BertForSequenceClassification, BertTokenizer, PreTrainedTokenizerFast
 
 from bertprune.data.batches import PretrainingBatch
 from bertprune.data.corpus import Corpus

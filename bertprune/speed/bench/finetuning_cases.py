@@ -15,23 +15,10 @@ from bertprune.pruning.matrices import prunable_matrices
 from bertprune.speed import made_up_inputs
 from bertprune.speed.bench.pretraining_cases import SPARSITY
 from bertprune.speed.bench.quantities import DYNAMIC, GROUPED, OURS, PADDED
-from bertprune.speed.bench.rival import (
-    TorchPruner,
-    seconds_of_evaluation,
-    seconds_of_trainer_step,
-)
-from bertprune.speed.bench.timing import (
-    Row,
-    Setting,
-    memory_rows,
-)
+from bertprune.speed.bench.rival import TorchPruner, seconds_of_evaluation, seconds_of_trainer_step
+from bertprune.speed.bench.timing import Row, Setting, memory_rows
 from bertprune.speed.made_up_inputs import DEV_PHRASES, PHRASES, Phrases
-from bertprune.speed.stopwatch import (
-    finetuning_steps,
-    quiet,
-    seconds_of,
-    seconds_of_our_step,
-)
+from bertprune.speed.stopwatch import finetuning_steps, quiet, seconds_of, seconds_of_our_step
 from bertprune.training.finetuning import evaluate
 
 RIVALS = (PADDED, DYNAMIC, GROUPED)

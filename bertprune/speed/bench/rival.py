@@ -8,13 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch.nn.utils import prune
-from transformers import (
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from bertprune.pruning.masks import Masks, pruned_count
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices

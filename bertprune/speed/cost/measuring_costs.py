@@ -82,10 +82,7 @@ def _small_enough(request: Request) -> Request:
 
 
 def _kept(
-    key: Mapping[str, Any],
-    what: str,
-    measured: Callable[[], dict[str, Line]],
-    again: bool,
+    key: Mapping[str, Any], what: str, measured: Callable[[], dict[str, Line]], again: bool
 ) -> dict[str, Line]:
     """What is stored for `key`, or else is measured now and stored."""
     identity = {
@@ -119,8 +116,7 @@ def _side_by_side(request: Request) -> dict[str, Line]:
         found = list(workers.map(steps, [request] * processes))
     return {
         unit: Line(
-            fmean(one[unit].fixed_s for one in found),
-            fmean(one[unit].per_token_s for one in found),
+            fmean(one[unit].fixed_s for one in found), fmean(one[unit].per_token_s for one in found)
         )
         for unit in found[0]
     }

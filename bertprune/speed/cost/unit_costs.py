@@ -90,8 +90,7 @@ class Machine:
         """Unit costs of a model of `size` in a run with `threads`: those of the closest
         shape that was measured, scaled where it is another one."""
         closest, at = min(
-            self.table,
-            key=lambda known: (_distance(known[0], size), abs(known[1] - threads)),
+            self.table, key=lambda known: (_distance(known[0], size), abs(known[1] - threads))
         )
         return scaled(self.table[closest, at], closest, size)
 
@@ -106,12 +105,7 @@ def _work_ratio(size: Shape, other: Shape) -> float:
     return size.flop_per_token(64, MASKED_SHARE) / other.flop_per_token(64, MASKED_SHARE)
 
 
-_OF_TOKENS = (
-    PRETRAINING_STEP,
-    PRETRAINING_EVALUATION,
-    FINETUNING_STEP,
-    FINETUNING_EVALUATION,
-)
+_OF_TOKENS = (PRETRAINING_STEP, PRETRAINING_EVALUATION, FINETUNING_STEP, FINETUNING_EVALUATION)
 _OF_TEXT = (TASK_TOKENISING, TEXT, PAIRING, NOTEBOOK)
 
 

@@ -14,7 +14,15 @@ from bertprune.experiments import studies
 from bertprune.protocol.views import CHAPTERS
 from bertprune.speed.bench import benchmark, published_benchmark
 from bertprune.speed.bench.benchmark import Case
-from bertprune.speed.bench.quantities import FASTER, ONE_AFTER_ANOTHER
+from bertprune.speed.bench.quantities import (
+    DYNAMIC,
+    FASTER,
+    GROUPED,
+    ONE_AFTER_ANOTHER,
+    PADDED,
+    TORCH_PRUNE,
+    TRAINER,
+)
 from bertprune.speed.bench.timing import Row, Setting, as_table
 
 PROJECT = Path(__file__).parents[3]
@@ -37,14 +45,7 @@ def test_from_the_command_to_the_page(root: Path, capsys: pytest.CaptureFixture[
     assert (rows.threads == 1).all()
     assert rows.value.notna().all()
     sides = set(rows.side[rows.quantity == FASTER])
-    assert sides == {
-        ONE_AFTER_ANOTHER,
-        "torch.nn.utils.prune",
-        "Trainer + torch.nn.utils.prune",
-        "Trainer, padded to 128",
-        "Trainer, dynamic padding",
-        "Trainer, dynamic padding, grouped by length",
-    }
+    assert sides == {ONE_AFTER_ANOTHER, TORCH_PRUNE, TRAINER, PADDED, DYNAMIC, GROUPED}
     assert "tiny: all of it" in capsys.readouterr().out
     assert not (root / "book" / "published").exists()
 
@@ -98,54 +99,46 @@ def test_the_page_of_what_was_published(root: Path) -> None:
     assert "not measured: no GPU" in set(bars[f"measured, {machine}"])
 
 
-def test_cases_of_one_machine_are_published_together(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def publish(case: str, value: float, threads: int) -> list[tuple[str, float]]:
-        made = as_table(
-            [Setting(case=case, threads=threads).row("bertprune", "time", "s", [value])]
-        )
-        facts = published_benchmark.facts([case], threads=threads, gpu="", phrases="made up")
-        published_benchmark.publish(made, facts)
-        found = published_benchmark.read()
-        (of_machine,) = found.facts.values()
-        assert set(of_machine["cases"]) == set(found.rows.case)
-        return list(zip(found.rows.case, found.rows.value, strict=True))
+def publish(case: str, value: float, threads: int = 2, **of_machine: str) -> pd.DataFrame:
+    """The rows that are published once one of `case` is measured on the machine."""
+    rows = [Setting(case=case, threads=threads).row("bertprune", FASTER, "×", [value])]
+    facts = published_benchmark.facts([case], threads=threads, gpu="", phrases="made up")
+    published_benchmark.publish(as_table(rows), facts | of_machine)
+    return published_benchmark.read().rows
 
-    assert publish("masks", 1.0, threads=2) == [("masks", 1.0)]
-    assert publish("data", 2.0, threads=2) == [("masks", 1.0), ("data", 2.0)]
-    assert publish("masks", 3.0, threads=2) == [("data", 2.0), ("masks", 3.0)]
+
+@pytest.mark.usefixtures("root")
+def test_cases_of_one_machine_are_published_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    def published(case: str, value: float, threads: int) -> dict[str, float]:
+        rows = publish(case, value, threads)
+        (facts,) = published_benchmark.read().facts.values()
+        assert set(facts["cases"]) == set(rows.case)
+        return dict(zip(rows.case, rows.value, strict=True))
+
+    assert published("masks", 1.0, threads=2) == {"masks": 1.0}
+    assert published("data", 2.0, threads=2) == {"masks": 1.0, "data": 2.0}
+    assert published("masks", 3.0, threads=2) == {"data": 2.0, "masks": 3.0}
     # Of one thread and of two, there is no comparing.
-    assert publish("data", 4.0, threads=1) == [("data", 4.0)]
+    assert published("data", 4.0, threads=1) == {"data": 4.0}
     # Nor of threads that sleep while they wait, as they do in tests, and of those that spin.
     monkeypatch.delenv("OMP_WAIT_POLICY")
-    assert publish("masks", 5.0, threads=1) == [("masks", 5.0)]
+    assert published("masks", 5.0, threads=1) == {"masks": 5.0}
 
 
-def test_what_was_measured_on_another_machine_stays(root: Path) -> None:
-    def publish(value: float, processor: str, gpu: str = "") -> published_benchmark.Measured:
-        made = as_table([Setting(case="masks").row("torch", FASTER, "×", [value])])
-        facts = published_benchmark.facts(["masks"], threads=1, gpu=gpu, phrases="made up")
-        published_benchmark.publish(made, facts | {"cpu": processor})
-        return published_benchmark.read()
-
-    publish(1.0, "abacus")
-    publish(2.0, "slide rule")
-    found = publish(3.0, "slide rule", gpu="loom")
-    assert list(found.facts) == ["abacus", "slide rule", "loom"]
-    assert list(found.machines()) == list(found.facts)
-    assert dict(zip(found.rows.machine, found.rows.value, strict=True)) == {
-        "abacus": 1.0,
-        "slide rule": 2.0,
-        "loom": 3.0,
-    }
+@pytest.mark.usefixtures("root")
+def test_what_was_measured_on_another_machine_stays() -> None:
+    publish("masks", 1.0, cpu="abacus")
+    publish("masks", 2.0, cpu="slide rule")
+    rows = publish("masks", 3.0, cpu="slide rule", gpu="loom")
+    machines = ["abacus", "slide rule", "loom"]
+    assert list(rows.machine) == machines and list(rows.value) == [1.0, 2.0, 3.0]
     # What ran on the processor is called by its name, whatever GPU was beside it.
-    assert list(found.rows.device) == ["abacus", "slide rule", "slide rule"]
-    assert list(found.ratios().machine) == list(found.facts)
+    assert list(rows.device) == ["abacus", "slide rule", "slide rule"]
     # A machine that is measured again keeps its place and the others theirs.
-    again = publish(4.0, "abacus")
-    assert sorted(again.rows.value) == [2.0, 3.0, 4.0]
-    met = again.bars().loc["new masks for BERT-Base at 50 %"]
+    assert sorted(publish("masks", 4.0, cpu="abacus").value) == [2.0, 3.0, 4.0]
+    found = published_benchmark.read()
+    assert list(found.machines()) == list(found.facts) == machines
+    met = found.bars().loc["new masks for BERT-Base at 50 %"]
     assert met["measured, slide rule"] == "not measured" and met["asked"] == "≥ 5.00"
 
 

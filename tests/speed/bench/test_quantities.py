@@ -10,7 +10,6 @@ from bertprune.speed.bench.quantities import (
     SHARE,
     TRAINER,
     bars_beside,
-    readable,
     with_unit,
 )
 from bertprune.speed.bench.timing import Setting, as_table
@@ -60,28 +59,28 @@ def test_met_by_all_repeats_by_none_or_within_the_noise() -> None:
 def test_what_needs_a_gpu_says_so(gpu: bool, words: str) -> None:
     found = lines([], gpu)
     assert len(found) == len(BARS)
-    needing = [bar.needs_gpu for bar in BARS]
+    needing = [CASES[bar.case].needs_gpu for bar in BARS]
     assert set(found.measured[needing]) == {words}
     assert set(found.measured[[not needs for needs in needing]]) == {"not measured"}
     assert set(found.met) == {""}
 
 
-def test_every_bar_has_a_case() -> None:
-    assert {bar.case for bar in BARS} <= set(CASES)
+def test_every_bar_has_a_case_that_needs_a_gpu_if_it_does() -> None:
+    assert all(CASES[bar.case].needs_gpu == bar.needs_gpu for bar in BARS)
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0.01234, "0.0123"), (12.34, "12.3"), (1234.0, "1.23 k"), (9.87e10, "98.7 G"), (0, "0")],
+    ("value", "unit", "shown"),
+    [
+        (0.01234, "", "0.0123"),
+        (12.34, "", "12.3"),
+        (1234.0, "", "1.23 k"),
+        (9.87e10, "", "98.7 G"),
+        (0, "", "0"),
+        # A prefix stands at its unit.
+        (2.5e10, "FLOP/s", "25 GFLOP/s"),
+        (5.1, "×", "5.1 ×"),
+    ],
 )
-def test_readable_numbers(value: float, shown: str) -> None:
-    assert readable(value) == shown
-
-
-def test_a_prefix_stands_at_its_unit() -> None:
-    shown = [
-        with_unit(2.5e10, "FLOP/s"),
-        with_unit(5.1, "×"),
-        with_unit(0.6, ""),
-    ]
-    assert shown == ["25 GFLOP/s", "5.1 ×", "0.6"]
+def test_readable_numbers(value: float, unit: str, shown: str) -> None:
+    assert with_unit(value, unit) == shown

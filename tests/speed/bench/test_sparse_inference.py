@@ -1,8 +1,5 @@
 """Sparse inference computes what dense inference does, and its rows can be read back."""
 
-from dataclasses import asdict
-
-import pandas as pd
 import pytest
 import torch
 
@@ -13,7 +10,7 @@ from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 from bertprune.speed.bench.quantities import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, by_sparsity
 from bertprune.speed.bench.sparse_inference import CsrLinear, inference, with_csr
-from bertprune.speed.bench.timing import Row, Setting
+from bertprune.speed.bench.timing import Row, Setting, as_table
 
 TINY = Shape(layers=2, hidden_size=16, heads=2, vocabulary_size=50)
 
@@ -37,29 +34,20 @@ def test_sparse_products_are_the_dense_ones(sparsity: float) -> None:
             assert torch.allclose(first, second, atol=1e-5)
 
 
-def test_rows_of_inference(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_of_inference() -> None:
     setting = Setting(repeats=3, case="inference-L2")
-    rows = inference(setting, TINY, sparsities=(0.0, 0.9), batch=(2, 8))
-    table = pd.DataFrame([asdict(row) for row in rows]).assign(machine="here")
-    assert len(table) == 2 * 4 and (table.low <= table.value).all()
-    assert (table.value <= table.high).all() and (table.value > 0).all()
-    times = by_sparsity(table, TIME)
+    rows = list(inference(setting, TINY, sparsities=(0.0, 0.9), batch=(2, 8)))
+    assert all(0 < row.low <= row.value <= row.high for row in rows)
+    table = as_table(rows).assign(machine="here")
+    times = by_sparsity(table, TIME).set_index(["side", "sparsity"])
     assert set(times["size"]) == {"2 layers × 128"}
-    assert sorted(zip(times.side, times.sparsity, strict=True)) == [
-        (DENSE, 0.0),
-        (DENSE, 0.9),
-        (SPARSE, 0.0),
-        (SPARSE, 0.9),
-    ]
-    ratio = table[table.quantity == f"{SPEED_UP} at sparsity 0.9"].iloc[0]
-    at = times[times.sparsity == 0.9].set_index("side")
-    # Pairwise ratios lie between those of the extremes.
-    assert at.low[DENSE] / at.high[SPARSE] <= ratio.value <= at.high[DENSE] / at.low[SPARSE]
-    unpruned, pruned = by_sparsity(table, BY_UNPRUNED).itertuples()
-    assert (unpruned.side, unpruned.sparsity, unpruned.low, unpruned.high) == (DENSE, 0.0, 1.0, 1.0)
-    first = times[times.sparsity == 0.0].set_index("side")
-    assert pruned.sparsity == 0.9
-    assert at.low[DENSE] / first.high[DENSE] <= pruned.value <= at.high[DENSE] / first.low[DENSE]
+    assert sorted(times.index) == [(side, at) for side in (DENSE, SPARSE) for at in (0.0, 0.9)]
+    # Ratios of repeats lie between those of the extremes.
+    for quantity, other in ((SPEED_UP, (SPARSE, 0.9)), (BY_UNPRUNED, (DENSE, 0.0))):
+        ratio = by_sparsity(table, quantity).set_index("sparsity").loc[0.9]
+        above, below = times.xs((DENSE, 0.9)), times.xs(other)
+        assert above.low / below.high <= ratio.value <= above.high / below.low
+    assert by_sparsity(table, BY_UNPRUNED).value.iloc[0] == 1.0
 
 
 def test_all_sparsities_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

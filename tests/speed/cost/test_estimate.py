@@ -59,19 +59,18 @@ def test_runs_side_by_side_share_the_cores(root: Path) -> None:
     assert found.wall_s() == pytest.approx(BURN_IN_S + 2 + pairs)
     # Burn-in has both cores, and its unit costs are those of the closest that was measured.
     assert 3600 * found.hours() == pytest.approx(2 * (BURN_IN_S + 2) + 2 * pairs)
-    crowded = estimate.estimate(plan, machine(cores=2), workers=3).crowded_work_s()
-    assert crowded.sum() == pytest.approx(found.runs.work_s.sum())
 
 
-def test_more_workers_than_cores_make_runs_longer(root: Path) -> None:
-    plan = by_hand("seed=[0, 1, 2]").plan()
+@pytest.mark.parametrize(
+    ("seeds", "longer"), [([0, 1], {1.0}), ([0, 1, 2], {1.0, 1.5}), ([0, 1, 2, 3], {1.0, 1.5})]
+)
+def test_more_workers_than_cores_make_runs_longer(
+    root: Path, seeds: list[int], longer: set[float]
+) -> None:
+    """Three workers on two cores, where as many runs wait; burn-in is alone."""
+    plan = by_hand(f"seed={seeds}").plan()
     found = estimate.estimate(plan, machine(cores=2), workers=3)
-    longer = found.crowded_work_s() / found.runs.work_s
-    assert dict(zip(found.runs.notebook, longer, strict=True)) == {
-        "burn_in": 1.0,
-        "prune_pretrain": 1.5,
-        "finetune": 1.5,
-    }
+    assert set(found.crowded_work_s() / found.runs.work_s) == longer
 
 
 def test_what_is_done_is_left_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,13 +173,7 @@ def test_the_page_takes_task_sizes_from_published_rows(
     assert "published rows (training + dev examples): cola 100 + 300." in estimate.assumed(study)
     (line,) = estimate.against_published().to_dict("records")
     work_s = BURN_IN_S + DENSE_S + PRUNED_S + 2 * (2 * 10 * 0.1 + (2 * 2 + 1) * 1.0 + 7)
-    assert line == {
-        "estimated (min)": round(work_s / 60, 1),
-        "of runs": 4,
-        "needed (min)": 20.0,
-        "of runs then": 3,
-        "ratio": round(work_s / 1200, 2),
-    }
+    assert list(line.values()) == [round(work_s / 60, 1), 4, 20.0, 3, round(work_s / 1200, 2)]
     # What was executed here has the data that is here.
     write_record(study.plan()[0], wall_time_s=1.0)
     assert estimate.counted_for(study) == {}

@@ -3,6 +3,7 @@ of it may have been published before."""
 
 import dataclasses
 import json
+import math
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,22 +33,23 @@ from ..finished import FACTS
 
 def _detailed() -> Rows:
     """Rows of two seeds with all that `_worth_publishing` thins out."""
-    point: dict[str, Any] = {"sparsity": 0.5, "learning_rate": 1e-3}
-    parts = []
-    for seed in (3, 4):
-        entries = [
-            {"metric": "magnitude", "part": part, "position": 10.0 * block, "value": block + seed}
-            for part in ("dimension 0", "dimension 1")
-            for block in range(20)
-        ]
-        entries += [{"metric": "histogram", "part": "query", "value": 0.5}]
-        entries += [{"metric": "memory_bytes", "part": "pooler", "value": 12345678.0}]
-        entries += [{"metric": "pruned_share", "part": "dimension 0", "value": 2 / 3}]
-        masks = [{"metric": "mask_difference", "part": part, "value": 1 / 3} for part in ("", "a")]
-        for arm in ("prune_pretrain", "random_pruning"):
-            history = [{"split": "weights", "step": 1, **one} for one in [*entries, *masks]]
-            parts.append(rows.of_history(history, arm=arm, seed=seed, **point))
-    return rows.join(parts).assign(own=False)
+    values = {
+        ("magnitude", part, 10.0 * block): float(block)
+        for part in ("dimension 0", "dimension 1")
+        for block in range(20)
+    }
+    nowhere = math.nan
+    values |= {("histogram", "query", nowhere): 0.5, ("memory_bytes", "pooler", nowhere): 12345678}
+    values |= {("pruned_share", "dimension 0", nowhere): 2 / 3}
+    values |= {("mask_difference", part, nowhere): 1 / 3 for part in ("", "a")}
+    of_seeds = {
+        (arm, seed, *place): value + seed * (place[0] == "magnitude")
+        for seed in (3, 4)
+        for arm in ("prune_pretrain", "random_pruning")
+        for place, value in values.items()
+    }
+    names = "arm seed metric part position"
+    return made_up.made(of_seeds, names, sparsity=0.5, split="weights").assign(own=False)
 
 
 def test_published_rows_are_as_many_as_pages_show() -> None:

@@ -8,14 +8,13 @@ one says everything that its result depends on, from the text up.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeVar, get_type_hints
 
 from bertprune.base.errors import UserError, did_you_mean
 from bertprune.lab.language import find_source, language_of
+from bertprune.protocol.fields import checked, help_with_range, parameter, shown
 from bertprune.protocol.pruning_methods import MAGNITUDE, METHODS
 
 ADAMW, BERTADAM = "adamw", "bertadam"
@@ -23,20 +22,6 @@ ADAMW, BERTADAM = "adamw", "bertadam"
 
 FROZEN, UPDATED = "frozen", "updated"
 """What becomes of masks after the ramp."""
-
-
-def parameter(
-    default: Any,
-    help: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """A field: at least `low`, at most `high`, more than `above`, or one of `choices`."""
-    metadata = {"help": help, "low": low, "high": high, "above": above, "choices": choices}
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +144,7 @@ class BurnIn(Contract):
         """Raise UserError unless the numbers of the parameter `name` ascend."""
         values = getattr(self, name)
         if list(values) != sorted(set(values)):
-            raise UserError(f"{name} must ascend, got {_shown(values)}")
+            raise UserError(f"{name} must ascend, got {shown(values)}")
 
     @staticmethod
     def _check_languages(*named: tuple[str, ...]) -> None:
@@ -286,7 +271,7 @@ class Finetune(PrunePretrain):
             if not values:
                 raise UserError(f"{name} is empty: name at least one")
             if len(set(values)) < len(values):
-                raise UserError(f"{name} has the same value twice: {_shown(values)}")
+                raise UserError(f"{name} has the same value twice: {shown(values)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,9 +318,6 @@ class PruneAfterFinetune(Finetune):
         return _part(self, PrunePretrain) if self.sparsity > 0 else None
 
 
-_LARGEST_WHOLE_NUMBER = 2**31 - 1
-"""As a seed or a count, all libraries take it."""
-
 C = TypeVar("C", bound=Contract)
 B = TypeVar("B", bound=BurnIn)
 
@@ -354,14 +336,14 @@ def parse(contract: type[C], values: Mapping[str, object]) -> C:
     """
     fields = {f.name: f for f in dataclasses.fields(contract)}
     kinds = get_type_hints(contract)
-    checked = {}
+    found = {}
     for name, value in values.items():
         if name not in fields:
             raise UserError(
                 f"{contract.notebook} has no parameter {name!r}: {did_you_mean(name, fields)}"
             )
-        checked[name] = _checked(name, value, kinds[name], fields[name].metadata)
-    parameters = contract(**checked)
+        found[name] = checked(name, value, kinds[name], fields[name].metadata)
+    parameters = contract(**found)
     parameters.check()
     return parameters
 
@@ -394,7 +376,7 @@ def own_values(parameters: BurnIn) -> dict[str, Any]:
 
 def help_of(contract: type[Contract]) -> dict[str, str]:
     """Help of each parameter, with its range."""
-    return {f.name: _help(f.metadata) for f in dataclasses.fields(contract)}
+    return {f.name: help_with_range(f.metadata) for f in dataclasses.fields(contract)}
 
 
 def parameters_cell(contract: type[Contract], *, with_choices: bool = False) -> str:
@@ -409,7 +391,7 @@ def parameters_cell(contract: type[Contract], *, with_choices: bool = False) -> 
         begun = [base.notebook for base in above if one.name in vars(base)]
         if begun and one.metadata["choices"] and not with_choices:
             helps[one.name] = f"{one.metadata['help']} (choices: see {begun[-1]})"
-    return "\n".join(f"{name} = {_shown(value)}  # {helps[name]}" for name, value in values.items())
+    return "\n".join(f"{name} = {shown(value)}  # {helps[name]}" for name, value in values.items())
 
 
 def _part(parameters: BurnIn, contract: type[B]) -> B:
@@ -418,59 +400,3 @@ def _part(parameters: BurnIn, contract: type[B]) -> B:
 
 def _default(contract: type[BurnIn], name: str) -> Any:
     return next(f.default for f in dataclasses.fields(contract) if f.name == name)
-
-
-def _checked(name: str, value: object, kind: Any, limits: Mapping[str, Any]) -> object:
-    if get_origin(kind) is tuple:
-        many = value if isinstance(value, list | tuple) else [value]
-        if "" in many:
-            raise UserError(f"{name} has an empty entry: {_shown(many)}")
-        return tuple(_checked(name, one, get_args(kind)[0], limits) for one in many)
-    if kind is float and type(value) is int:
-        with suppress(OverflowError):
-            value = float(value)
-    if type(value) is not kind:
-        wanted = {int: "a whole number", float: "a number", str: "a text"}[kind]
-        raise UserError(f"{name} must be {wanted}, got {_shown(value)}")
-    if limits["choices"] and value not in limits["choices"]:
-        raise UserError(
-            f"{name} is {value!r}: {did_you_mean(str(value), limits['choices'])} "
-            f"({' or '.join(limits['choices'])})"
-        )
-    if type(value) is int and value > _LARGEST_WHOLE_NUMBER:
-        raise UserError(f"{name} must be at most {_LARGEST_WHOLE_NUMBER}, got {_shown(value)}")
-    if isinstance(value, int | float):
-        low, high, above = limits["low"], limits["high"], limits["above"]
-        if (
-            not math.isfinite(value)
-            or (low is not None and value < low)
-            or (above is not None and value <= above)
-            or (high is not None and value > high)
-        ):
-            raise UserError(f"{name} must be {_range(limits)}, got {_shown(value)}")
-    return value
-
-
-def _help(limits: Mapping[str, Any]) -> str:
-    text = str(limits["help"])
-    if limits["choices"]:
-        return f"{text} ({' | '.join(limits['choices'])})"
-    return f"{text} ({_range(limits)})" if _range(limits) else text
-
-
-def _range(limits: Mapping[str, Any]) -> str:
-    parts = []
-    if limits["above"] is not None:
-        parts.append(f"more than {limits['above']:g}")
-    if limits["low"] is not None:
-        parts.append(f"at least {limits['low']:g}")
-    if limits["high"] is not None:
-        parts.append(f"at most {limits['high']:g}")
-    return ", ".join(parts)
-
-
-def _shown(value: object) -> str:
-    """A value as a reader would type it."""
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_shown(one) for one in value) + "]"
-    return f'"{value}"' if isinstance(value, str) else repr(value)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bertprune.base.errors import UserError, check_known
-from bertprune.protocol.notebook_parameters import CONTRACTS, BurnIn, Contract, parameter
+from bertprune.protocol.fields import parameter
+from bertprune.protocol.notebook_parameters import CONTRACTS, BurnIn, Contract
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from transformers import BertConfig, PreTrainedConfig, PreTrainedModel
 
@@ -29,13 +28,6 @@ from bertprune.protocol.views import parameters_of_run
 from bertprune.pruning.masks import Masks, pruned_count, pruned_entries, sparsity_of
 from bertprune.pruning.matrices import matrix_of, prunable_matrices
 from bertprune.pruning.storage import save_sparse
-
-_METRICS = {
-    "loss": "dev loss (masked words + next sentence, nats)",
-    "mlm_loss": "dev loss, masked words (nats)",
-    "masked_accuracy": "masked words right on the dev set",
-    "next_sentence_accuracy": "next sentences right on the dev set",
-}
 
 
 def ship(named: str, destination: Path, *, precision: str = "bf16") -> Path:
@@ -132,7 +124,6 @@ def _card(
         percent=percent,
         shown=_shown,
         megabytes=_megabytes,
-        cost=_cost,
         **({"record": None} if run is None else _of_run(run)),
     )
 
@@ -175,14 +166,6 @@ def _of_run(run: Path) -> dict[str, Any]:
     }
 
 
-def _cost(record: Record) -> str:
-    precision = f", in {record.precision}" if record.precision else ""
-    return (
-        f"{record.wall_time_s / 60:.1f} minutes on {record.machine}, "
-        f"{record.peak_memory_bytes / 1e9:.2f} GB{precision}"
-    )
-
-
 def _shown(value: Any) -> str:
     """A parameter's value; of a path of the machine that it is from, the name."""
     if isinstance(value, list):
@@ -191,17 +174,10 @@ def _shown(value: Any) -> str:
     return Path(value).name if is_path else str(value)
 
 
-def _measured(found: rows.Rows) -> list[Mapping[str, Any]]:
+def _measured(found: rows.Rows) -> dict[str, float]:
+    """The last values of pre-training's dev metrics."""
     dev = rows.where(found, split=rows.Split.DEV, task=rows.PRETRAINING)
-    last = rows.final(dev).set_index("metric").value if not dev.empty else pd.Series(dtype=float)
-    return [
-        {
-            "quantity": words,
-            "value": f"{last[metric]:.3f}" if "loss" in metric else f"{100 * last[metric]:.1f} %",
-        }
-        for metric, words in _METRICS.items()
-        if metric in last
-    ]
+    return {str(one.metric): float(str(one.value)) for one in rows.final(dev).itertuples()}
 
 
 def _tasks(found: rows.Rows, started: Iterable[str]) -> list[Mapping[str, Any]]:

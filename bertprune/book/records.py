@@ -38,16 +38,7 @@ def filled(template: str, **values: Any) -> str:
 
 
 def facts_of_run(run: Run, titles: Mapping[Run, str], places: Mapping[Run, str]) -> str:
-    record = run.record()
-    start = run.upstream
-    other = run.compared_with
-    starts = f"Starts from [{titles[start]}](../{places[start]}.ipynb). " if start else ""
-    starts += f"Compared with [{titles[other]}](../{places[other]}.ipynb). " if other else ""
-    return (
-        f"{starts}{_duration(record.wall_time_s)} of work on {record.device}, "
-        f"{_memory(record.peak_memory_bytes)} at its peak, finished {record.finished[:10]}; "
-        "see [all records](../records.md)."
-    )
+    return filled("facts", run=run, record=run.record(), titles=titles, places=places)
 
 
 def records_page(
@@ -67,8 +58,6 @@ def records_page(
         work=work,
         beside=published_beside(study),
         versions=Counter(tuple(record.versions.items()) for record in records.values()),
-        duration=_duration,
-        memory=_memory,
         json=partial(json.dumps, indent=1),
     )
 
@@ -100,3 +89,6 @@ def _duration(seconds: float) -> str:
 
 def _memory(size_bytes: float) -> str:
     return f"{size_bytes / 1e9:.2f}{SPACE}GB"
+
+
+_TEMPLATES.globals |= {"duration": _duration, "memory": _memory}

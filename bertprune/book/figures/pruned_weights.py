@@ -36,7 +36,6 @@ from bertprune.protocol.arms import (
 from bertprune.protocol.rows import WHOLE, Metric, Rows, Split, final, where
 
 _MASKS = "mask entries that differ"
-_ACCURACY = "dev accuracy"
 
 
 def mask_difference(found: Rows) -> Sketch:
@@ -78,45 +77,39 @@ def before_pruning(found: Rows) -> Sketch:
     """
     ours = where(found, arm=EPOCHS_BEFORE_PRUNING)
     accuracies = _best(ours, ["sparsity", "task", "position", "seed"])
-    both = {_ACCURACY: accuracies, _MASKS: _mask_differences(ours)}
-    shown = {name: points for name, points in both.items() if len(points)}
+    masks = _mask_differences(ours)
     everything = needed(
-        pd.concat(both.values()),
+        pd.concat([accuracies, masks]),
         "training before pruning",
         f"runs of prune_after_finetune, arm {EPOCHS_BEFORE_PRUNING}",
     )
     tasks = task_looks(everything.task)
     dense = _dense_mean(found[found.seed.isin(accuracies.seed)], list(tasks))
-    axes_of = {_ACCURACY: SHARE, _MASKS: SHARE_FROM_ZERO}
     epochs = Axis("epochs of fine-tuning before pruning")
-
+    without_dense = partial(_by_epochs, tasks=tasks, dense=None)
+    both = (
+        Panel("dev accuracy", accuracies, partial(without_dense, dense=dense), epochs, SHARE),
+        Panel(_MASKS, masks, without_dense, epochs, SHARE_FROM_ZERO),
+    )
+    panels = [panel for panel in both if len(panel.points)]
     entries = handles(tasks)
     if len(tasks) > 1:
         entries.append(line_handle("mean over tasks", width=2.2))
     if dense is not None:
         entries.append(line_handle("dense, mean over tasks", linestyle="--"))
     said = ". ".join(
-        f"{name}, mean by epochs: {in_words(points, shown_percent, x='position')}"
-        for name, points in shown.items()
+        f"{panel.title}, mean by epochs: {in_words(panel.points, shown_percent, x='position')}"
+        for panel in panels
     )
     at = ", ".join(percent(sparsity) for sparsity in sorted(ours.sparsity.unique()))
     return Sketch(
         "epochs-before-pruning",
-        [
-            Panel(
-                name,
-                points,
-                partial(_by_epochs, tasks=tasks, dense=dense if name == _ACCURACY else None),
-                epochs,
-                axes_of[name],
-            )
-            for name, points in shown.items()
-        ],
+        panels,
         alt=f"Training longer before pruning {at}. {said}.",
         caption=f"Models fine-tuned on {', '.join(tasks)} for so many epochs, then pruned to {at} "
         "and trained on: their best dev accuracy over learning rates after the last epoch, and the "
         "share of their mask that differs from the mask of pruning while pre-training. "
-        + seeds_in_words(shown.values(), "task", x="position", spread="")
+        + seeds_in_words([accuracies, masks], "task", x="position", spread="")
         + f" Thick: the mean over tasks{_band_in_words(everything)}." * (len(tasks) > 1),
         handles=entries,
     )

@@ -242,16 +242,15 @@ def sparsity_by_matrix(model_folder: Path) -> pd.DataFrame:
         for name in masks.keys():  # noqa: SIM118, a safetensors file is no mapping
             mask, weight = masks.get_tensor(name), model.get_tensor(f"bert.{name}")
             pruned = int(((weight == 0) & ~mask).sum())
-            lines.append(
-                {
-                    "matrix": name.removesuffix(".weight"),
-                    "shape": " × ".join(map(str, weight.shape)),
-                    "weights": weight.size,
-                    "pruned": pruned,
-                    "sparsity": pruned / weight.size,
-                }
-            )
-    return pd.DataFrame(lines).set_index("matrix").rename_axis(index=None, columns="matrix")
+            shape = " × ".join(map(str, weight.shape))
+            matrix = name.removesuffix(".weight")
+            lines.append((matrix, shape, weight.size, pruned, pruned / weight.size))
+    columns = ["matrix", "shape", "weights", "pruned", "sparsity"]
+    return (
+        pd.DataFrame(lines, columns=columns)
+        .set_index("matrix")
+        .rename_axis(index=None, columns="matrix")
+    )
 
 
 def spread(values: pd.Series, scale: float = 100, digits: int = 1) -> str:

@@ -52,13 +52,9 @@ def accuracy_and_loss(scores: pd.DataFrame, losses: pd.DataFrame) -> Sketch:
     one standard deviation; the dense model is the dashed line.
     """
     accuracies = _by_task(scores.rename(columns={"accuracy": "value"})).items()
+    titles = {AVERAGE: "average dev accuracy"}
     panels = [
-        Panel(
-            "average dev accuracy" if task == AVERAGE else f"{task}: dev accuracy",
-            points,
-            _lines,
-            y=SHARE,
-        )
+        Panel(titles.get(task, f"{task}: dev accuracy"), points, _lines, y=SHARE)
         for task, points in accuracies
     ]
     loss = losses.rename(columns={"loss": "value"})

@@ -165,7 +165,9 @@ def bits_recalled(bits: pd.DataFrame, content: Mapping[str, float]) -> Sketch:
     arms = [arm for arm in (PRUNE_PRETRAIN, RANDOM_PRUNING) if arm in together.arm.array]
     total = sum(content.values())
     ours = where(bits, arm=PRUNE_PRETRAIN, sort=list(content))
-    shares = ours.assign(value=ours.bits / ours["sort"].map(content), part=ours["sort"])
+    shares = ours.assign(value=ours.bits / ours["sort"].map(content), part=ours["sort"]).drop(
+        columns="bits"
+    )
 
     def by_arm(axes: Axes, panel: Panel) -> None:
         for arm in arms:
@@ -181,22 +183,13 @@ def bits_recalled(bits: pd.DataFrame, content: Mapping[str, float]) -> Sketch:
             mean = where(panel.points, part=sort).groupby("sparsity").value.mean()
             axes.plot(mean.index, mean, **like(look), ms=5, label=sort)
 
+    of_all, of_one = Axis(low=0, high=1.05 * total), Axis(is_share=True, low=0, high=1.05)
     words = curves_in_words(together, "arm", arms, "{:.0f}".format)
     return Sketch(
         "bits-recalled",
         [
-            Panel(
-                "bits recalled (dotted: all there is)",
-                together,
-                by_arm,
-                y=Axis(low=0, high=1.05 * total),
-            ),
-            Panel(
-                "share recalled, magnitude pruning",
-                shares.drop(columns="bits"),
-                by_sort,
-                y=Axis(is_share=True, low=0, high=1.05),
-            ),
+            Panel("bits recalled (dotted: all there is)", together, by_arm, y=of_all),
+            Panel("share recalled, magnitude pruning", shares, by_sort, y=of_one),
         ],
         alt=f"Bits recalled against sparsity, of {total:.0f}. {words}.",
         caption="How much of the language models still recall after pruning and recovery. "

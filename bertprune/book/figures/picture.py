@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -172,7 +171,9 @@ class Sketch:
                 # The resolution is that of what is drawn in pixels, heat maps.
                 svg = _saved(figure, format="svg", dpi=PNG_DPI, metadata={"Date": None})
                 svgs.append(svg.decode())
-        return Picture(self, maker, again, svgs[0], svgs[1], png)
+        # One and a half pixels a point of print.
+        width_px = round(1.5 * 72 * columns * wide[0])
+        return Picture(self, maker, again, svgs[0], svgs[1], width_px, png)
 
     def _figure(self, columns: int, panel_inches: tuple[float, float], maker: str) -> Figure:
         """The panels in one style, with the line that says who made it."""
@@ -213,6 +214,8 @@ class Picture:
     """The command that makes the page of a study once more; empty for others."""
     svg: str = field(repr=False)
     narrow_svg: str = field(repr=False)
+    width_px: int
+    """How wide it is shown at most, so that a single panel does not fill the page."""
     png: bytes = field(repr=False)
     """Nothing for what `is_quick`."""
 
@@ -233,7 +236,7 @@ class Picture:
             '<figure style="margin: 1em 0"><picture>'
             f'<source media="(max-width: 640px)" srcset="{narrow}">'
             f'<img src="{svg}" alt="{html.escape(self.alt)}" style="width: 100%; '
-            f'max-width: {_widest_px(self.svg)}px; background: white; border-radius: 4px">'
+            f'max-width: {self.width_px}px; background: white; border-radius: 4px">'
             f"</picture><figcaption>{html.escape(self.sketch.caption)}"
             f'<small style="display: block; margin-top: 0.3em">{self._links(svg)}</small>'
             "</figcaption></figure>"
@@ -273,12 +276,6 @@ def _saved(figure: Figure, **how: Any) -> bytes:
     drawn = io.BytesIO()
     figure.savefig(drawn, **how)
     return drawn.getvalue()
-
-
-def _widest_px(svg: str) -> int:
-    """How wide a picture is shown at most, so that a single panel does not fill the page."""
-    size = re.search(r'<svg [^>]*?width="([\d.]+)pt"', svg)
-    return round(1.5 * float(size[1])) if size else 1000
 
 
 def _data_uri(content: bytes, kind: str) -> str:

@@ -66,10 +66,10 @@ PALETTE = (
 _MARKERS = "osD^vP*X"
 
 
-def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A look for each of `names`, in order; after eight of them they begin again."""
-    cycled = zip(names, cycle(PALETTE), cycle(_MARKERS), strict=False)
-    return {name: Look(colour, marker) for name, colour, marker in cycled}
+def looks(things: Iterable[Any]) -> dict[Any, Look]:
+    """A look for each of `things`, in order; after eight of them they begin again."""
+    cycled = zip(things, cycle(PALETTE), cycle(_MARKERS), strict=False)
+    return {thing: Look(colour, marker) for thing, colour, marker in cycled}
 
 
 def shades(

@@ -32,7 +32,7 @@ def learning_curves(rows: Rows, ramp_steps: int = 0) -> Sketch:
     Lines without marks are losses of the training batches. The steps of the pruning ramp are
     shaded.
     """
-    tasks = {task: _task_name(task) for task in rows.task.unique()}
+    tasks = {task: task.replace(PRETRAINING, "pre-training") for task in rows.task.unique()}
     dev = where(rows, split=Split.DEV)
     dev_loss = where(dev, metric=Metric.LOSS)
     running = where(rows, metric=Metric.RUNNING_LOSS)
@@ -67,7 +67,7 @@ def learning_curves(rows: Rows, ramp_steps: int = 0) -> Sketch:
 
 def _losses(axes: Axes, panel: Panel, *, ramp_steps: int) -> None:
     rates = sorted(panel.points.learning_rate.unique())
-    for rate, (colour, _) in zip(rates, looks(map(str, rates)).values(), strict=True):
+    for rate, (colour, _) in looks(rates).items():
         of_rate = where(panel.points, learning_rate=rate)
         at = f" at {rate:g}" if len(rates) > 1 else ""
         running = where(of_rate, metric=Metric.RUNNING_LOSS)
@@ -78,17 +78,13 @@ def _losses(axes: Axes, panel: Panel, *, ramp_steps: int) -> None:
 
 
 def _accuracies(axes: Axes, panel: Panel, *, ramp_steps: int) -> None:
-    curves = list(panel.points.groupby(["metric", "learning_rate"]))
+    curves = dict(list(panel.points.groupby(["metric", "learning_rate"])))
     names = {"masked_accuracy": "masked words", "next_sentence_accuracy": "next sentence"}
-    styles = looks(str(curve) for curve, _ in curves).values()
-    for ((metric, rate), of), look in zip(curves, styles, strict=True):
-        label = names.get(str(metric), f"at {rate:g}" if len(curves) > 1 else None)
+    for (metric, rate), look in looks(curves).items():
+        of = curves[metric, rate]
+        label = names.get(metric, f"at {rate:g}" if len(curves) > 1 else None)
         axes.plot(of.step, of.value, **like(look), ms=5, lw=1.8, label=label)
     shaded_ramp(axes, ramp_steps, _RAMP)
-
-
-def _task_name(task: str) -> str:
-    return "pre-training" if task == PRETRAINING else task
 
 
 def _in_words(dev_loss: Rows, name: str) -> str:

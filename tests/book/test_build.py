@@ -244,6 +244,19 @@ def test_formulas_are_drawn_without_a_script() -> None:
         mathml(r"\left( 1", block=False)
 
 
+def test_the_page_of_records_has_every_run(plan: list[Run]) -> None:
+    titles = build.page_titles(plan)
+    places = {run: f"pages/{number}" for number, run in enumerate(plan)}
+    page = records.records_page(STUDY, plan, titles, places)
+    for run in plan:
+        assert f"| [{titles[run]}]({places[run]}.ipynb) | 90.0" in page
+    whole = [json.loads(found) for found in re.findall(r"```json\n(.*?)\n```", page, re.DOTALL)]
+    assert [record["id"] for record in whole] == [run.id for run in plan]
+    assert f"{len(plan)} runs: torch 2." in page
+    first = next(run for run in plan if run.upstream in plan)
+    assert records.facts_of_run(first, titles, places).startswith("Starts from [")
+
+
 def test_rows_and_records_of_other_studies_can_be_taken_along() -> None:
     table = str(records.published_beside(studies.load("lab")))
     named = set(re.findall(r"<(published/[^>]+)>", table))

@@ -57,14 +57,13 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     return made
 
 
-def change_notebook(run: Run, change: Callable[[nbformat.NotebookNode], None]) -> None:
-    """Change the executed notebook, and the record's hash of it."""
+def change_cell(run: Run, **values: object) -> None:
+    """Change the cell of the executed notebook, and the record's hash of it."""
     file = run.folder / runs.NOTEBOOK_FILE
     notebook = nbformat.read(file, as_version=4)
-    change(notebook)
+    notebook.cells[0].update(values)
     nbformat.write(notebook, file)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    change_record(run, notebook_sha256=digest)
+    change_record(run, notebook_sha256=hashlib.sha256(file.read_bytes()).hexdigest())
 
 
 def change_record(run: Run, **values: object) -> None:
@@ -73,19 +72,12 @@ def change_record(run: Run, **values: object) -> None:
 
 
 def _failed(run: Run) -> None:
-    def fail(notebook: nbformat.NotebookNode) -> None:
-        notebook.cells[0].outputs = [
-            new_output("error", ename="ValueError", evalue="no", traceback=[])
-        ]
-
-    change_notebook(run, fail)
+    error = new_output("error", ename="ValueError", evalue="no", traceback=[])
+    change_cell(run, outputs=[error])
 
 
 def _partial(run: Run) -> None:
-    def stop(notebook: nbformat.NotebookNode) -> None:
-        notebook.cells[0].metadata["papermill"]["status"] = "running"
-
-    change_notebook(run, stop)
+    change_cell(run, metadata={"papermill": {"status": "running"}})
 
 
 def _altered(run: Run) -> None:
@@ -102,14 +94,17 @@ def _begun(run: Run) -> None:
     run.partial_folder.mkdir(parents=True)
 
 
-def _of_other_code(run: Run) -> None:
-    change_record(run, identity=run.identity | {"code": "older"})
+def _of_other(run: Run, **identity: object) -> None:
+    change_record(run, identity=run.identity | identity)
     run.folder.rename(run.folder.with_name("0.50-older"))
+
+
+def _of_other_code(run: Run) -> None:
+    _of_other(run, code="older")
 
 
 def _of_other_data(run: Run) -> None:
-    change_record(run, identity=run.identity | {"data": {"text": "older"}})
-    run.folder.rename(run.folder.with_name("0.50-older"))
+    _of_other(run, data={"text": "older"})
 
 
 def _of_another_page(run: Run) -> None:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
@@ -22,20 +18,20 @@ from bertprune.analysis.feature_similarity import similarity
 from bertprune.analysis.pruned_parts import difference, shares_of_heads
 from bertprune.analysis.sort_order import Movement
 from bertprune.analysis.weight_statistics import histograms, magnitudes, statistics
-from bertprune.base import paths
 from bertprune.data.corpus import prepare_corpus
 from bertprune.data.documents import documents
 from bertprune.data.pretraining_examples import sentence_pairs
 from bertprune.data.tokenizer import load_tokenizer
 from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
-from bertprune.protocol.record import RECORD_FILE, Record
+from bertprune.protocol.record import Record
 from bertprune.pruning.masks import Criterion, Masks, pruned_entries
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.speed.bench.pretraining_cases import SPARSITY
 from bertprune.speed.bench.quantities import OURS, TORCH_PRUNE
 from bertprune.speed.bench.rival import TorchPruner
 from bertprune.speed.bench.timing import Row, Setting, matrix_rates
+from bertprune.speed.fresh_project import sweep_in
 from bertprune.speed.made_up_inputs import MAX_LENGTH_TOKENS, Pairs, classifier
 from bertprune.speed.stopwatch import seconds_of
 
@@ -169,17 +165,9 @@ def study(setting: Setting, name: str = STUDY) -> Iterator[Row]:
 
     Nobody else has such a thing. It is executed once.
     """
+    records: list[Record] = []
     with TemporaryDirectory() as folder:
-        root = Path(folder)
-        shutil.copytree(paths.root() / "notebooks", root / "notebooks")
-        command = [sys.executable, "-m", "bertprune", "sweep", name]
-        environment = os.environ | {"BERTPRUNE_ROOT": folder}
-        wall = seconds_of(
-            lambda: subprocess.run(
-                command, cwd=root, env=environment, check=True, capture_output=True
-            )
-        )
-        records = [Record.read(file.parent) for file in root.glob(f"runs/*/*/{RECORD_FILE}")]
+        wall = seconds_of(lambda: records.extend(sweep_in(Path(folder), name)))
     work = sum(record.wall_time_s for record in records)
     yield setting.row(OURS, f"study {name}, wall time", "s", [wall])
     yield setting.row(OURS, f"study {name}, work of its runs", "s", [work])

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
-from shutil import copytree
 from statistics import fmean, median
 
 import yaml
 
-from bertprune.base import paths
-from bertprune.base.errors import UserError
-from bertprune.protocol.record import RECORD_FILE, Record
 from bertprune.speed.cost.amounts_of_work import NOTEBOOK, fixed
 from bertprune.speed.cost.unit_costs import Line
 from bertprune.speed.cost.what_to_measure import Request
+from bertprune.speed.fresh_project import sweep_in
 
 _LAB_DOCUMENTS = 200
 
@@ -29,20 +23,7 @@ def runs_without_steps(request: Request) -> dict[str, Line]:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         _write_project(request, root)
-        done = subprocess.run(
-            [sys.executable, "-m", "bertprune", "sweep", "measured.yaml", "--workers", "1"],
-            env=os.environ | {"BERTPRUNE_ROOT": str(root)},
-            cwd=root,
-            capture_output=True,
-            encoding="utf-8",
-            errors="backslashreplace",
-            check=False,
-        )
-        if done.returncode:
-            raise UserError(f"the runs of no steps that are measured fail: {done.stderr[-2000:]}")
-        files = (root / "runs").glob(f"*/*/{RECORD_FILE}")
-        records = [Record.read(file.parent) for file in files]
-        records.sort(key=lambda record: record.finished)
+        records = sweep_in(root, "measured.yaml", "--workers", "1")
     found = defaultdict(list)
     for record in records:
         found[record.notebook].append(record.wall_time_s)
@@ -59,7 +40,6 @@ def _write_project(request: Request, root: Path) -> None:
     from bertprune.model import loading
     from bertprune.speed import made_up_inputs
 
-    copytree(paths.root() / "notebooks", root / "notebooks")
     text = f"{request.lab}:{_LAB_DOCUMENTS}"
     if request.language is None:
         # Only of a lab language a model is asked what it recalls.

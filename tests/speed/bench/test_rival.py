@@ -6,16 +6,17 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.data import default_collate
-from transformers import BertForPreTraining, BertForSequenceClassification
+from transformers import BertForPreTraining
 
 from bertprune.data.batches import PretrainingBatch
+from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion, pruned_entries
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 from bertprune.speed.bench.rival import TorchPruner, seconds_of_trainer_step
 from bertprune.speed.bench.timing import Setting
-from bertprune.speed.made_up_inputs import Pairs, Phrases, padded
+from bertprune.speed.made_up_inputs import VOCABULARY, Pairs, Phrases, classifier, padded
 from bertprune.training.finetuning import ClassificationLoss
 from bertprune.training.pretraining import PretrainingLoss
 
@@ -40,20 +41,18 @@ def test_the_same_pretraining_loss_and_gradient(
     )
 
 
-def test_the_same_classification_loss(model: BertForPreTraining) -> None:
+def test_the_same_classification_loss() -> None:
     phrases = Phrases(train=8, dev=1)
-    config = copy.deepcopy(model.config)
-    config.vocab_size = len(phrases.tokenizer)
-    classifier = BertForSequenceClassification(config)
-    other = copy.deepcopy(classifier)
-    masks = Criterion().masks(prunable_matrices(classifier), 0.5)
-    Pruner.holding(classifier, masks, Criterion())
+    model = classifier(Shape(2, 16, 2, vocabulary_size=VOCABULARY, dropout=0.0))
+    other = copy.deepcopy(model)
+    masks = Criterion().masks(prunable_matrices(model), 0.5)
+    Pruner.holding(model, masks, Criterion())
     TorchPruner(other).hold(masks)
     batch = phrases.train.batch(phrases.train.sorted_batches(8)[0])
     theirs = other(
         input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels
     ).loss
-    ours = ClassificationLoss(classifier)(batch)
+    ours = ClassificationLoss(model)(batch)
     assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
 
 

@@ -38,11 +38,6 @@ def ranks(weight: Tensor) -> Tensor:
     return found
 
 
-def movement(before: Tensor, after: Tensor) -> Tensor:
-    """Movement (n,) float64, on the CPU, of each of the flattened weights of a matrix."""
-    return _moved(ranks(before), after)
-
-
 class Movement:
     """The movement of a model's weights from what they are now.
 

@@ -104,12 +104,13 @@ def probe(
     """
     if set(vocabulary(spoken.seed)) - set(tokenizer.get_vocab()):
         return {}
-    questions = (q for items in clozes(spoken).values() for item in items for q in item.questions)
+    asked = clozes(spoken)
+    questions = (q for items in asked.values() for item in items for q in item.questions)
     if max(len(q.split()) for q in questions) + 2 > model.config.max_position_embeddings:
         return {}
     content = spoken.content_bits()
     found, total = {}, 0.0
-    for sort, items in clozes(spoken).items():
+    for sort, items in asked.items():
         scores, true = _scores(model, tokenizer, items)
         bits = content[sort] * share_recalled(scores, true)
         found[f"{sort}_bits"] = bits

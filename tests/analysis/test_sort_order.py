@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import BertForPreTraining
 
-from bertprune.analysis.sort_order import POSITIONS, Movement, movement, ranks
+from bertprune.analysis.sort_order import POSITIONS, Movement, ranks
 from bertprune.pruning.matrices import prunable_matrices
 
 from .conftest import matrices_of, values_of
@@ -37,7 +37,10 @@ def test_what_does_not_move_has_no_movement() -> None:
 
 def test_movement_is_a_share_of_the_matrix() -> None:
     before = torch.tensor([1.0, -2.0, 3.0, -4.0, 5.0])
-    assert movement(before, before.flip(0)).tolist() == pytest.approx([0.8, 0.4, 0, 0.4, 0.8])
+    found = Movement({"it": before}).entries({"it": before.flip(0)})
+    moved = [0.8, 0.4, 0, 0.4, 0.8]
+    assert values_of(found, "movement_mean")["it"] == pytest.approx(np.mean(moved))
+    assert values_of(found, "movement_std")["it"] == pytest.approx(np.std(moved))
 
 
 def test_entries_are_those_of_numpy() -> None:

@@ -29,7 +29,8 @@ TOKENIZER_FILES = ["*.json", "*.txt", "*.model"]
 def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerFast:
     """A fast tokenizer from a local folder, by its name on the Hub, or of a lab language.
 
-    Raises UserError if there is none, or if it lacks one of BERT's special tokens.
+    Raises UserError if there is none, if it lacks one of BERT's special tokens, or if it does not
+    put them around a pair of texts as BERT's does.
     """
     if generated := lab.find_source(name_or_folder):
         return _fast(_words(vocabulary(generated.seed)))
@@ -54,7 +55,30 @@ def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerFast:
             f"the tokenizer {name_or_folder!r} is not one of BERT's kind: "
             + (f"it has no {', '.join(missing)} token" if missing else "it is not a fast one")
         )
+    _check_pair(tokenizer, folder)
     return tokenizer
+
+
+def _check_pair(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Raise UserError unless a pair of texts becomes what BERT is pre-trained on.
+
+    A tokenizer that was trained without a post-processor gives the words alone.
+    """
+    try:
+        word = tokenizer("a", add_special_tokens=False)["input_ids"]
+        pair = tokenizer("a", "a", return_token_type_ids=True)
+    except Exception as error:  # a wrong setting ends in an error of any class
+        raise UserError(f"the tokenizer in {folder} encodes no text: {error!r}") from error
+    first = [tokenizer.cls_token_id, *word, tokenizer.sep_token_id]
+    second = [*word, tokenizer.sep_token_id]
+    types = [0] * len(first) + [1] * len(second)
+    if (pair["input_ids"], pair["token_type_ids"]) != (first + second, types):
+        raise UserError(
+            f"the tokenizer in {folder} makes {tokenizer.convert_ids_to_tokens(pair['input_ids'])} "
+            f"of a pair, of types {pair['token_type_ids']}; a BERT reads "
+            f"{tokenizer.convert_ids_to_tokens(first + second)}, of types {types}: give it the "
+            "post-processor BertProcessing of the library tokenizers"
+        )
 
 
 def wordpiece(text: Sequence[str], vocabulary_size: int, cache: Path) -> PreTrainedTokenizerFast:

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.processors import PostProcessor, RobertaProcessing
 from transformers import PreTrainedTokenizerFast
 
 from bertprune.base.errors import UserError
@@ -136,6 +138,41 @@ def test_tokenizer_of_another_kind(tokenizer: PreTrainedTokenizerFast, tmp_path:
     )
     other.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="it has no sep, mask token"):
+        load_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("processor", "message"),
+    [
+        (None, r"makes \['a', 'a'\] of a pair, of types \[0, 1\]; a BERT reads"),
+        (
+            RobertaProcessing(("[SEP]", 3), ("[CLS]", 2)),
+            r"'\[SEP\]', '\[SEP\]'.* of types \[0, 0, 0, 0, 0, 0\]; a BERT reads",
+        ),
+    ],
+)
+def test_tokenizer_that_makes_no_pairs(
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    processor: PostProcessor | None,
+    message: str,
+) -> None:
+    """With the right tokens, but not where BERT is pre-trained to find them."""
+    tokenizer.save_pretrained(tmp_path)
+    load_tokenizer(str(tmp_path))
+    machine = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    machine.post_processor = processor
+    machine.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(UserError, match=message):
+        load_tokenizer(str(tmp_path))
+
+
+def test_tokenizer_that_cannot_be_used(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    file = tmp_path / "tokenizer_config.json"
+    settings = json.loads(file.read_text())
+    file.write_text(json.dumps({**settings, "model_max_length": "512"}))
+    with pytest.raises(UserError, match="encodes no text: TypeError"):
         load_tokenizer(str(tmp_path))
 
 

@@ -64,17 +64,32 @@ def studies_folder() -> Path:
 
 
 def runs_folder() -> Path:
-    return root() / "runs"
+    """Results. Raises UserError where it is a link that leads nowhere."""
+    return _made_here("runs")
 
 
 def cache_folder() -> Path:
-    """Tokenised text and trained vocabularies: made again when missing, safe to delete."""
-    return root() / "cache"
+    """Tokenised text and trained vocabularies: made again when missing, safe to delete.
+
+    Raises UserError where it is a link that leads nowhere.
+    """
+    return _made_here("cache")
 
 
 def published(study: str) -> Path:
     """The rows of a study that come with the book."""
     return root() / "book" / "published" / f"{study}.csv"
+
+
+def _made_here(name: str) -> Path:
+    place = root() / name
+    # On a cluster they are often links to a larger disk, of which old files are deleted.
+    if place.is_symlink() and not place.exists():
+        raise UserError(
+            f"{place} is a link to {place.readlink()}, which is not there: make that folder, or "
+            "remove the link"
+        )
+    return place
 
 
 def _of_project(name: str) -> Path:

@@ -46,3 +46,16 @@ def test_a_root_that_is_no_project(
     monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
     with pytest.raises(UserError, match=f"there is no {tmp_path}/notebooks/.* BERTPRUNE_ROOT"):
         of_project()
+
+
+@pytest.mark.parametrize("made_here", [paths.runs_folder, paths.cache_folder])
+def test_a_link_that_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_here: Callable[[], Path]
+) -> None:
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    place, disk = made_here(), tmp_path / "disk"
+    place.symlink_to(disk)
+    with pytest.raises(UserError, match=f"{place} is a link to {disk}, which is not there"):
+        made_here()
+    disk.mkdir()
+    assert made_here() == place

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from bertprune.base.errors import UserError
 
@@ -38,7 +39,7 @@ def locked(name: str, file: Path, *, wait: bool = True) -> Iterator[None]:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("wb") as lock:
-        _take(lock.fileno(), f"{name} is being executed by another process", wait)
+        _take(lock, f"{name} is being executed by another process", wait)
         os.environ[_LOCKED] = name
         try:
             yield
@@ -51,10 +52,10 @@ def is_free(file: Path) -> bool:
     if not file.exists():
         return True
     with file.open("wb") as lock:
-        return _is_taken(lock.fileno())
+        return _is_taken(lock)
 
 
-def _take(lock: int, said: str, wait: bool) -> None:
+def _take(lock: IO[bytes], said: str, wait: bool) -> None:
     silence = time.monotonic() + _SECONDS_IN_SILENCE
     while not _is_taken(lock):
         if not wait:
@@ -65,10 +66,16 @@ def _take(lock: int, said: str, wait: bool) -> None:
         time.sleep(0.2)
 
 
-def _is_taken(lock: int) -> bool:
-    """Take the lock, if it is free."""
+def _is_taken(lock: IO[bytes]) -> bool:
+    """Take the lock, if it is free. Raises UserError where the file system has none."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        # As on a cluster's Lustre or NFS, where it depends on how they are mounted.
+        raise UserError(
+            f"{lock.name} cannot be locked ({error.strerror}): let runs/ be a link to a folder on "
+            "a file system that knows flock"
+        ) from error
     return True

@@ -1,5 +1,6 @@
 """Locks: who waits, who does not, and who may enter anyway."""
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bertprune.base.errors import UserError
 from bertprune.experiments import lock
 
 
@@ -59,3 +61,20 @@ def test_processes_below_may_enter(tmp_path: Path, name: str, enters: bool) -> N
         below = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     assert (below.returncode == 0) == enters and ("InWork" in below.stderr) != enters
     assert not os.environ.get("BERTPRUNE_LOCKED_RUN")
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-in: what the system says of a Lustre or NFS that is mounted without them."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    file = tmp_path / "lock"
+    with lock.locked("run", file):
+        pass
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    wanted = f"{file} cannot be locked .No locks available.: let runs/ be a link"
+    with pytest.raises(UserError, match=wanted), lock.locked("run", file):
+        pass
+    with pytest.raises(UserError, match=wanted):
+        lock.is_free(file)

@@ -227,7 +227,10 @@ def _failures_in_words(name: str, folder: Path) -> Iterator[None]:
         if error.ename == "KeyboardInterrupt":
             raise KeyboardInterrupt(error.evalue) from None
         raise UserError(f"{name} failed: {said} (all it said: {folder})") from error
-    except DeadKernelError as error:
+    except RuntimeError as error:
+        # For one that dies at its start the library has no class of its own.
+        if not (isinstance(error, DeadKernelError) or "Kernel died" in str(error)):
+            raise
         raise UserError(
             f"{name}: its kernel was killed, perhaps for lack of memory; give the same "
             f"command again to go on from its last checkpoint (log: {folder / LOG_FILE})"

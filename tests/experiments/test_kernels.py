@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from jupyter_client.kernelspec import KernelSpec
 from nbformat.v4 import new_code_cell, new_notebook
 
 from bertprune.base.errors import UserError
@@ -198,6 +199,16 @@ def test_killed(project: Path) -> None:
     with pytest.raises(UserError, match="its kernel was killed, perhaps for lack of memory"):
         execution.execute(_run(), forked=True)
     assert "alive" in _execute(project, "print('alive')")
+
+
+def test_dead_at_its_start(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For lack of memory or of files that it may open, say."""
+    spec = KernelSpec(argv=[sys.executable, "-c", "raise SystemExit('no room')"])
+    monkeypatch.setattr(kernels, "_SPEC", spec)
+    _write(project, "1")
+    with pytest.raises(UserError, match=r"its kernel was killed, .* \(log: .*log.txt\)"):
+        execution.execute(_run())
+    assert "no room" in (_run().partial_folder / "log.txt").read_text()
 
 
 def test_a_lost_nursery_is_no_loss(project: Path) -> None:

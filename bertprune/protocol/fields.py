@@ -38,9 +38,10 @@ def checked(name: str, value: object, kind: Any, limits: Mapping[str, Any]) -> o
         if "" in many:
             raise UserError(f"{name} has an empty entry: {shown(many)}")
         return tuple(checked(name, one, get_args(kind)[0], limits) for one in many)
-    if kind is float and type(value) is int:
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         with suppress(OverflowError):
-            value = float(value)
+            # Minus zero, as some arithmetic gives, is zero: its run would be another.
+            value = float(value) + 0.0
     if type(value) is not kind:
         wanted = {int: "a whole number", float: "a number", str: "a text"}[kind]
         raise UserError(f"{name} must be {wanted}, got {shown(value)}")

@@ -130,3 +130,8 @@ def test_the_parameters_cell_gives_the_defaults(contract: type[BurnIn]) -> None:
     namespace.pop("__builtins__")
     assert parse(contract, namespace) == contract()
     assert list(namespace) == list(notebook_parameters.help_of(contract))
+
+
+def test_minus_zero_is_zero() -> None:
+    """Else the dense model would be two runs."""
+    assert str(parse(PrunePretrain, {"sparsity": -0.0}).sparsity) == "0.0"

@@ -37,9 +37,9 @@ Command = Callable[..., Any]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it did what was asked, 2 for a user's mistake, 130 if interrupted."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    prepare_process(paths.cache_folder() / "home")
-    output_takes_every_character()
     try:
+        prepare_process(paths.cache_folder() / "home")
+        output_takes_every_character()
         with (
             full_disk_is_user_error(paths.root()),
             commands.make_context("bertprune", given) as context,

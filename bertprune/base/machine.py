@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from bertprune.base.errors import UserError
+
 _CPU_MODELS = Path("/proc/cpuinfo")
 _OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
@@ -54,6 +56,8 @@ def prepare_process(home: Path) -> None:
     That is three open streams, where the shell closed one (`>&-`), and a reader of the output, who
     may have left (`| head`). And it is a home and a name, where the system does not know the user
     (`docker run --user`): `home` then, unless HOME says another.
+
+    Raises UserError where Python leaves out docstrings.
     """
     for stream in range(3):
         try:
@@ -70,6 +74,11 @@ def prepare_process(home: Path) -> None:
     except KeyError:
         os.environ.setdefault("HOME", str(home))
         os.environ.setdefault("LOGNAME", "nobody")
+    if sys.flags.optimize > 1:
+        raise UserError(
+            "Python leaves out docstrings (-OO, PYTHONOPTIMIZE=2), which transformers cannot do "
+            "without: leave that setting away"
+        )
 
 
 def _end_output() -> None:

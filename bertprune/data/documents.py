@@ -28,7 +28,7 @@ from bertprune.data.reading.folders import check_file, files_below
 from bertprune.data.reading.hub import check_hub, load_rows
 from bertprune.data.reading.plain_text import has_two_sentences, layout_of, plain_documents
 from bertprune.data.reading.streams import KINDS, kind_of, size_bytes
-from bertprune.data.reading.table_files import holds_strings, open_table
+from bertprune.data.reading.table_files import holds_strings, open_table, words_of
 from bertprune.lab import language as lab
 from bertprune.lab.text import documents as lab_documents
 
@@ -181,7 +181,9 @@ def _check_file(file: Path) -> None:
     with open_table(file, [TEXT_COLUMN]) as table:
         kind = table.schema.field(TEXT_COLUMN).type
         if not holds_strings(kind):
-            raise UserError(f"{file}: column {TEXT_COLUMN!r} holds {kind}, it must hold strings")
+            raise UserError(
+                f"{file}: column {TEXT_COLUMN!r} holds {words_of(kind)}, it must hold strings"
+            )
         if not table.has_rows:
             raise UserError(f"{file} is empty: a table of text has one document a row")
 

@@ -28,6 +28,7 @@ from bertprune.data.reading.table_files import (
     class_names,
     holds_strings,
     open_table,
+    words_of,
 )
 from bertprune.lab import language as lab
 from bertprune.lab import task_data as lab_tasks
@@ -193,11 +194,13 @@ def _check_columns(schema: pa.Schema, task: Task, where: str) -> None:
     for column in task.columns:
         kind = schema.field(column).type
         if not holds_strings(kind):
-            raise UserError(f"{where}: column {column!r} holds {kind}, it must hold strings")
+            raise UserError(
+                f"{where}: column {column!r} holds {words_of(kind)}, it must hold strings"
+            )
     kind = schema.field(LABEL).type
     if not (pa.types.is_integer(kind) or holds_strings(kind)):
         raise UserError(
-            f"{where}: column {LABEL!r} holds {kind}, it must hold integers, "
+            f"{where}: column {LABEL!r} holds {words_of(kind)}, it must hold integers, "
             + ", ".join(f"{number} = {label}" for number, label in enumerate(task.labels))
             + ", or these names"
         )

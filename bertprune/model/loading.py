@@ -274,8 +274,8 @@ def _shipped(name: str) -> Path | None:
 def _load(kind: Any, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     """The model, of class `kind`, and what transformers says of loading it.
 
-    Raises UserError if a weight is missing that is not of a head or the pooler, or has another
-    shape than the config says.
+    Raises UserError if a weight is missing that is not of a head or the pooler, has another shape
+    than the config says, or is not finite.
     """
     # Weights from outside are read as safetensors only: a pickle could run code.
     folder = _folder(name, [CONFIG_FILE, "*.safetensors"])
@@ -304,6 +304,12 @@ def _load(kind: Any, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
         transformers.logging.set_verbosity(verbosity)
     if flaw := _flaw_of_loading(files, info):
         raise UserError(f"cannot load the model {name}: {flaw}")
+    if any(weight.startswith("bert.encoder.layer.") for weight in info["unexpected_keys"]):
+        layers = model.config.num_hidden_layers
+        print(f"{name} has more than the {layers} layers of its {CONFIG_FILE}: they are left out")
+    for weight, values in model.named_parameters():
+        if not bool(torch.isfinite(values).all()):
+            raise UserError(f"cannot load the model {name}: a value of {weight} is not finite")
     # Where its masks are to be found.
     model.name_or_path = str(folder)
     return model, info

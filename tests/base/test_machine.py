@@ -145,6 +145,16 @@ def test_nothing_is_said_where_nobody_reads(tmp_path: Path) -> None:
     assert ((tmp_path / "said").read_text(), (tmp_path / "code").read_text()) == ("", "0\n")
 
 
+def test_python_without_docstrings_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-OO", "-m", "bertprune", "status", "ci"],
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Python leaves out docstrings") and "-OO" in done.stderr
+
+
 @pytest.mark.parametrize("home", ["/given", None])
 def test_a_user_whom_the_system_does_not_know(
     monkeypatch: pytest.MonkeyPatch, home: str | None

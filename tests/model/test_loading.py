@@ -267,3 +267,23 @@ def test_the_model_that_ships_is_of_the_language_and_small() -> None:
 def test_models_of_other_languages_do_not_ship() -> None:
     with pytest.raises(UserError, match="no model of the language 'lab:1' comes with the package"):
         load_pretraining_model("lab:1", seed=0)
+
+
+def test_layers_that_the_config_leaves_out_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fresh_model(TINY, seed=0).save_pretrained(tmp_path)
+    file = tmp_path / CONFIG_FILE
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"num_hidden_layers": 1}))
+    assert load_pretraining_model(str(tmp_path), seed=0).config.num_hidden_layers == 1
+    assert "more than the 1 layers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    model = fresh_model(TINY, seed=0)
+    with torch.no_grad():
+        next(model.parameters())[0, 0] = value
+    model.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"word_embeddings\.weight is not finite"):
+        load_classifier(str(tmp_path), labels=2, seed=0)

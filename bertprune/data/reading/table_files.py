@@ -23,6 +23,7 @@ LONGEST_FIELD = 1 << 30  # of a CSV file, in characters; the module's own limit 
 
 
 # The libraries' own errors, and what damage in texts, names and numbers comes to.
+_LONGEST_WORDS = 60  # of a value or a type in a message, in characters
 _UNREADABLE = (
     *(pa.ArrowException, csv.Error, OSError),
     *(ValueError, LookupError, TypeError, OverflowError, RecursionError),
@@ -66,6 +67,17 @@ def holds_strings(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     )
+
+
+def words_of(kind: pa.DataType) -> str:
+    """What a column holds, for a message."""
+    if pa.types.is_struct(kind):
+        return (
+            f"an object with {kind.num_fields} fields (pandas writes rows with "
+            "`to_json(orient='records')`)"
+        )
+    said = str(kind)
+    return said if len(said) <= _LONGEST_WORDS else f"{said[:_LONGEST_WORDS]}…"
 
 
 def class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
@@ -162,12 +174,14 @@ def _array(file: Path, field: pa.Field, values: Sequence[Any], first_row: int) -
         if array.type == field.type or array.null_count == len(array):
             return array.cast(field.type)
     for row, value in enumerate(values, first_row):
-        with suppress(*_UNREADABLE):
+        why = f"where rows before it have {words_of(field.type)}"
+        try:
             if value is None or pa.array([value]).type == field.type:
                 continue
+        except _UNREADABLE as error:
+            why = f"which cannot be read: {error}"
         raise UserError(
-            f"{file}, row {row}: {field.name!r} is {repr(value)[:60]}, where rows before it have "
-            f"{field.type}"
+            f"{file}, row {row}: {field.name!r} is {repr(value)[:_LONGEST_WORDS]}, {why}"
         )
     raise AssertionError("values of one type make an array")
 

@@ -122,7 +122,17 @@ def test_an_arrow_table_that_is_damaged(tmp_path: Path, damage: Callable[[bytes]
         ("a.json", '{"version": 1,\n "files": []}', "row 0: .* is no JSON"),
         ("a.jsonl", '{"text": ' + "9" * 30 + "}", "a.jsonl"),
         ("a.jsonl", '{"text": "One. Two."}\n{"text": true}\n', "row 1: 'text' is True"),
-        ("a.jsonl", '{"text": "\\ud800"}', "a.jsonl"),
+        ("a.jsonl", '{"text": "\\ud800"}', "a.jsonl cannot be read .*surrogates"),
+        (
+            "a.jsonl",
+            '{"text": "One. Two."}\n{"text": "\\ud800"}',
+            "a.jsonl, row 1: .*which cannot be read: .*surrogates",
+        ),
+        (
+            "a.json",
+            '{"text": {"0": "One. Two.", "1": "Three. Four."}}',
+            r"'text' holds an object with 2 fields \(pandas writes rows with `to_json\(orient=",
+        ),
         ("a.json", "[" * 100_000, "cannot be read as json"),
         ("a.feather", "text", "cannot be read as feather"),
     ],

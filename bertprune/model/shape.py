@@ -124,13 +124,19 @@ def shape_of(parameters: BurnIn) -> Shape:
     """
     if parameters.model:
         return _shape_of_model(parameters.model)
+    return fresh_shape(parameters, _vocabulary_size(parameters))
+
+
+def fresh_shape(parameters: BurnIn, vocabulary_size: int) -> Shape:
+    """The shape of a fresh model, with a vocabulary of so many entries."""
     return Shape(
         layers=parameters.layers,
         hidden_size=parameters.hidden_size,
-        vocabulary_size=_vocabulary_size(parameters),
         heads=parameters.heads,
+        vocabulary_size=vocabulary_size,
         max_length_tokens=parameters.max_length_tokens,
         dropout=parameters.dropout,
+        initializer_range=parameters.initializer_range,
     )
 
 

@@ -30,7 +30,7 @@ from bertprune.data.tokenizer import (
 from bertprune.lab.language import SOURCE, language, language_of
 from bertprune.lab.probe import probe
 from bertprune.model import forward, loading
-from bertprune.model.shape import Shape
+from bertprune.model.shape import fresh_shape
 from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of, seed_of
 from bertprune.protocol.evaluation import EVALUATIONS_OF_A_TRAINING, PRETRAINING_EVALUATION_BATCH
@@ -177,17 +177,10 @@ def _plan(job: Job, accelerator: Accelerator) -> _Plan:
     if parameters.model:
         model = loading.load_pretraining_model(parameters.model, seed=parameters.burn_in_seed)
     else:
-        shape = Shape(
-            layers=parameters.layers,
-            hidden_size=parameters.hidden_size,
-            heads=parameters.heads,
-            vocabulary_size=vocabulary_size(tokenizer),
-            max_length_tokens=parameters.max_length_tokens,
-            dropout=parameters.dropout,
-            initializer_range=parameters.initializer_range,
-        )
         model = loading.fresh_model(
-            shape, padding_id=tokenizer.pad_token_id, seed=parameters.burn_in_seed
+            fresh_shape(parameters, vocabulary_size(tokenizer)),
+            padding_id=tokenizer.pad_token_id,
+            seed=parameters.burn_in_seed,
         )
     model.to(accelerator.device)
     return _Plan(

@@ -16,6 +16,8 @@ from pathlib import Path
 from bertprune.base.errors import UserError
 
 _CPU_MODELS = Path("/proc/cpuinfo")
+_BF16 = ("avx512_bf16", "amx_bf16")
+_WIDEST_FIRST = ("avx512f", "avx2", "asimd")
 _OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
@@ -35,9 +37,39 @@ def gpu_name() -> str:
 
 def processor() -> str:
     """The model of the processor, as the system calls it."""
-    lines = _lines(_CPU_MODELS)
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+    return _of_processor("model name") or platform.processor() or platform.machine()
+
+
+@cache
+def processor_in_full() -> str:
+    """The processor with what tells those apart that a cloud calls alike: their family and model,
+    and the instructions for bf16, or the widest ones of those without.
+
+    `AMD EPYC (family 25, model 17), avx512_bf16`
+    """
+    family, model = _of_processor("cpu family"), _of_processor("model")
+    numbers = f" (family {family}, model {model})" if family and model else ""
+    widest = [name for name in _WIDEST_FIRST if name in _instructions()][:1]
+    return ", ".join([processor() + numbers, *(bf16_instructions() or widest)])
+
+
+def bf16_instructions() -> list[str]:
+    """The instructions by which the processor multiplies bf16 itself. Without any of them bf16 is
+    made up of float32, and slower than that."""
+    return [name for name in _BF16 if name in _instructions()]
+
+
+def _instructions() -> list[str]:
+    return (_of_processor("flags") or _of_processor("Features")).split()
+
+
+def _of_processor(name: str) -> str:
+    """What Linux says of the first processor under `name`; empty where it says nothing."""
+    for line in _lines(_CPU_MODELS):
+        called, _, value = line.partition(":")
+        if called.strip() == name:
+            return value.strip()
+    return ""
 
 
 def usable_cores() -> int:

@@ -16,10 +16,10 @@ from bertprune.base import machine
 
 @pytest.fixture(autouse=True)
 def asked_anew() -> Iterator[None]:
-    for asked in (machine.device_name, machine.gpu_name):
+    for asked in (machine.device_name, machine.gpu_name, machine.processor_in_full):
         asked.cache_clear()
     yield
-    for asked in (machine.device_name, machine.gpu_name):
+    for asked in (machine.device_name, machine.gpu_name, machine.processor_in_full):
         asked.cache_clear()
 
 
@@ -43,6 +43,43 @@ def test_where_the_system_does_not_say_the_architecture_is_there(
     monkeypatch.setattr(Path, "exists", lambda file: False)
     monkeypatch.setattr(platform, "processor", lambda: "")
     assert machine.processor() == platform.machine()
+
+
+def cpuinfo(**facts: str) -> str:
+    """What Linux says of a processor."""
+    return "\n".join(f"{name.replace('_', ' ')}\t: {fact}" for name, fact in facts.items())
+
+
+@pytest.mark.parametrize(
+    ("told", "called", "bf16"),
+    [
+        (
+            cpuinfo(cpu_family="25", model="17", model_name="AMD: 9", flags="fpu avx512f avx2"),
+            "AMD: 9 (family 25, model 17), avx512f",
+            [],
+        ),
+        (
+            cpuinfo(cpu_family="25", model="17", model_name="AMD", flags="avx512f avx512_bf16"),
+            "AMD (family 25, model 17), avx512_bf16",
+            ["avx512_bf16"],
+        ),
+        (
+            cpuinfo(cpu_family="6", model="143", model_name="Xeon", flags="amx_bf16 avx512_bf16"),
+            "Xeon (family 6, model 143), avx512_bf16, amx_bf16",
+            ["avx512_bf16", "amx_bf16"],
+        ),
+        (cpuinfo(Features="fp asimd bf16"), "some Arm, asimd", []),
+        ("", "some Arm", []),
+    ],
+)
+def test_processors_that_are_called_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, called: str, bf16: list[str]
+) -> None:
+    (tmp_path / "cpuinfo").write_text(told, encoding="utf-8")
+    monkeypatch.setattr(machine, "_CPU_MODELS", tmp_path / "cpuinfo")
+    monkeypatch.setattr(platform, "processor", lambda: "some Arm")
+    assert machine.processor_in_full() == called
+    assert machine.bf16_instructions() == bf16
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from bertprune.experiments import studies
 from bertprune.experiments.runs import Run, lineage
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters, rows
-from bertprune.protocol.arms import BURN_IN, EPOCHS_BEFORE_PRUNING, PRUNE_PRETRAIN
+from bertprune.protocol.arms import BURN_IN, EPOCHS_BEFORE_PRUNING, PRUNE_PRETRAIN, bert_of
 from bertprune.protocol.notebook_parameters import Finetune
 from bertprune.protocol.record import Execution
 from bertprune.protocol.rows import PRETRAINING, Metric, Rows, Split, where
@@ -32,8 +32,9 @@ def study_of(namespace: Mapping[str, Any]) -> Study:
 
 
 def rows_of(study: Study) -> Rows:
-    """Rows of all runs of the study that are done, with the columns notebook, run, and own: whether
-    the run is the reader's own (see `Study.own_runs`).
+    """Rows of all runs of the study that are done, with the columns notebook, run, bert: the BERT
+    that the run begins with (see `arms.bert_of`), and own: whether the run is the reader's own (see
+    `Study.own_runs`).
 
     Those over how long a model was fine-tuned before it was pruned have an arm of their own, and
     these epochs as their position. Where the study is not whole here, runs that were published as
@@ -45,13 +46,16 @@ def rows_of(study: Study) -> Rows:
     by_arm, over_epochs = _runs_shown(study)
     own, elsewhere = study.own_runs(), published_runs(study)
     found = [
-        run.rows().assign(own=run in own)
+        run.rows().assign(bert=_bert_of(run), own=run in own)
         for run in [*by_arm, *own]
         if run.is_done() and run not in elsewhere
     ]
     found += [
         run.rows().assign(
-            own=False, arm=EPOCHS_BEFORE_PRUNING, position=float(run.parameters.epochs)
+            bert=_bert_of(run),
+            own=False,
+            arm=EPOCHS_BEFORE_PRUNING,
+            position=float(run.parameters.epochs),
         )
         for run in over_epochs
         if run.is_done() and run not in elsewhere and isinstance(run.parameters, Finetune)
@@ -66,7 +70,11 @@ def rows_of(study: Study) -> Rows:
             f"with `{study.command('sweep')}`"
         )
     gathered = pd.concat(found, ignore_index=True)
-    return gathered[["notebook", *rows.COLUMNS, "run", "own"]]
+    return gathered[["notebook", *rows.COLUMNS, "run", "bert", "own"]]
+
+
+def _bert_of(run: Run) -> str:
+    return bert_of(run.parameters.model, run.parameters.burn_in_seed)
 
 
 def published_runs(study: Study) -> dict[Run, Execution]:

@@ -18,6 +18,7 @@ from bertprune.base.files import check_readable, read_json, write_json
 from bertprune.base.words import NOTHING, listed
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters, rows
+from bertprune.protocol.arms import bert_of
 from bertprune.protocol.record import Execution
 from bertprune.protocol.rows import Rows
 from bertprune.training import dispatch
@@ -79,14 +80,20 @@ def is_published(study: str) -> bool:
 
 
 def rows_of(study: str) -> Rows:
-    """The published rows of the study of this name. Raises UserError if there are none."""
+    """The published rows of the study of this name, with `bert` (see `gathering.rows_of`). Raises
+    UserError if there are none."""
     file = paths.published(study)
     if not file.exists():
         raise UserError(
             f"there is no {file}: execute the study and publish it with "
             f"`bertprune sweep {study}` and `bertprune results {study} --publish`"
         )
-    return rows.read(file)
+    found = rows.read(file)
+    given = {record.id: record.parameters for record in Published.read(study).records}
+    # Former editions noted no parameters, or not these.
+    named = {run: p for run, p in given.items() if {"model", "burn_in_seed"} <= p.keys()}
+    berts = {run: bert_of(p["model"], p["burn_in_seed"]) for run, p in named.items()}
+    return found.assign(bert=[berts.get(run, "") for run in found.run])
 
 
 def rows_beside(study: Study) -> dict[str, Rows]:

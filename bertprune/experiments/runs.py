@@ -27,7 +27,7 @@ from bertprune.experiments.lock import is_free, locked
 from bertprune.lab.language import find_source
 from bertprune.lab.text import vocabulary
 from bertprune.protocol import notebook_parameters
-from bertprune.protocol.arms import arm_of, seed_of
+from bertprune.protocol.arms import arm_of, bert_of, seed_of
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune, PrunePretrain
 from bertprune.protocol.pruning_methods import MAGNITUDE
 from bertprune.protocol.record import RECORD_FILE, Record, digest_of
@@ -123,8 +123,7 @@ class Run:
         """What the run is, in short: not unique, but readable."""
         p = self.parameters
         if not isinstance(p, PrunePretrain):
-            model = part_of_name(Path(p.model).name or "fresh")
-            return f"{model}-seed{p.burn_in_seed}"
+            return bert_of(p.model, p.burn_in_seed)
         parts = [part_of_name("-".join(p.task))] if isinstance(p, Finetune) else []
         parts += [] if p.method == MAGNITUDE else [p.method]
         return "-".join([*parts, f"{p.sparsity:.2f}", f"seed{p.seed}"])

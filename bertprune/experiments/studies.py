@@ -8,7 +8,8 @@ parameters: {...}        # for every notebook that has them; names as in the con
 grid:                    # every combination is a run of each arm
   sparsity: [0.0, 0.5]
   task: [sst2, cola]
-  seed: [0]
+  seed: [0, 1, 2, 3]
+  model: [lab, ...]      # BERTs, dealt out to the seeds in turn: each seed has one of them
 arms:                    # any of ARMS, each with parameters of its own, and a grid where it differs
   prune_pretrain: {}
   information_deletion: {epochs: 13}
@@ -45,6 +46,9 @@ from bertprune.protocol.notebook_parameters import (
 from bertprune.protocol.views import CHAPTERS, Chapter, View
 
 GRID = ("sparsity", "task", "seed")
+
+# A grid's BERTs multiply nothing: a seed on one BERT has nothing in common with one on another.
+_AXES = (*GRID, "model")
 
 # What a study's file has that is no text.
 _KINDS = {
@@ -174,6 +178,10 @@ class Study:
     def _values(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
         own = {key: value for key, value in self.arms.get(arm, {}).items() if key != "grid"}
         values = {**self.parameters, **own}
+        seed = point.get("seed", values.get("seed", 0))
+        models = self._grid(arm).get("model")
+        if models and isinstance(seed, int):
+            values = {**values, "model": models[seed % len(models)], **own}
         for exception in self.exceptions:
             if _is_for(exception, self._named(arm, point)):
                 values |= exception["set"]
@@ -191,7 +199,7 @@ class Study:
 
     def _points(self, arm: str) -> Iterator[dict[str, Any]]:
         """The points of that grid, without those that are left out."""
-        grid = self._grid(arm)
+        grid = {key: values for key, values in self._grid(arm).items() if key != "model"}
         for values in product(*grid.values()):
             point = dict(zip(grid, values, strict=True))
             if not any(_is_for(places, self._named(arm, point)) for places in self.left_out):
@@ -295,10 +303,10 @@ def _changed(study: Study, changes: tuple[str, ...]) -> Study:
     grid = {
         key: value if isinstance(value, list) else [value]
         for key, value in values.items()
-        if key in GRID
+        if key in _AXES
     }
-    parameters = {key: value for key, value in values.items() if key not in GRID}
-    _check_grid(grid, GRID, "--set")
+    parameters = {key: value for key, value in values.items() if key not in _AXES}
+    _check_grid(grid, _AXES, "--set")
     _check_parameters(study, parameters, ARMS, "--set")
     # Other tasks and seeds are meant for all arms; at which sparsity one is, is its own.
     shared = {key: wanted for key, wanted in grid.items() if key != "sparsity"}
@@ -324,7 +332,7 @@ def _check(study: Study, own: Mapping[str, Any], where: str) -> None:
     would read. What it has from another study has been checked there."""
     if not study.arms:
         raise UserError(f"{where}: arms is empty: name at least one of {', '.join(ARMS)}")
-    _check_grid(own.get("grid", {}), GRID, where)
+    _check_grid(own.get("grid", {}), _AXES, where)
     if "arms" in own:
         _check_arms(study, where)
     _check_parameters(study, own.get("parameters", {}), ARMS, f"{where}: parameters")

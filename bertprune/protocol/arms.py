@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from bertprune.base.files import part_of_name
 from bertprune.protocol.notebook_parameters import (
     BurnIn,
     Finetune,
@@ -156,3 +158,9 @@ def arm_of(parameters: BurnIn) -> str:
 def seed_of(parameters: BurnIn) -> int:
     """The seed that the rows of a run have."""
     return parameters.seed if isinstance(parameters, PrunePretrain) else parameters.burn_in_seed
+
+
+def bert_of(model: str, burn_in_seed: int) -> str:
+    """What tells the BERTs of a study apart, of which the runs of a seed begin with one: the name
+    of `model`, or of a fresh one "fresh", and the seed of its burn-in."""
+    return f"{part_of_name(Path(model).name or 'fresh')}-seed{burn_in_seed}"

@@ -30,3 +30,13 @@ def test_what_former_editions_did_not_note_is_unknown(
 def test_a_study_is_not_shown_beside_itself() -> None:
     study = dataclasses.replace(studies.load("lab"), beside=("lab", "glue-tiny"))
     assert list(published.rows_beside(study)) == ["glue-tiny"]
+
+
+def test_rows_say_which_bert_they_begin_with() -> None:
+    found = published.rows_of("english")
+    assert set(found[found.arm == "prune_pretrain"].bert) == {"english-seed0"}
+    # Each seed that is never pre-trained has random weights of its own.
+    fresh = found[found.arm == "from_scratch"]
+    assert (fresh.bert == "fresh-seed" + fresh.seed.astype(str)).all()
+    # Of former editions it is not known.
+    assert set(published.rows_of("glue-tiny").bert) == {""}

@@ -80,6 +80,27 @@ def test_a_plan_has_each_run_once_and_after_what_it_needs(tmp_path: Path) -> Non
         assert {upstream.id for upstream in lineage(run)} <= {r.id for r in plan[:position]}
 
 
+def test_berts_are_dealt_out_to_the_seeds(tmp_path: Path) -> None:
+    dealt = MINE.replace("task: [sst2]", "task: [sst2], seed: [0, 1, 2, 3, 4], model: [lab, there]")
+    file = _write(tmp_path, dealt)
+    study = studies.load(file)
+
+    tuned = [run.parameters for run in study.runs_of("prune_pretrain")]
+    assert {(p.seed, p.model) for p in tuned if isinstance(p, Finetune)} == {
+        (0, "lab"),
+        (1, "there"),
+        (2, "lab"),
+        (3, "there"),
+        (4, "lab"),
+    }
+    assert len(tuned) == 2 * 5
+    # Of another BERT it has all its seeds.
+    other = studies.load(file, ["model=elsewhere"])
+    assert {run.parameters.model for run in other.runs_of("random_pruning")} == {"elsewhere"}
+    with pytest.raises(UserError, match="model must be"):
+        studies.load(file, ["model=[3]"]).plan()
+
+
 def test_numbers_with_exponents_are_numbers(tmp_path: Path) -> None:
     study = studies.load(_write(tmp_path, MINE))
     assert study.parameters["burn_in_learning_rate"] == 1e-4
@@ -122,7 +143,7 @@ def test_settings_change_parameters_and_grid(tmp_path: Path) -> None:
         (("title: Mine", "grid: {seed: [0]}"), "line 4: the key 'grid' is there twice"),
         (("prune_pretrain", "1"), "unknown arm 1: valid: epochs_before_pruning, "),
         (("prune_pretrain", "true"), "unknown arm True: valid: epochs_before_pruning, "),
-        (("sparsity:", "1:"), "grid has no key 1: valid: seed, sparsity, task"),
+        (("sparsity:", "1:"), "grid has no key 1: valid: model, seed, sparsity, task"),
         (("title: Mine", "beside: [1]"), "beside has 1: valid: ci, "),
         # A misspelt arm, values in no grid, a combination that is none of a run.
         (

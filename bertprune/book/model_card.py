@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import BertConfig, PreTrainedConfig, PreTrainedModel
+from transformers import BertConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
@@ -20,45 +20,77 @@ from bertprune.data.tokenizer import load_tokenizer
 from bertprune.evidence.scores import AVERAGE, scores
 from bertprune.experiments.runs import ROWS_FILE
 from bertprune.model import loading
-from bertprune.model.loading import CARD_FILE, CURVE_FILE
+from bertprune.model.holding import check_zeros
+from bertprune.model.loading import CARD_FILE, CURVE_FILE, DENSE_FILE
+from bertprune.model.onnx_file import ONNX_FILE, check_exporter, save_onnx
 from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.arms import words_of_arm
 from bertprune.protocol.record import RECORD_FILE, DamagedRecord, Record
 from bertprune.protocol.views import parameters_of_run
 from bertprune.pruning.masks import Masks, pruned_count, pruned_entries, sparsity_of
 from bertprune.pruning.matrices import matrix_of, prunable_matrices
-from bertprune.pruning.storage import save_sparse
+from bertprune.pruning.storage import SPARSE_FILE
+
+STORAGES = ("sparse", "dense", "onnx")
+"""What `ship` writes: weights without their zeros, an ordinary Hugging Face folder with the masks
+beside the weights, or an ONNX file."""
 
 
-def ship(named: str, destination: Path, *, precision: str = "bf16") -> Path:
+def ship(
+    named: str, destination: Path, *, storage: str = "sparse", precision: str | None = None
+) -> Path:
     """Write the model of the run or in the folder `named` to the new folder `destination`.
 
-    It gets its weights in `precision`, without the zeros if it is pruned (see `pruning.storage`),
-    config, tokenizer, a model card, and the curve of its pre-training where a run has one. Raises
-    UserError if there is no such model, if a weight that its mask prunes is not zero, or if
-    `destination` is there already.
+    It gets its weights in one of the STORAGES (a model that is not pruned has no zeros to leave
+    out: sparse is dense) and in `precision` (by default bf16, and float32 in ONNX), config,
+    tokenizer, a model card, and the curve of its pre-training where a run has one. Raises UserError
+    if there is no such model, if a weight that its mask prunes is not zero, if `destination` is
+    there already, or for ONNX in bf16 or without the packages that it needs.
     """
     if destination.exists():
         raise UserError(f"{destination} is there already: name a new folder")
+    if storage == "onnx":
+        check_exporter()
+        if precision == "bf16":
+            raise UserError("ONNX is written in float32: leave out --precision bf16")
+    precision = precision or ("float32" if storage == "onnx" else "bf16")
     folder = _model_folder(named)
     run = _run_folder(folder)
     model = _load(folder)
     held = loading.load_masks(folder, model)
     masks = {name: held[name] for name in prunable_matrices(model)}
+    check_zeros(prunable_matrices(model), masks)
+    if storage == "sparse" and not sparsity_of(masks):
+        storage = "dense"
     with new_folder(destination.absolute()) as unfinished:
-        load_tokenizer(str(folder)).save_pretrained(unfinished)
-        if sparsity_of(masks) > 0:
-            model.config.save_pretrained(unfinished)
-            save_sparse(model, masks, unfinished, precision)
-        else:
-            dense = model.bfloat16() if precision == "bf16" else model
-            dense.save_pretrained(unfinished)
-        stored_bytes = sum(file.stat().st_size for file in unfinished.glob("*.safetensors"))
-        card = _card(model, masks, run, precision, destination.name, stored_bytes)
+        weights = _save(model, masks, load_tokenizer(str(folder)), unfinished, storage, precision)
+        card = _card(model, masks, run, precision, destination.name, weights)
         (unfinished / CARD_FILE).write_text(card, encoding="utf-8")
         if run is not None and len(curve := _curve(run)):
             rows.write(curve, unfinished / CURVE_FILE)
     return destination
+
+
+def _save(
+    model: PreTrainedModel,
+    masks: Masks,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    storage: str,
+    precision: str,
+) -> Path:
+    """Write a model and its tokenizer to `folder`; gives the file of its weights."""
+    if storage == "sparse":
+        loading.save_sparse(model, tokenizer, masks, folder, precision)
+        return folder / SPARSE_FILE
+    if storage == "onnx":
+        tokenizer.save_pretrained(folder)
+        model.config.save_pretrained(folder)
+        save_onnx(model, folder)
+        return folder / ONNX_FILE
+    dense = model.bfloat16() if precision == "bf16" else model
+    loading.save_pretrained(dense, tokenizer, masks if sparsity_of(masks) else {}, folder)
+    return folder / DENSE_FILE
 
 
 def _curve(run: Path) -> rows.Rows:
@@ -106,17 +138,18 @@ def _card(
     run: Path | None,
     precision: str,
     name: str,
-    stored_bytes: int,
+    weights: Path,
 ) -> str:
     return filled(
         "model_card",
         name=name,
+        storage=weights.name,
         precision=precision,
         sparsity=sparsity_of(masks),
         config=model.config,
         is_classifier=type(model).__name__ == "BertForSequenceClassification",
         size=sum(p.numel() for p in model.parameters()),
-        stored_bytes=stored_bytes,
+        stored_bytes=weights.stat().st_size,
         settings=_settings(masks, model.config),
         masks=masks,
         matrix_of=matrix_of,

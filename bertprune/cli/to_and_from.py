@@ -45,11 +45,21 @@ def export(study: Study, file: Path, without_models: bool) -> None:
 @click.argument("model", metavar="RUN_OR_MODEL_FOLDER")
 @click.argument("destination")
 @click.option(
-    "--precision", type=click.Choice(["bf16", "float32"]), default="bf16", help="(default: bf16)"
+    "--dense",
+    "storage",
+    flag_value="dense",
+    help="With its zeros, as an ordinary Hugging Face folder, and its masks beside it.",
 )
-def ship(model: str, destination: str, precision: str) -> None:
+@click.option("--onnx", "storage", flag_value="onnx", help="As an ONNX file, in float32.")
+@click.option(
+    "--precision",
+    type=click.Choice(["bf16", "float32"]),
+    help="(default: bf16, with --onnx float32)",
+)
+def ship(model: str, destination: str, storage: str | None, precision: str | None) -> None:
     """Write a model, of a run as prune_pretrain/0.60-seed0-... or in a folder, as a folder of its
-    own that is not there yet, with a model card."""
+    own that is not there yet, without its zeros, with a model card."""
     from bertprune.book import model_card
 
-    print(model_card.ship(model, paths.expanded(destination), precision=precision))
+    place = paths.expanded(destination)
+    print(model_card.ship(model, place, storage=storage or "sparse", precision=precision))

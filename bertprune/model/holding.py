@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,7 @@ def hold_masks(model: PreTrainedModel, masks: Masks | None = None) -> Callable[[
         check_same_matrices(found, weights)
     except ValueError as error:
         raise UserError(f"the masks do not fit the model: {error}") from error
-    for name, weight in weights.items():
-        if wrong := int(weight.detach()[~found[name].to(weight.device)].count_nonzero()):
-            raise UserError(f"{wrong} weights of {name} that the masks prune are not zero")
+    check_zeros(weights, found)
     handles = [
         weight.register_post_accumulate_grad_hook(partial(_mask_gradient, found[name]))
         for name, weight in weights.items()
@@ -56,6 +54,13 @@ def hold_masks(model: PreTrainedModel, masks: Masks | None = None) -> Callable[[
             handle.remove()
 
     return end
+
+
+def check_zeros(weights: Mapping[str, nn.Parameter], masks: Masks) -> None:
+    """Raise UserError if one of the matrices `weights` is not zero where `masks` prune it."""
+    for name, weight in weights.items():
+        if wrong := int(weight.detach()[~masks[name].to(weight.device)].count_nonzero()):
+            raise UserError(f"{wrong} weights of {name} that the masks prune are not zero")
 
 
 class HoldMasks(TrainerCallback):

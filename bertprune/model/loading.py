@@ -1,5 +1,6 @@
 """BERT models: fresh ones, pre-trained ones, and pruned ones with their masks beside them."""
 
+import copy
 import json
 import math
 import shutil
@@ -29,6 +30,7 @@ from bertprune.data.reading.hub import download
 from bertprune.data.tokenizer import TOKENIZER_FILES
 from bertprune.lab import language as lab
 from bertprune.model.shape import Shape
+from bertprune.pruning import storage
 from bertprune.pruning.masks import Masks
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.storage import SPARSE_FILE, load_sparse
@@ -132,15 +134,41 @@ def save_pretrained(
     masks: Masks,
     folder: Path,
 ) -> None:
-    """Save as an ordinary Hugging Face folder (dense safetensors), with the masks beside it."""
+    """Save as an ordinary Hugging Face folder (dense safetensors), with the masks, if there are
+    any, beside it."""
     with full_disk_is_user_error(folder):
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        kept = {name: mask.cpu().contiguous() for name, mask in masks.items()}
-        save_file(kept, folder / MASKS_FILE)
+        if masks:
+            kept = {name: mask.cpu().contiguous() for name, mask in masks.items()}
+            save_file(kept, folder / MASKS_FILE)
         # Safetensors makes them readable for nobody else.
         for file in folder.glob("*.safetensors"):
             shutil.copymode(folder / CONFIG_FILE, file)
+
+
+def save_sparse(
+    model: transformers.PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    masks: Masks,
+    folder: Path,
+    precision: str,
+) -> None:
+    """Save without the zeros (see `pruning.storage`), in a folder that only bertprune loads.
+
+    Transformers looks for the file that a config names, and where there is none quotes it: so its
+    refusal says what to load the folder with.
+    """
+    with full_disk_is_user_error(folder):
+        tokenizer.save_pretrained(folder)
+        config = copy.deepcopy(model.config)
+        config.save_pretrained(folder)
+        is_classifier = isinstance(model, BertForSequenceClassification)
+        loader = f"bertprune.load{'_classifier' if is_classifier else ''}"
+        config.transformers_weights = f"{SPARSE_FILE}, which {loader} loads"
+        # Its save_pretrained leaves this field out.
+        config.to_json_file(folder / CONFIG_FILE)
+        storage.save_sparse(model, masks, folder, precision)
 
 
 def load_masks(folder: Path, model: nn.Module) -> Masks:
@@ -284,7 +312,7 @@ def _load(kind: Any, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     if sparse := _sparse_file(folder):
         source = {
             "pretrained_model_name_or_path": None,
-            "config": BertConfig.from_pretrained(folder, **options),
+            "config": BertConfig.from_pretrained(folder, transformers_weights=None, **options),
             "state_dict": load_sparse(sparse)[0],
         }
     verbosity = transformers.logging.get_verbosity()

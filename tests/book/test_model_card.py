@@ -1,10 +1,16 @@
 """Shipping: the folder loads as what it was made from, and its card says what the record says."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
+from transformers import (
+    AutoModel,
+    AutoModelForPreTraining,
+    AutoModelForSequenceClassification,
+)
 
 import bertprune
 from bertprune.base.errors import UserError
@@ -79,6 +85,75 @@ def test_a_dense_run_is_shipped_as_an_ordinary_folder(tmp_path: Path) -> None:
     assert "`model.safetensors`" not in text and "sparsity: 0.0" in text
     # The record is of a run of before the precision was noted.
     assert "1.00 GB.\n" in text
+
+
+@pytest.mark.parametrize("kind", ["run", "classifier"])
+def test_a_pruned_model_is_shipped_for_plain_transformers(tmp_path: Path, kind: str) -> None:
+    """Its zeros are there, and so are its masks, for who trains it on."""
+    masks = save_model(tmp_path / "model", 0.5)
+    if kind == "classifier":
+        classifier = load_classifier(str(tmp_path / "model"), labels=3, seed=1)
+        save_pretrained(classifier, load_tokenizer("lab"), masks, tmp_path / "model")
+    shipped = ship(str(tmp_path / "model"), tmp_path / "shipped", storage="dense")
+    model = AutoModel.from_pretrained(shipped)
+    for name, weight in prunable_matrices(model).items():
+        assert not weight[~masks[name]].any() and weight.dtype == torch.bfloat16
+    end = bertprune.hold_masks(model)
+    end()
+    text = (shipped / "README.md").read_text()
+    assert "`AutoModel` reads it. Its pruned weights are zero" in text
+    assert "precision: bf16" in text and "Sparsity by matrix" in text
+    assert ("-p ramp_steps 0 -p sparsity 0.5" in text) == (kind == "run")
+
+
+@pytest.mark.parametrize("kind", ["load", "load_classifier"])
+def test_transformers_refusal_of_a_sparse_folder_says_what_loads_it(
+    tmp_path: Path, kind: str
+) -> None:
+    masks = save_model(tmp_path / "model", 0.5)
+    if kind == "load_classifier":
+        classifier = load_classifier(str(tmp_path / "model"), labels=3, seed=1)
+        save_pretrained(classifier, load_tokenizer("lab"), masks, tmp_path / "model")
+    shipped = ship(str(tmp_path / "model"), tmp_path / "shipped")
+    for auto in (AutoModel, AutoModelForPreTraining, AutoModelForSequenceClassification):
+        with pytest.raises(
+            ValueError, match=rf"sparse\.safetensors, which bertprune\.{kind} loads"
+        ):
+            auto.from_pretrained(shipped)
+    # What is loaded is an ordinary model, wherever it is saved.
+    if kind == "load":
+        bertprune.load(str(shipped)).save_pretrained(tmp_path / "saved")
+        AutoModel.from_pretrained(tmp_path / "saved")
+    # A model that is shipped again is as good as the first.
+    again = ship(str(shipped), tmp_path / "again")
+    for file in shipped.glob("*.json"):
+        assert (again / file.name).read_text() == file.read_text()
+
+
+def test_a_shipped_onnx_file_is_loaded_as_the_card_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    save_model(tmp_path / "model", 0.5)
+    shipped = ship(str(tmp_path / "model"), tmp_path / "shipped", storage="onnx")
+    assert {"README.md", "config.json", "model.onnx", "tokenizer.json"} <= {
+        file.name for file in shipped.iterdir()
+    }
+    text = (shipped / "README.md").read_text()
+    assert "precision: float32" in text and "bertprune run" not in text
+    said: dict[str, Any] = {}
+    monkeypatch.chdir(tmp_path)
+    exec(text.split("```python")[1].split("```")[0], said)
+    tokens = said["tokenizer"]("A sentence.", return_tensors="pt")
+    with torch.no_grad():
+        expected = bertprune.load(str(tmp_path / "model"))(**tokens)
+    assert list(tokens) == ["input_ids", "token_type_ids", "attention_mask"]
+    for name in ("token_logits", "order_logits"):
+        found = torch.from_numpy(said[name])
+        wanted = expected[0 if name == "token_logits" else 1]
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
+    with pytest.raises(UserError, match="ONNX is written in float32"):
+        ship(str(tmp_path / "model"), tmp_path / "bf16", storage="onnx", precision="bf16")
 
 
 def test_the_card_says_in_which_precision_it_was_trained(tmp_path: Path) -> None:
@@ -156,7 +231,7 @@ def test_what_cannot_be_shipped(tmp_path: Path) -> None:
     masks = save_model(tmp_path / "model", 0.5)
     dense = fresh_model(TINY, seed=0)
     save_pretrained(dense, load_tokenizer("lab"), masks, tmp_path / "moved")
-    with pytest.raises(UserError, match="pruned weights are not zero"):
+    with pytest.raises(UserError, match="that the masks prune are not zero"):
         ship(str(tmp_path / "moved"), tmp_path / "shipped")
     assert not (tmp_path / "shipped").exists() and not list(tmp_path.glob(".shipped*"))
     with pytest.raises(UserError, match="is there already"):

@@ -11,13 +11,13 @@ from bertprune.base import files
 from bertprune.base.files import write_json
 from bertprune.base.fingerprint import page_key
 from bertprune.data.tokenizer import load_tokenizer
-from bertprune.experiments.runs import FACTS_FILE, NOTEBOOK_FILE, ROWS_FILE, Run, sha256_of
+from bertprune.experiments.runs import FACTS_FILE, NOTEBOOK_FILE, ROWS_FILE, Run
 from bertprune.model.loading import save_pretrained
 from bertprune.model.shape import Shape
 from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.arms import arm_of
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune, PrunePretrain
-from bertprune.protocol.record import Record
+from bertprune.protocol.record import Record, sha256_of
 from bertprune.pruning.masks import Masks
 
 from .models import pruned_model

@@ -17,7 +17,8 @@ from bertprune.experiments.studies import Study
 def results(study: Study, file: Path | None, publish: bool) -> None:
     """Print the results of a study, or write its rows."""
     from bertprune.book import tables
-    from bertprune.evidence import gathering, publishing, scores
+    from bertprune.evidence import gathering, scores
+    from bertprune.evidence.published import publishing
 
     if publish:
         print(publishing.publish(study))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,9 +15,10 @@ from bertprune.evidence.published import Published
 from bertprune.experiments import studies
 from bertprune.experiments.runs import Run, lineage
 from bertprune.experiments.studies import Study
-from bertprune.protocol import notebook_parameters, rows
+from bertprune.protocol import notebook_parameters, predictions, rows
 from bertprune.protocol.arms import BURN_IN, EPOCHS_BEFORE_PRUNING, PRUNE_PRETRAIN, bert_of
 from bertprune.protocol.notebook_parameters import Finetune
+from bertprune.protocol.predictions import Predictions
 from bertprune.protocol.record import Execution
 from bertprune.protocol.rows import PRETRAINING, Metric, Rows, Split, where
 from bertprune.protocol.views import View
@@ -41,17 +43,38 @@ def rows_of(study: Study) -> Rows:
     they would be now have their published rows (see `published_runs`), and where no run is done,
     all have them; raises UserError if there are none either.
     """
+    gathered = _gathered(study, Run.rows, published.rows_of)
+    return gathered[["notebook", *rows.COLUMNS, "run", "bert", "own"]]
+
+
+def predictions_of(study: Study) -> Predictions:
+    """Predictions (see `predictions`) of those of these runs that have theirs stored, with the
+    columns position, run, bert and own as rows have them."""
+    return _gathered(study, _predictions, published.predictions_of)
+
+
+def _predictions(run: Run) -> Predictions:
+    found = run.predictions()
+    if found is None:
+        found = predictions.join([])
+    return found.assign(position=math.nan, run=run.id)
+
+
+def _gathered(
+    study: Study, of_run: Callable[[Run], Rows], of_published: Callable[[str], Rows]
+) -> Rows:
+    """What runs that are done have, and what of others was published, with the column own."""
     if is_shown_as_published(study):
-        return published.rows_of(study.name).assign(own=False)
+        return of_published(study.name).assign(own=False)
     by_arm, over_epochs = _runs_shown(study)
     own, elsewhere = study.own_runs(), published_runs(study)
     found = [
-        run.rows().assign(bert=_bert_of(run), own=run in own)
+        of_run(run).assign(bert=_bert_of(run), own=run in own)
         for run in [*by_arm, *own]
         if run.is_done() and run not in elsewhere
     ]
     found += [
-        run.rows().assign(
+        of_run(run).assign(
             bert=_bert_of(run),
             own=False,
             arm=EPOCHS_BEFORE_PRUNING,
@@ -61,16 +84,16 @@ def rows_of(study: Study) -> Rows:
         if run.is_done() and run not in elsewhere and isinstance(run.parameters, Finetune)
     ]
     if elsewhere:
-        for needed, before in zip((by_arm, over_epochs), _published_parts(study), strict=True):
+        before = _in_parts(of_published(study.name))
+        for needed, part in zip((by_arm, over_epochs), before, strict=True):
             ids = {run.id for run in needed if run in elsewhere}
-            found.append(before[before.run.isin(ids)].assign(own=False))
+            found.append(part[part.run.isin(ids)].assign(own=False))
     if not found:
         raise UserError(
             f"none of the {len(study.plan())} runs of study {study.name} is done: execute them "
             f"with `{study.command('sweep')}`"
         )
-    gathered = pd.concat(found, ignore_index=True)
-    return gathered[["notebook", *rows.COLUMNS, "run", "bert", "own"]]
+    return pd.concat(found, ignore_index=True)
 
 
 def _bert_of(run: Run) -> str:
@@ -91,7 +114,8 @@ def published_runs(study: Study) -> dict[Run, Execution]:
         return {}
     lacking = set()
     # A run that two figures show has rows for each.
-    for needed, before in zip(_runs_shown(study), _published_parts(study), strict=True):
+    parts = _in_parts(published.rows_of(study.name))
+    for needed, before in zip(_runs_shown(study), parts, strict=True):
         ids = set(before.run)
         lacking |= {run for run in needed if run.id not in ids}
     return {run: record for run, record in records.items() if run not in lacking}
@@ -117,9 +141,8 @@ def _runs_shown(study: Study) -> tuple[list[Run], list[Run]]:
     return [run for run in study.plan() if run in by_arm], study.runs_of(EPOCHS_BEFORE_PRUNING)
 
 
-def _published_parts(study: Study) -> tuple[Rows, Rows]:
-    """The published rows of the one and of the other."""
-    before = published.rows_of(study.name)
+def _in_parts(before: Rows) -> tuple[Rows, Rows]:
+    """Of what was published `before` that of the one and of the other."""
     is_over_epochs = before.arm == EPOCHS_BEFORE_PRUNING
     return before[~is_over_epochs], before[is_over_epochs]
 
@@ -204,7 +227,7 @@ def executed_again(study: Study) -> pd.DataFrame:
     if not has_published(study):
         # Of a study that is changed, what the change leaves as it is.
         noted = noted[noted.run.isin([run.id for run in records])]
-    before, _ = _published_parts(study)
+    before, _ = _in_parts(published.rows_of(study.name))
     both = [noted]
     for run, record in records.items():
         if run.is_done() and not record.is_training_of(run.record()):

@@ -30,14 +30,15 @@ from bertprune.experiments import execution, runs
 from bertprune.experiments.runs import FACTS_FILE, MODEL_FOLDER, NOTEBOOK_FILE, ROWS_FILE, Run
 from bertprune.experiments.studies import Study
 from bertprune.experiments.timekeeping import TRIES_FILE
-from bertprune.protocol import notebook_parameters, rows
-from bertprune.protocol.record import RECORD_FILE, Record, digest_of
+from bertprune.protocol import notebook_parameters, predictions, rows
+from bertprune.protocol.predictions import PREDICTIONS_FILE
+from bertprune.protocol.record import RECORD_FILE, Record, digest_of, sha256_of, utc_now
 from bertprune.protocol.views import parameters_of_run
 from bertprune.training import dispatch
 
 # What a finished run needs; checkpoints, logs and half-finished parts stay where they are.
 _NEEDED = (RECORD_FILE, ROWS_FILE, NOTEBOOK_FILE, FACTS_FILE)
-_FILES = (*_NEEDED, runs.PARAMETERS_FILE, TRIES_FILE)
+_FILES = (*_NEEDED, PREDICTIONS_FILE, runs.PARAMETERS_FILE, TRIES_FILE)
 _NAME = re.compile(r"[^./\\][^/\\]*-[0-9a-f]{10}")
 
 # What reading a run may raise; JSON that is nested deeply, the RecursionError.
@@ -266,7 +267,7 @@ def _verified(folder: Path, name: str) -> Record:
     if not _NAME.fullmatch(folder.name) or record.notebook != of:
         raise _Flaw("its name is none of a run")
     notebook = folder / NOTEBOOK_FILE
-    if runs.sha256_of(notebook) != record.notebook_sha256:
+    if sha256_of(notebook) != record.notebook_sha256:
         raise _Flaw("its notebook was altered after it was executed")
     if flaw := execution.flaw_of(notebook):
         raise _Flaw(flaw)
@@ -275,6 +276,8 @@ def _verified(folder: Path, name: str) -> Record:
         _check_hashes(folder, record.files_sha256)
     if rows.read(folder / ROWS_FILE).empty:
         raise _Flaw("it has no rows")
+    if PREDICTIONS_FILE in record.files_sha256:
+        predictions.read(folder / PREDICTIONS_FILE)
     try:
         read_json(folder / FACTS_FILE)
     except ValueError as error:
@@ -286,10 +289,12 @@ def _verified(folder: Path, name: str) -> Record:
 
 
 def _check_hashes(folder: Path, recorded: Mapping[str, str]) -> None:
-    """Raise _Flaw unless the rows and the model, if it came with one, are as they were left."""
+    """Raise _Flaw unless rows, predictions and the model, if it came with one, are as they were
+    left."""
     found = runs.file_hashes(folder)
     if not (folder / MODEL_FOLDER).exists():
-        recorded = {ROWS_FILE: recorded[ROWS_FILE]}
+        in_model = f"{MODEL_FOLDER}/"
+        recorded = {name: of for name, of in recorded.items() if not name.startswith(in_model)}
     names = sorted(recorded.keys() | found.keys())
     if altered := [name for name in names if recorded.get(name) != found.get(name)]:
         raise _Flaw(f"it was altered or damaged after it was executed: {', '.join(altered)}")
@@ -343,7 +348,7 @@ def _why_not_of_today(record: Record) -> str:
 def _copy(folder: Path, here: Path, record: Record, origin: str) -> bool:
     """Put the run in `folder` in its place by one rename, with where it came from and when; False
     where another process was faster."""
-    imported = {"from": origin, "at": runs.utc_now()}
+    imported = {"from": origin, "at": utc_now()}
     with _work_folder() as work:
         copy = work / "run"
         _copy_files(folder, copy)

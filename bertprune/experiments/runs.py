@@ -7,7 +7,6 @@ done the folder gets its name `runs/<id>` by one rename, so that what is there i
 
 from __future__ import annotations
 
-import hashlib
 import html
 import os
 import time
@@ -29,8 +28,10 @@ from bertprune.lab.text import vocabulary
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import arm_of, bert_of, seed_of
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune, PrunePretrain
+from bertprune.protocol.predictions import PREDICTIONS_FILE, Predictions
+from bertprune.protocol.predictions import read as read_predictions
 from bertprune.protocol.pruning_methods import MAGNITUDE
-from bertprune.protocol.record import RECORD_FILE, Record, digest_of
+from bertprune.protocol.record import RECORD_FILE, Record, digest_of, sha256_of, utc_now
 from bertprune.protocol.rows import Rows
 from bertprune.protocol.rows import read as read_rows
 from bertprune.protocol.rows import write as write_rows
@@ -188,6 +189,13 @@ class Run:
     def rows(self) -> Rows:
         """The tidy rows of a run that is done, with its notebook and id."""
         return read_rows(self.folder / ROWS_FILE).assign(notebook=self.notebook, run=self.id)
+
+    def predictions(self) -> Predictions | None:
+        """What a run that is done predicts on the dev sets of its tasks; None of pre-training, and
+        of runs of former editions, which did not keep it."""
+        if PREDICTIONS_FILE not in self.record().files_sha256:
+            return None
+        return read_predictions(self.folder / PREDICTIONS_FILE)
 
     @property
     def model_folder(self) -> Path:
@@ -424,20 +432,11 @@ def files_of_model(folder: Path) -> list[Path]:
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of the rows and the model of the run in `folder`, by the place of each file in it."""
-    files = [folder / ROWS_FILE, *files_of_model(folder)]
+    """SHA-256 of the rows, predictions and model of the run in `folder`, by the place of each file
+    in it."""
+    files = [folder / ROWS_FILE, folder / PREDICTIONS_FILE, *files_of_model(folder)]
     whole = [file for file in files if file.is_file()]
     return {file.relative_to(folder).as_posix(): sha256_of(file) for file in whole}
-
-
-def sha256_of(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def utc_now() -> str:
-    """The time, as records have it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _agree(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

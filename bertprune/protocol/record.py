@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -93,7 +94,8 @@ class Record(Execution):
     versions: dict[str, str]
     """Of Python, this package and the libraries."""
     files_sha256: dict[str, str] = field(default_factory=dict)
-    """Of rows and model, by their place in the run's folder; former runs did not note them."""
+    """Of rows, predictions and model, by their place in the run's folder; former runs did not note
+    them."""
     notebook_wall_time_s: float = 0.0
     """Of the notebook's last execution."""
     peak_gpu_memory_bytes: int = 0
@@ -124,6 +126,17 @@ class Record(Execution):
 
     def replace(self, **changes: Any) -> Record:
         return dataclasses.replace(self, **changes)
+
+
+def sha256_of(file: Path) -> str:
+    """The hash of a file's content."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def utc_now() -> str:
+    """The time, as `Execution.finished` has it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def digest_of(identity: Mapping[str, Any]) -> str:

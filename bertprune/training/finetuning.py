@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
@@ -22,7 +23,7 @@ from bertprune.data.task_examples import TaskExamples, compute_metrics
 from bertprune.data.tasks import load_task, task_key
 from bertprune.data.tokenizer import KeyedTokenizer, load_tokenizer, tokenizer_key
 from bertprune.model import forward, loading
-from bertprune.protocol import rows
+from bertprune.protocol import predictions, rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of
 from bertprune.protocol.evaluation import FINETUNING_EVALUATION_BATCH
 from bertprune.protocol.notebook_parameters import (
@@ -31,7 +32,8 @@ from bertprune.protocol.notebook_parameters import (
     InformationDeletion,
     PruneAfterFinetune,
 )
-from bertprune.protocol.rows import Entry, Split, entry
+from bertprune.protocol.predictions import PREDICTIONS_FILE
+from bertprune.protocol.rows import History, Split, entry
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.pruning.pruner import Pruner
@@ -87,17 +89,19 @@ def evaluate(
     examples: TaskExamples,
     task: Task,
     accelerator: Accelerator,
-) -> dict[str, float]:
-    """The task's metrics over all `examples` and the mean loss (nats), without dropout."""
+) -> tuple[dict[str, float], NDArray[np.int64]]:
+    """The task's metrics over all `examples` and the mean loss (nats), without dropout; and the
+    class that the model gives each of them."""
     weights, form = forward.weights_of(model), forward.Architecture.of(model.config)
-    loss, predictions = 0.0, np.empty(len(examples), dtype=np.int64)
+    loss, predicted = 0.0, np.empty(len(examples), dtype=np.int64)
     for indices in examples.sorted_batches(FINETUNING_EVALUATION_BATCH):
         batch = examples.batch(indices).to(accelerator.device)
         with accelerator.autocast():
             logits = _logits(weights, form, batch)
         loss += float(forward.summed_cross_entropy(logits, batch.labels))
-        predictions[indices] = logits.argmax(-1).cpu().numpy()
-    return compute_metrics(task, examples.labels, predictions) | {"loss": loss / len(examples)}
+        predicted[indices] = logits.argmax(-1).cpu().numpy()
+    metrics = compute_metrics(task, examples.labels, predicted)
+    return metrics | {"loss": loss / len(examples)}, predicted
 
 
 def work(job: Job) -> rows.Rows:
@@ -110,13 +114,15 @@ def work(job: Job) -> rows.Rows:
     epochs counted from there; its rows have how much the masks differ from those of the model that
     it is compared with.
 
+    What the models predict on the dev sets in the end goes to the folder's `PREDICTIONS_FILE`.
+
     The dense model's fine-tuned ones are kept in the folder's "model", for pruning after
     fine-tuning, and how far their weights move is in the rows. On a GPU, which one small model
     leaves nearly idle, the learning rates train together.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     accelerator = processes.accelerator(job.parameters.precision)
-    parts = []
+    parts, predicted = [], []
     for task, trainings in _trainings(job).items():
         left = [training for training in trainings if not training.rows_file.exists()]
         for together in _together(left, accelerator):
@@ -124,12 +130,15 @@ def work(job: Job) -> rows.Rows:
             what = f"{job.parameters.notebook} {task}"
             train_in_stacks(variants, accelerator, folder=job.folder, what=what)
             for training in together:
-                found = training.finish(variants.pop(training.own_folder), accelerator)
+                history = training.finish(variants.pop(training.own_folder), accelerator)
                 if processes.is_main_process():
-                    rows.write(found, training.rows_file)
+                    training.write(history)
                     (training.own_folder / CHECKPOINT_FILE).unlink(missing_ok=True)
                 processes.wait_for_everyone()
         parts += [rows.read(training.rows_file) for training in trainings]
+        predicted += [predictions.read(training.predictions_file) for training in trainings]
+    if processes.is_main_process():
+        predictions.write(predictions.join(predicted), job.folder / PREDICTIONS_FILE)
     return rows.join(parts)
 
 
@@ -178,6 +187,10 @@ class _Training:
     @property
     def rows_file(self) -> Path:
         return self.job.folder / f"{self._name}.csv"
+
+    @property
+    def predictions_file(self) -> Path:
+        return self.job.folder / f"{self._name}.parquet"
 
     @property
     def _start(self) -> Path:
@@ -231,7 +244,8 @@ class _Training:
         )
 
     def variant(self, accelerator: Accelerator) -> Variant:
-        """Dev metrics after each epoch, the loss over the whole training set after the last."""
+        """Dev metrics after each epoch; after the last also the loss over the whole training set,
+        and what the model predicts on the dev set."""
         parameters, epochs = self.parameters, self._epochs
         tokenizer = load_tokenizer(str(self._start))
         splits = _splits(
@@ -250,9 +264,10 @@ class _Training:
 
         def measured(step: int) -> rows.History:
             epoch = step // batches.an_epoch
-            found = _evaluated(model, splits, accelerator, with_train=epoch == epochs)
+            found = _evaluated(model, splits, accelerator, is_last=epoch == epochs)
             if movement is not None:
-                found += movement.entries(_moving(model), by_position=epoch == epochs)
+                moved = movement.entries(_moving(model), by_position=epoch == epochs)
+                found += map(dict, moved)
             return [{"step": step, "epoch": epoch, **one} for one in found]
 
         return Variant(
@@ -265,8 +280,8 @@ class _Training:
             frozenset(batches.an_epoch * epoch for epoch in range(1, epochs + 1)),
         )
 
-    def finish(self, variant: Variant, accelerator: Accelerator) -> rows.Rows:
-        """Train, unless that is done, and give the rows; a model that others start from is kept."""
+    def finish(self, variant: Variant, accelerator: Accelerator) -> History:
+        """Train, unless that is done; a model that others start from is kept."""
         parameters, model, pruner = self.parameters, variant.loss.model, variant.pruner
         what = f"{parameters.notebook} {self.task} at {self.learning_rate:g}"
         (history,) = train([variant], accelerator, folder=self.own_folder, what=what)
@@ -285,14 +300,21 @@ class _Training:
                 kept = self.job.folder / "model" / self._name
                 tokenizer = load_tokenizer(str(self._start))
                 loading.save_pretrained(model, tokenizer, pruner.masks, kept)
-        return rows.of_history(
-            history,
-            arm=arm_of(parameters),
-            task=self.task,
-            sparsity=parameters.sparsity,
-            learning_rate=self.learning_rate,
-            seed=parameters.seed,
-        )
+        return history
+
+    def write(self, history: History) -> None:
+        """Its predictions and rows: with these it is done."""
+        place: dict[str, Any] = {
+            "arm": arm_of(self.parameters),
+            "task": self.task,
+            "sparsity": self.parameters.sparsity,
+            "learning_rate": self.learning_rate,
+            "seed": self.parameters.seed,
+        }
+        measured = [one for one in history if "predicted" not in one]
+        (predicted,) = (one for one in history if "predicted" in one)
+        predictions.write(predictions.of(predicted, place), self.predictions_file)
+        rows.write(rows.of_history(measured, **place), self.rows_file)
 
 
 @dataclass(frozen=True)
@@ -321,15 +343,19 @@ def _evaluated(
     model: BertForSequenceClassification,
     splits: TaskSplits,
     accelerator: Accelerator,
-    with_train: bool,
-) -> list[Entry]:
-    """Metrics over the dev set and, if asked for, over the training set."""
-    examples = {Split.DEV: splits.dev} | ({Split.TRAIN: splits.train} if with_train else {})
-    return [
-        entry(split, metric, value)
-        for split, of_split in examples.items()
-        for metric, value in evaluate(model, of_split, splits.task, accelerator).items()
-    ]
+    is_last: bool,
+) -> History:
+    """Metrics over the dev set; at last those over the training set too, and what the model
+    predicts on the dev set, beside labels and lengths."""
+    dev, train = splits.dev, splits.train
+    metrics, predicted = evaluate(model, dev, splits.task, accelerator)
+    found: History = [dict(entry(Split.DEV, name, value)) for name, value in metrics.items()]
+    if is_last:
+        metrics, _ = evaluate(model, train, splits.task, accelerator)
+        found += [dict(entry(Split.TRAIN, name, value)) for name, value in metrics.items()]
+        by_example = {"predicted": predicted, "labels": dev.labels, "lengths": dev.lengths}
+        found.append({name: numbers.tolist() for name, numbers in by_example.items()})
+    return found
 
 
 def _moving(model: BertForSequenceClassification) -> dict[str, Tensor]:

@@ -17,8 +17,9 @@ from bertprune.base.errors import UserError
 from bertprune.base.files import check_readable, read_json, write_json
 from bertprune.base.words import NOTHING, listed
 from bertprune.experiments.studies import Study
-from bertprune.protocol import notebook_parameters, rows
+from bertprune.protocol import notebook_parameters, predictions, rows
 from bertprune.protocol.arms import bert_of
+from bertprune.protocol.predictions import Predictions
 from bertprune.protocol.record import Execution
 from bertprune.protocol.rows import Rows
 from bertprune.training import dispatch
@@ -88,12 +89,21 @@ def rows_of(study: str) -> Rows:
             f"there is no {file}: execute the study and publish it with "
             f"`bertprune sweep {study}` and `bertprune results {study} --publish`"
         )
-    found = rows.read(file)
+    return _with_bert(rows.read(file), study)
+
+
+def _with_bert(found: Rows, study: str) -> Rows:
     given = {record.id: record.parameters for record in Published.read(study).records}
     # Former editions noted no parameters, or not these.
     named = {run: p for run, p in given.items() if {"model", "burn_in_seed"} <= p.keys()}
     berts = {run: bert_of(p["model"], p["burn_in_seed"]) for run, p in named.items()}
     return found.assign(bert=[berts.get(run, "") for run in found.run])
+
+
+def predictions_of(study: str) -> Predictions:
+    """The published predictions of the study of this name, with the columns position, run and
+    bert; no lines where none were published."""
+    return _with_bert(predictions.join([]).assign(position=[], run=[]), study)
 
 
 def rows_beside(study: Study) -> dict[str, Rows]:

@@ -17,9 +17,9 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json
 from bertprune.book import tables
-from bertprune.evidence import gathering, publishing, scores
+from bertprune.evidence import gathering, scores
 from bertprune.evidence import published as stored
-from bertprune.evidence.published import Published
+from bertprune.evidence.published import Published, publishing
 from bertprune.experiments import runs, studies, sweep
 from bertprune.experiments.runs import Run
 from bertprune.protocol import rows
@@ -27,8 +27,8 @@ from bertprune.protocol.arms import EPOCHS_BEFORE_PRUNING
 from bertprune.protocol.record import Record
 from bertprune.protocol.rows import Rows
 
-from .. import made_up
-from ..finished import FACTS
+from ... import made_up
+from ...finished import FACTS
 
 
 def _detailed() -> Rows:

@@ -20,9 +20,9 @@ help:  ## show this list
 
 install: $(VENV)/.installed  ## make .venv and install everything (about 3 minutes, once)
 
-book: $(VENV)/.installed  ## run the study STUDY (default: lab) and build its book
-	$(BIN)/bertprune sweep $(STUDY)
-	$(BIN)/bertprune book $(STUDY)
+book: $(VENV)/.installed  ## run the live part of STUDY (default: lab) and build its book
+	$(BIN)/bertprune sweep $(STUDY) --live
+	$(BIN)/bertprune book $(STUDY) --live
 
 test: export HF_HUB_OFFLINE := 1
 test: export PYTHONUTF8 := 1

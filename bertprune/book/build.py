@@ -38,20 +38,22 @@ from bertprune.protocol.pruning_methods import METHODS
 from bertprune.protocol.views import CHAPTERS, Chapter
 
 
-def build(study: Study) -> Path:
-    """Build the book of `study` into `_build/html`; gives its first page.
+def build(study: Study, *, live: bool = False) -> Path:
+    """Build the book of `study` into `_build/html`, with a page for each run, or of its `live` part
+    alone; gives its first page.
 
     Raises UserError naming every run that is not fit to print, and for a build with warnings or
     with pages that would load something from the network. The book of before is replaced only by
     a book that is whole.
     """
-    refuse_unfit(study)
+    part = study.live_part() if live else study
+    refuse_unfit(part)
     folder = paths.root() / "_build"
     source, work = folder / "source", folder / "work"
     with full_disk_is_user_error(folder):
         for stale in (source, work):
             remove_folder(stale)
-        assemble(study, source)
+        assemble(study, part, source)
         _render(source, work, folder / "book.log")
         built = work / "_build" / "html"
         if found := list(remote_assets(built)):
@@ -67,10 +69,11 @@ def build(study: Study) -> Path:
 # The source of the site.
 
 
-def assemble(study: Study, source: Path) -> None:
-    """Write the source of the site: prose, results, a page for each run, contents and settings."""
+def assemble(study: Study, part: Study, source: Path) -> None:
+    """Write the source of the site: prose, results, a page for each run of the `part` of the study
+    that was executed, contents and settings."""
     root, own = paths.root(), study.own_runs()
-    plan = sorted([*study.plan(), *own], key=_reading_order)
+    plan = sorted([*part.plan(), *own], key=_reading_order)
     shutil.copytree(root / "book", source)
     own_chapters = {chapter.notebook: (study, chapter) for chapter in study.chapters()}
     others = [studies.load(name) for name in published.rows_beside(study)]
@@ -94,7 +97,7 @@ def assemble(study: Study, source: Path) -> None:
         facts = facts_of_run(run, titles, places)
         page.cells.insert(1, nbformat.v4.new_markdown_cell(facts, id="facts"))
         _write_page(source / f"{places[run]}.ipynb", page)
-    (source / "records.md").write_text(records_page(study, plan, titles, places), encoding="utf-8")
+    (source / "records.md").write_text(records_page(part, plan, titles, places), encoding="utf-8")
     contents = strict_yaml.read(root / "book" / "_toc.yml")
     contents["parts"][0]["chapters"] = [
         *({"file": place} for place in own_chapters),

@@ -91,4 +91,7 @@ WORKERS = click.option(
     type=click.IntRange(1),
     help="Notebooks side by side (default: one more than the cores it may use, one on a GPU).",
 )
+LIVE = click.option(
+    "--live", is_flag=True, help="Only the part of the study that `make book` executes."
+)
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what there is to do, and do nothing.")

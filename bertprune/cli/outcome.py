@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bertprune.cli.arguments import CSV, about_study, write_csv
+from bertprune.cli.arguments import CSV, LIVE, about_study, write_csv
 from bertprune.experiments.studies import Study
 
 
@@ -53,8 +53,9 @@ def ledger(study: Study, of_paper: bool, file: Path | None) -> None:
 
 @click.command()
 @about_study
-def book(study: Study) -> None:
+@LIVE
+def book(study: Study, live: bool) -> None:
     """Build the book from the executed notebooks of a study."""
     from bertprune.book import build
 
-    print(build.build(study))
+    print(build.build(study, live=live))

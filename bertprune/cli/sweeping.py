@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import click
 
 from bertprune.base.machine import usable_cores
-from bertprune.cli.arguments import DRY_RUN, WORKERS, about_study
+from bertprune.cli.arguments import DRY_RUN, LIVE, WORKERS, about_study
 from bertprune.experiments.runs import Run
 from bertprune.experiments.studies import Study
 from bertprune.experiments.timekeeping import progress_in_words
@@ -32,9 +32,15 @@ _AT_ONCE_ON_GPU = 16
     is_flag=True,
     help="Only runs that book/published lacks, with what they need.",
 )
+@LIVE
 @DRY_RUN
 def sweep(
-    study: Study, workers: int | None, at_once: int | None, unpublished: bool, dry_run: bool
+    study: Study,
+    workers: int | None,
+    at_once: int | None,
+    unpublished: bool,
+    live: bool,
+    dry_run: bool,
 ) -> int:
     """Execute the notebooks of a study that are not done yet."""
     import torch
@@ -53,6 +59,8 @@ def sweep(
     # Bits depend on the threads, and these on the whole plan.
     threads = thread_counts(plan, workers)
     published = gathering.published_runs(study) if unpublished or dry_run else {}
+    if live:
+        plan = study.live_part().plan()
     if unpublished:
         plan = gathering.still_to_publish(study, published)
     if dry_run:

@@ -14,6 +14,7 @@ arms:                    # any of ARMS, each with parameters of its own, and a g
   prune_pretrain: {}
   information_deletion: {epochs: 13}
   epochs_before_pruning: {grid: {sparsity: [0.5], epochs: [0, 1, 3, 6]}}
+live: {seed: [0, 1]}     # the runs that `make book` executes; empty: all
 beside: [...]            # published studies whose chapters its book has too
 exceptions:              # parameters at some points of the grid; of several the last one counts
   - {arm: information_deletion, sparsity: [0.7, 0.8, 0.9], set: {epochs: 15}}
@@ -55,6 +56,7 @@ _KINDS = {
     "parameters": dict,
     "grid": dict,
     "arms": dict,
+    "live": dict,
     "exceptions": list,
     "left_out": list,
     "beside": list,
@@ -73,6 +75,7 @@ class Study:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     grid: Mapping[str, list[Any]] = field(default_factory=dict)
     arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    live: Mapping[str, Any] = field(default_factory=dict)
     exceptions: tuple[Mapping[str, Any], ...] = ()
     left_out: tuple[Mapping[str, Any], ...] = ()
     beside: tuple[str, ...] = ()
@@ -80,10 +83,13 @@ class Study:
     """What the study was loaded as: its name, or the path of its file."""
     changes: tuple[str, ...] = ()
     """Settings `key=value` that changed what the file says."""
+    only: Mapping[str, Any] = field(default_factory=dict)
+    """The points of the grid that this part of a study has; empty for all of it."""
 
     def command(self, name: str) -> str:
-        """The command `name` for this study, as its user would type it."""
+        """The command `name` for this study, or this part of it, as its user would type it."""
         settings = [word for change in self.changes for word in ("--set", change)]
+        settings += ["--live"] if self.only else []
         return shlex.join(["bertprune", name, self.given_as or self.name, *settings])
 
     def view_command(self, notebook: str) -> str:
@@ -105,6 +111,10 @@ class Study:
         # What others wait for is done first.
         order = list(notebook_parameters.CONTRACTS)
         return sorted(needed, key=lambda run: (order.index(run.notebook), len(lineage(run))))
+
+    def live_part(self) -> Study:
+        """The part of the study that `make book` executes."""
+        return dataclasses.replace(self, only=self.live)
 
     def runs_of(self, arm: str) -> list[Run]:
         """The runs of `arm`, without those that they need; none if the study has no such arm."""
@@ -202,7 +212,8 @@ class Study:
         grid = {key: values for key, values in self._grid(arm).items() if key != "model"}
         for values in product(*grid.values()):
             point = dict(zip(grid, values, strict=True))
-            if not any(_is_for(places, self._named(arm, point)) for places in self.left_out):
+            named = self._named(arm, point)
+            if _is_for(self.only, named) and not any(_is_for(out, named) for out in self.left_out):
                 yield point
 
     def _why_unread(self, arm: str, name: str) -> str:
@@ -257,6 +268,7 @@ def _load(name: str, below: tuple[str, ...] = ()) -> Study:
         parameters=said.get("parameters", {}),
         grid=said.get("grid", {}),
         arms={arm: {} if it is None else it for arm, it in said.get("arms", {}).items()},
+        live=said.get("live", {}),
         exceptions=tuple(said.get("exceptions", [])),
         left_out=tuple(said.get("left_out", [])),
         beside=tuple(said.get("beside", [])),
@@ -344,6 +356,8 @@ def _check(study: Study, own: Mapping[str, Any], where: str) -> None:
             _check_places(whole, places, f"{where}: left_out")
         if not any(True for arm in study.arms for _ in study._points(arm)):
             raise UserError(f"{where}: left_out leaves no run")
+    if "live" in own:
+        _check_places(study, study.live, f"{where}: live")
     if "beside" in own:
         check_known(f"{where}: beside has", study.beside, names())
 

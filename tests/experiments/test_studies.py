@@ -80,6 +80,20 @@ def test_a_plan_has_each_run_once_and_after_what_it_needs(tmp_path: Path) -> Non
         assert {upstream.id for upstream in lineage(run)} <= {r.id for r in plan[:position]}
 
 
+def test_a_part_of_a_study_is_executed_live(tmp_path: Path) -> None:
+    seeds = MINE.replace("task: [sst2]", "task: [sst2], seed: [0, 1, 2]")
+    study = studies.load(_write(tmp_path, seeds + "live: {seed: [0, 1], sparsity: 0.5}"))
+    part = study.live_part()
+    tuned = [run.parameters for run in part.runs_of("prune_pretrain")]
+    assert [p.seed for p in tuned if isinstance(p, Finetune)] == [0, 1]
+    # With what they need: the dense models, and those pruned.
+    assert set(part.plan()) < set(study.plan())
+    assert part.command("sweep") == f"{study.command('sweep')} --live"
+    whole = studies.load(_write(tmp_path, seeds))
+    assert whole.live_part().plan() == whole.plan()
+    assert whole.live_part().command("sweep") == whole.command("sweep")
+
+
 def test_berts_are_dealt_out_to_the_seeds(tmp_path: Path) -> None:
     dealt = MINE.replace("task: [sst2]", "task: [sst2], seed: [0, 1, 2, 3, 4], model: [lab, there]")
     file = _write(tmp_path, dealt)
@@ -137,6 +151,7 @@ def test_settings_change_parameters_and_grid(tmp_path: Path) -> None:
             ("title: Mine", "left_out: [prune_pretrain]"),
             "left_out: runs are named by arm, sparsity",
         ),
+        (("title: Mine", "live: {seed: [3]}"), "live: no run has seed 3"),
         (("title: Mine", "left_out: [{epochs: 2}]"), "left_out: runs are named by arm, sparsity"),
         (("title: Mine", "left_out: [{sparsity: 0.3}]"), "left_out: no run has sparsity 0.3"),
         (("title: Mine", "left_out: [{task: sst2}]"), "left_out leaves no run"),

@@ -106,6 +106,25 @@ def again_table(again: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns).set_index(["arm", "measure"])
 
 
+def against_intervals_table(against: pd.DataFrame) -> pd.DataFrame:
+    """`replication.against_intervals` as a page shows it: accuracy in %, loss in nats. Raises
+    UserError without lines."""
+    if against.empty:
+        raise UserError("nothing was executed again that several published seeds have")
+    lines = []
+    for arm in COMPARED:
+        for one in where(against, arm=arm).itertuples():
+            is_loss = one.metric == Metric.LOSS
+            show = "{:.3f}".format if is_loss else lambda share: f"{100 * share:.1f}"
+            interval = f"{show(one.mean)} [{show(one.low)}, {show(one.high)}]"
+            inside = "yes" if one.low <= one.again <= one.high else "no"
+            name = "loss (nats)" if is_loss else "accuracy (%)"
+            shown = (percent(one.sparsity), interval, show(one.again), inside, one.seeds)
+            lines.append((ARMS[arm].words, name, *shown))
+    columns = ["arm", "measure", "sparsity", "published", "again", "inside", "seeds again"]
+    return pd.DataFrame(lines, columns=columns).set_index(["arm", "measure"])
+
+
 def recovery_table(recovery: pd.DataFrame) -> pd.DataFrame:
     """`scores.recovery` as a page shows it. Raises UserError without lines."""
     if recovery.empty:

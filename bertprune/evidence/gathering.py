@@ -231,7 +231,10 @@ def executed_again(study: Study) -> pd.DataFrame:
     both = [noted]
     for run, record in records.items():
         if run.is_done() and not record.is_training_of(run.record()):
-            once, again = _ends(before[before.run == run.id]), _ends(run.rows().assign(run=run.id))
+            once, again = (
+                ends_of(before[before.run == run.id]),
+                ends_of(run.rows().assign(run=run.id)),
+            )
             pairs = once.rename(columns={"value": "published"}).merge(
                 again.rename(columns={"value": "again"}), on=_PLACE
             )
@@ -241,8 +244,9 @@ def executed_again(study: Study) -> pd.DataFrame:
     return found.drop_duplicates([*_PLACE, "again_on"], keep="last", ignore_index=True)
 
 
-def _ends(found: Rows) -> pd.DataFrame:
-    """What trainings that are pruned or compared end with on the dev set."""
+def ends_of(found: Rows) -> pd.DataFrame:
+    """What trainings that are pruned or compared end with on the dev set, to six digits: accuracy
+    (a share) after fine-tuning, loss (nats) after pre-training."""
     dev = where(found[found.arm != BURN_IN], split=Split.DEV)
     measured = dev.task.eq(PRETRAINING).map({True: Metric.LOSS, False: Metric.ACCURACY})
     last = rows.final(dev[dev.metric == measured])

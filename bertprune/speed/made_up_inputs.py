@@ -28,7 +28,6 @@ from bertprune.model.shape import Shape
 VOCABULARY = 30_522  # BERT's
 MAX_LENGTH_TOKENS = 128
 IGNORED = -100  # the label of a position that a loss leaves out, by the custom of PyTorch
-PHRASES = 6_400  # 200 batches of 32, four stretches of those that are sorted by length together
 DOCUMENTS, SENTENCES, LONGEST_SENTENCE = 400, 100, 49
 
 # Evenly spaced quantiles of the lengths of SST-2's phrases, special tokens included, in a WordPiece
@@ -44,6 +43,7 @@ DEV_PHRASES = 872
 
 SMALL = Shape(layers=2, hidden_size=128, heads=2, vocabulary_size=VOCABULARY)
 MEDIUM = Shape(layers=4, hidden_size=256, heads=4, vocabulary_size=VOCABULARY)
+MINILM = Shape(layers=6, hidden_size=384, heads=12, vocabulary_size=VOCABULARY)
 BASE = Shape(layers=12, hidden_size=768, heads=12, vocabulary_size=VOCABULARY)
 
 Example = dict[str, Any]
@@ -126,7 +126,7 @@ def padded(batch: PretrainingBatch, length_tokens: int = MAX_LENGTH_TOKENS) -> l
 class Phrases:
     """SST-2, or as many made-up phrases of its lengths, for both sides."""
 
-    def __init__(self, task_data: str = "", train: int = PHRASES, dev: int = DEV_PHRASES) -> None:
+    def __init__(self, train: int, dev: int = DEV_PHRASES, task_data: str = "") -> None:
         self.task = TASKS["sst2"]
         if task_data:
             data = load_task("sst2", task_data)

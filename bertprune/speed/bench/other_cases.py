@@ -25,15 +25,22 @@ from bertprune.data.tokenizer import load_tokenizer
 from bertprune.model.loading import fresh_model
 from bertprune.model.shape import Shape
 from bertprune.protocol.record import Record
-from bertprune.pruning.masks import Criterion, Masks, pruned_entries
+from bertprune.pruning.masks import Criterion, Masks, pruned_count, pruned_entries
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.speed.bench.pretraining_cases import SPARSITY
-from bertprune.speed.bench.quantities import OURS, TORCH_PRUNE
-from bertprune.speed.bench.rival import TorchPruner
+from bertprune.speed.bench.quantities import (
+    NNCF,
+    OFF,
+    OFF_AT_ZERO,
+    OFF_WITH_TIES,
+    OURS,
+    TORCH_PRUNE,
+)
+from bertprune.speed.bench.rival import NncfPruner, TorchPruner, has_nncf
 from bertprune.speed.bench.timing import Row, Setting, matrix_rates
 from bertprune.speed.fresh_project import sweep_in
 from bertprune.speed.made_up_inputs import MAX_LENGTH_TOKENS, Pairs, classifier
-from bertprune.speed.stopwatch import seconds_of
+from bertprune.speed.stopwatch import quiet, seconds_of
 
 DATASETS = "datasets.map, as run_mlm"
 TEXT = "lab:0:4000"
@@ -42,36 +49,62 @@ _SIMILAR_PAIRS = 32
 
 
 def machine(setting: Setting) -> Iterator[Row]:
-    """What this machine makes of square matrix products, the measure of all FLOP/s."""
-    for size, rates in matrix_rates(setting).items():
-        yield setting.row("torch", f"matrix rate, {size} × {size}", "FLOP/s", rates)
+    """What matrix products reach here by precision, library and size: shares are of the best."""
+    for one in setting.in_each_precision():
+        for (library, size), rates in matrix_rates(one).items():
+            named = " × ".join(map(str, size))
+            yield one.row(library, f"matrix rate, {named}", "FLOP/s", rates)
 
 
 def mask_update(setting: Setting, shape: Shape) -> Iterator[Row]:
-    """New masks for all prunable matrices, and the matrices masked by them."""
+    """New masks for all prunable matrices; and in how many entries more or fewer are pruned than
+    were asked for, also of weights that are equal, and with none to be pruned."""
     # Without a decoder that has the same masks.
     model = classifier(shape).to(setting.device)
-    matrices = {name: weight.detach() for name, weight in prunable_matrices(model).items()}
-    masks: dict[str, Masks] = {}
+    sizes = {name: weight.numel() for name, weight in prunable_matrices(model).items()}
+    pruners: dict[str, Callable[[Any], Any]] = {OURS: _OurPruner, TORCH_PRUNE: TorchPruner}
+    if has_nncf():
+        pruners[NNCF] = NncfPruner
+    off: dict[str, int] = {}
 
-    def by_us() -> float:
-        def update() -> None:
-            masks[OURS] = Criterion().masks(matrices, SPARSITY)
-            for name, weight in matrices.items():
-                weight * masks[OURS][name]
-
-        return seconds_of(update)
-
-    def by_torch() -> float:
-        pruner = TorchPruner(copy.deepcopy(model))
-        seconds = seconds_of(lambda: pruner.update(SPARSITY))
-        masks[TORCH_PRUNE] = pruner.masks()
+    def seconds(side: str, start: Any, sparsity: float) -> float:
+        pruner = pruners[side](copy.deepcopy(start))
+        seconds = seconds_of(lambda: pruner.update(sparsity))
+        found = pruner.pruned()
+        off[side] = sum(
+            abs(found[name] - pruned_count(sparsity, size)) for name, size in sizes.items()
+        )
         return seconds
 
-    yield from setting.compared({OURS: by_us, TORCH_PRUNE: by_torch}, "time")
-    ours, theirs = (list(map(pruned_entries, masks[side].values())) for side in (OURS, TORCH_PRUNE))
-    if ours != theirs:
-        raise ValueError(f"counts differ: {ours} and {theirs}")
+    sides = {side: partial(seconds, side, model, SPARSITY) for side in pruners}
+    yield from setting.compared(sides, "time")
+    rounded = copy.deepcopy(model).bfloat16().float()
+    for quantity, start, sparsity in (
+        (OFF, model, SPARSITY),
+        (OFF_WITH_TIES, rounded, SPARSITY),
+        (OFF_AT_ZERO, model, 0.0),
+    ):
+        for side in pruners:
+            if quantity != OFF:
+                with quiet():
+                    seconds(side, start, sparsity)
+            yield setting.row(side, quantity, "", [off[side]])
+
+
+class _OurPruner:
+    """New masks, and the matrices multiplied by them, as torch.nn.utils.prune does it too."""
+
+    def __init__(self, model: Any) -> None:
+        self._weights = {name: one.detach() for name, one in prunable_matrices(model).items()}
+        self._masks: Masks = {}
+
+    def update(self, sparsity: float) -> None:
+        self._masks = Criterion().masks(self._weights, sparsity)
+        for name, weight in self._weights.items():
+            weight * self._masks[name]
+
+    def pruned(self) -> dict[str, int]:
+        return {name: pruned_entries(mask) for name, mask in self._masks.items()}
 
 
 def analyses(setting: Setting, shape: Shape) -> Iterator[Row]:

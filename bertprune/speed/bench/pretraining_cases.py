@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from statistics import fmean
 
 import numpy as np
 from transformers import BertForPreTraining
@@ -20,7 +21,9 @@ from bertprune.speed.bench.rival import TorchPruner, seconds_of_trainer_step
 from bertprune.speed.bench.timing import (
     Row,
     Setting,
-    fastest_size,
+    against_bf16,
+    fastest_product,
+    in_turn,
     matrix_rate,
     memory_rows,
     pairwise,
@@ -40,13 +43,15 @@ class Pretraining:
     """A BERT, its batch, how long each timing is, and how many models train at once.
 
     The masks are made anew every 10 steps from step 0 to 20, then held. The first `skip` of `steps`
-    steps are not timed.
+    steps are not timed. Of the rival's, which all take the same, the first is not, and none of the
+    others has new masks, which spares it some.
     """
 
     shape: Shape
     batch_size: int = 32
     steps: int = 12
     skip: int = 2
+    rival_steps: int = 3
     variants: int = 1
 
 
@@ -58,32 +63,49 @@ def _inputs(size: Pretraining) -> tuple[Pairs, BertForPreTraining]:
 
 
 def steps(
-    setting: Setting, size: Pretraining, *, with_rival: bool = True, with_memory: bool = True
+    setting: Setting,
+    size: Pretraining,
+    *,
+    sides: Sequence[str] = (OURS, UNPRUNED, RIVAL),
+    in_bf16: bool = False,
+    with_memory: bool = True,
 ) -> Iterator[Row]:
-    """A step of ours, of ours without pruning, and of the rival; memory, tokens/s and FLOP/s."""
-    sides = [OURS, UNPRUNED, RIVAL] if with_rival else [OURS, UNPRUNED]
-    fastest = fastest_size(setting)
-    seconds = setting.in_turn(
-        {side: partial(_seconds, side, setting, size) for side in sides}
-        | {MATRICES: lambda: 1 / matrix_rate(setting, fastest)}
-    )
-    seconds_a_flop = seconds.pop(MATRICES)
+    """A step of ours, of ours without pruning, and of the rival; memory, tokens/s and FLOP/s. Also
+    `in_bf16` if the processor multiplies that itself."""
+    settings = setting.in_each_precision() if in_bf16 else [setting]
+
+    def works(one: Setting) -> dict[str, Callable[[], float]]:
+        fastest = fastest_product(one)
+        timed = {side: partial(_seconds, side, one, size) for side in sides}
+        return timed | {MATRICES: lambda: 1 / matrix_rate(one, fastest)}
+
+    seconds = in_turn(settings, works)
+    tokens, flops = _amounts(size)
+    for one, of_one in seconds.items():
+        seconds_a_flop = of_one.pop(MATRICES)
+        yield from one.rows(of_one, "time a step", {"tokens/s": tokens, "FLOP/s": flops})
+        shares = [flops * ratio for ratio in pairwise(seconds_a_flop, of_one[OURS])]
+        yield one.row(OURS, SHARE, "", shares)
+        if UNPRUNED in of_one:
+            ratios = pairwise(of_one[OURS], of_one.pop(UNPRUNED))
+            yield one.row(OURS, COST_OF_PRUNING, "", [ratio - 1 for ratio in ratios])
+        yield from one.ratios(of_one)
+    yield from against_bf16(seconds)
+    if RIVAL in sides and with_memory:
+        # After its second step a training needs no more than before.
+        yield from memory_rows(setting, RIVAL, _seconds, replace(size, steps=size.skip + 2))
+
+
+def _amounts(size: Pretraining) -> tuple[float, float]:
+    """Tokens of a step, and FLOP of the arithmetic that it needs: means of the timed steps."""
     pairs, _ = _inputs(size)
     batches = [pairs.examples.batch(step) for step in range(size.skip, size.steps)]
     lengths = [batch.attention_mask.sum(1).tolist() for batch in batches]
-    tokens = sum(map(sum, lengths)) / len(batches)
-    flops = sum(
+    flops = [
         size.shape.training_flop(of_batch, masked=_masked(batch))
         for of_batch, batch in zip(lengths, batches, strict=True)
-    ) / len(batches)
-    yield from setting.rows(seconds, "time a step", {"tokens/s": tokens, "FLOP/s": flops})
-    shares = [flops * ratio for ratio in pairwise(seconds_a_flop, seconds[OURS])]
-    yield setting.row(OURS, SHARE, "", shares)
-    cost = [ratio - 1 for ratio in pairwise(seconds[OURS], seconds.pop(UNPRUNED))]
-    yield setting.row(OURS, COST_OF_PRUNING, "", cost)
-    yield from setting.ratios(seconds)
-    if with_rival and with_memory:
-        yield from memory_rows(setting, RIVAL, _seconds, size)
+    ]
+    return fmean(map(sum, lengths)), fmean(flops)
 
 
 def _masked(batch: PretrainingBatch) -> list[int]:
@@ -102,11 +124,11 @@ def _seconds(side: str, setting: Setting, size: Pretraining) -> float:
     model = copy.deepcopy(start).to(setting.device)
     return seconds_of_trainer_step(
         model,
-        pairs.of_rival(size.steps),
+        pairs.of_rival(size.rival_steps),
         setting=setting,
         batch_size=size.batch_size,
-        steps=size.steps,
-        skip=size.skip,
+        steps=size.rival_steps,
+        skip=1,
         pruner=TorchPruner(model),
         schedule=_schedule(SPARSITY),
         sampling="sequential",

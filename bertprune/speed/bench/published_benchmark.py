@@ -6,10 +6,11 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import pandas as pd
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json, replacing, write_text
-from bertprune.base.machine import processor, usable_cores
-from bertprune.base.words import percent
+from bertprune.base.machine import processor_in_full, usable_cores
+from bertprune.base.words import NOTHING, percent
 from bertprune.speed.bench.quantities import (
+    AGAINST_BF16,
     BY_UNPRUNED,
     DENSE,
     FASTER,
@@ -36,10 +38,9 @@ from bertprune.speed.bench.quantities import (
 )
 
 NAME = "bench"
-_SPREAD = "lowest to highest"
 _TWO_DIGITS = "{:.2f}".format
 
-_VERSIONED = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
+_VERSIONED = ("torch", "transformers", "accelerate", "tokenizers", "numpy", "nncf")
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,24 @@ class Measured:
         return pd.concat([asked.asked, *found, asked.against], axis=1)
 
     def ratios(self) -> pd.DataFrame:
-        """How many times as long as ours each rival takes, by case."""
-        found = self.rows[self.rows.quantity == FASTER].rename(columns={"side": "rival"})
-        ratios = list(map(_TWO_DIGITS, found.value))
-        shown = {FASTER: ratios, _SPREAD: _spreads(found, _TWO_DIGITS)}
-        return _by_case(found.assign(**shown), ["rival", *shown])
+        """How many times as long as ours each side takes, by case: in the same precision, and as
+        ours in bf16, each with the lowest and highest."""
+        found = self.rows[self.rows.quantity.isin([FASTER, AGAINST_BF16])]
+        shown = [with_spread(row, _TWO_DIGITS) for row in found.itertuples()]
+        at = ["case", "machine", "side", "precision", "repeats"]
+        rows = found.assign(shown=shown).set_index(at)
+        of_each = {name: rows.shown[rows.quantity == name] for name in (FASTER, AGAINST_BF16)}
+        table = pd.DataFrame(of_each).reindex(rows.index.unique()).fillna(NOTHING)
+        return table.reset_index(at[1:])
 
     def numbers(self) -> pd.DataFrame:
         """All that is no ratio of times."""
-        found = self.rows[self.rows.quantity != FASTER]
+        found = self.rows[~self.rows.quantity.isin([FASTER, AGAINST_BF16])]
         medians = list(map(with_unit, found.value, found.unit))
-        shown = {"median": medians, _SPREAD: _spreads(found, readable)}
-        return _by_case(found.assign(**shown), ["side", "quantity", *shown])
+        spreads = [spread(row, readable) for row in found.itertuples()]
+        shown = found.assign(**{"median": medians, "lowest to highest": spreads})
+        columns = ["machine", "side", "precision", "quantity", "median", "lowest to highest"]
+        return shown.set_index("case")[[*columns, "repeats"]]
 
 
 def read() -> Measured:
@@ -85,11 +92,10 @@ def read() -> Measured:
     file = paths.published(NAME)
     if not file.exists():
         raise UserError(f"there is no {file}: measure it with `bertprune bench --publish`")
-    facts = read_json(file.with_suffix(".json"))
     rows = read_rows(file)
-    # A row calls the processor of its machine "CPU".
-    names = rows.machine.map({name: of["cpu"] for name, of in facts.items()})
-    return Measured(rows.assign(device=rows.device.mask(rows.device == "CPU", names)), facts)
+    # A row that was computed by its processor calls it "CPU".
+    named = rows.assign(device=rows.device.mask(rows.device == "CPU", rows.processor))
+    return Measured(named, read_json(file.with_suffix(".json")))
 
 
 def inference_table() -> pd.DataFrame:
@@ -157,14 +163,14 @@ def facts(cases: Sequence[str], *, threads: int, gpu: str, phrases: str) -> dict
     """When, on what machine and by what code `cases` were measured; `gpu` is its name, or ""."""
     today, commit = datetime.now(UTC).strftime("%Y-%m-%d"), _commit()
     return {
-        "cpu": processor(),
+        "cpu": processor_in_full(),
         "cores": usable_cores(),
         "threads": threads,
         "waiting threads": _waiting(),
         "gpu": gpu,
         "phrases": phrases,
         "versions": {"python": platform.python_version()}
-        | {name: metadata.version(name) for name in _VERSIONED},
+        | {name: metadata.version(name) for name in _VERSIONED if find_spec(name)},
         "cases": {name: {"finished": today, "commit": commit} for name in cases},
     }
 
@@ -193,11 +199,3 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()
-
-
-def _spreads(rows: pd.DataFrame, shown: Callable[[float], str]) -> list[str]:
-    return [spread(row, shown) for row in rows.itertuples()]
-
-
-def _by_case(rows: pd.DataFrame, shown: list[str]) -> pd.DataFrame:
-    return rows.set_index("case")[["machine", *shown, "repeats"]]

@@ -14,19 +14,31 @@ from bertprune.base.words import NOTHING, SPACE
 OURS = "bertprune"
 """The side that is ours."""
 
+FLOAT32, BF16 = "float32", "bf16"
+"""Precisions."""
+
 FASTER = "times as long as ours"
-"""The quantity of a ratio row: the rival's time by ours."""
+"""The quantity of a ratio row: the rival's time by ours in the same precision."""
+
+AGAINST_BF16 = "times as long as ours in bf16"
+"""That of a side in float32, ours too."""
 
 MEMORY = "peak memory"
 LESS_MEMORY = "our peak memory by the rival's"
 SHARE = "share of the matrix rate"
 COST_OF_PRUNING = "cost of pruning"
+OFF = "weights pruned too many or too few, 50 %"
+OFF_WITH_TIES = f"{OFF} of a model in bf16"
+OFF_AT_ZERO = "weights pruned too many or too few, 0 %"
 
+TORCH_LINEAR = "torch.nn.functional.linear"
+ONEDNN = "oneDNN, called directly"
 TRAINER = "Trainer + torch.nn.utils.prune"
 PADDED = "Trainer, padded to 128"
 DYNAMIC = "Trainer, dynamic padding"
 GROUPED = "Trainer, dynamic padding, grouped by length"
 TORCH_PRUNE = "torch.nn.utils.prune"
+NNCF = "NNCF"
 ONE_AFTER_ANOTHER = "bertprune, one after another"
 
 ON_GPU = "-gpu"
@@ -46,6 +58,8 @@ class Bar:
     side: str
     quantity: str
     asked: float
+    precision: str = FLOAT32
+    """That of the row; on a GPU all are in bf16."""
 
     @property
     def is_at_most(self) -> bool:
@@ -75,6 +89,10 @@ class Bar:
 BARS = (
     Bar("pre-training step with pruning, L2/H128", "pretrain-L2", TRAINER, FASTER, 4.5),
     Bar("pre-training step with pruning, L4/H256", "pretrain-L4", TRAINER, FASTER, 2.5),
+    Bar("pre-training step in bf16, L4/H256", "pretrain-L4", TRAINER, FASTER, 3, BF16),
+    Bar("pre-training step in bf16, L4/H256", "pretrain-L4", TRAINER, AGAINST_BF16, 8),
+    Bar("pre-training step in bf16, L6/H384", "pretrain-L6", TRAINER, FASTER, 3, BF16),
+    Bar("pre-training step in bf16, L6/H384", "pretrain-L6", TRAINER, AGAINST_BF16, 8),
     Bar("pre-training step with pruning, BERT-Base", "pretrain-base", TRAINER, FASTER, 1.3),
     Bar("what pruning adds to a step, L2/H128", "pruning", OURS, COST_OF_PRUNING, 0.03),
     Bar("what pruning adds to a step, L4/H256", "pretrain-L4", OURS, COST_OF_PRUNING, 0.03),
@@ -86,14 +104,18 @@ BARS = (
     Bar("fine-tuning, L4/H256", "finetune-L4", DYNAMIC, FASTER, 2),
     Bar("fine-tuning, L4/H256", "finetune-L4", GROUPED, FASTER, 1.25),
     Bar("share of the matrix rate, pre-training L4/H256", "pretrain-L4", OURS, SHARE, 0.6),
+    Bar("share of the matrix rate, pre-training L6/H384", "pretrain-L6", OURS, SHARE, 0.6),
+    Bar(
+        "share of the bf16 matrix rate, pre-training L6/H384", "pretrain-L6", OURS, SHARE, 0.5, BF16
+    ),
     Bar("peak memory by Trainer's, pre-training L2/H128", "pretrain-L2", OURS, LESS_MEMORY, 1),
     Bar("peak memory by Trainer's, pre-training L4/H256", "pretrain-L4", OURS, LESS_MEMORY, 1),
     Bar("peak memory by Trainer's, BERT-Base", "pretrain-base", OURS, LESS_MEMORY, 1),
     Bar("peak memory by Trainer's, fine-tuning L2/H128", "finetune-L2", OURS, LESS_MEMORY, 1),
     Bar("peak memory by Trainer's, fine-tuning L4/H256", "finetune-L4", OURS, LESS_MEMORY, 1),
     Bar("new masks for BERT-Base at 50 %", "masks", TORCH_PRUNE, FASTER, 5),
-    Bar("share of the bf16 matrix rate, BERT-Base", "pretrain-base-gpu", OURS, SHARE, 0.5),
-    Bar("16 variants of L4/H256 at once", "stacked-gpu", ONE_AFTER_ANOTHER, FASTER, 6),
+    Bar("share of the bf16 matrix rate, BERT-Base", "pretrain-base-gpu", OURS, SHARE, 0.5, BF16),
+    Bar("16 variants of L4/H256 at once", "stacked-gpu", ONE_AFTER_ANOTHER, FASTER, 6, BF16),
 )
 """All bars, in one place."""
 
@@ -104,17 +126,19 @@ def bars_beside(rows: pd.DataFrame, gpu: bool) -> pd.DataFrame:
     A bar without a row was not measured; `gpu` says whether the machine had one.
     """
     lines = []
+    at = ["case", "side", "quantity", "precision"]
+    measured: dict[Any, Any] = {row.Index: row for row in rows.set_index(at).itertuples()}
     for bar in BARS:
-        where = (rows.case == bar.case) & (rows.side == bar.side) & (rows.quantity == bar.quantity)
+        precision = BF16 if gpu else bar.precision
+        row = measured.get((bar.case, bar.side, bar.quantity, precision))
         missing = f"{NOT_MEASURED}: no GPU" if bar.needs_gpu and not gpu else NOT_MEASURED
-        row: Any = next(rows[where].itertuples(), None)
         lines.append(
             {
                 "what": bar.about,
                 "asked": f"{'≤' if bar.is_at_most else '≥'} {bar.shown(bar.asked)}",
                 "measured": missing if row is None else with_spread(row, bar.shown),
                 "met": "" if row is None else bar.verdict(row.low, row.high),
-                "against": "" if bar.side == OURS else bar.side,
+                "against": "" if bar.side == OURS else f"{bar.side}, {bar.precision}",
             }
         )
     return pd.DataFrame(lines)

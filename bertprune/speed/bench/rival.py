@@ -1,22 +1,41 @@
-"""What one would take instead: Hugging Face's Trainer, with masks by torch.nn.utils.prune."""
+"""What one would take instead: Hugging Face's Trainer, with masks by torch.nn.utils.prune, and NNCF
+for masks alone."""
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from torch.nn.utils import prune
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers import (
+    BertForSequenceClassification,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
 
-from bertprune.pruning.masks import Masks, pruned_count
+from bertprune.pruning.masks import Masks, pruned_count, pruned_entries
 from bertprune.pruning.matrices import WORD_EMBEDDINGS, prunable_matrices
 from bertprune.pruning.schedule import Schedule
 from bertprune.speed.bench.timing import Setting
 from bertprune.speed.made_up_inputs import Example
 from bertprune.speed.stopwatch import LEARNING_RATE, seconds_of, wall_time
 from bertprune.training.variants import Optimization
+
+# Embeddings too, which NNCF takes by itself.
+_NOT_PRUNABLE = (
+    "embeddings.position_embeddings.weight",
+    "embeddings.token_type_embeddings.weight",
+)
 
 
 class TorchPruner:
@@ -51,6 +70,10 @@ class TorchPruner:
     def masks(self) -> Masks:
         return {name: module.weight_mask.bool() for name, module in self._modules.items()}
 
+    def pruned(self) -> dict[str, int]:
+        """How many entries of each matrix are pruned."""
+        return {name: pruned_entries(mask) for name, mask in self.masks().items()}
+
     def _share_with_decoder(self) -> None:
         if self._decoder is None:
             return
@@ -59,6 +82,47 @@ class TorchPruner:
             self._decoder.weight_mask = mask
         else:
             prune.custom_from_mask(self._decoder, "weight", mask)
+
+
+def has_nncf() -> bool:
+    return find_spec("nncf") is not None
+
+
+class NncfPruner:
+    """Masks of a BERT's prunable matrices by NNCF, which multiplies them in the forward pass.
+
+    Raises ImportError where it is not installed: the extra `bench` has it.
+    """
+
+    def __init__(self, model: BertForSequenceClassification) -> None:
+        # It would tell its makers over the network that it is used.
+        os.environ.setdefault("NNCF_CI", "1")
+        import nncf
+        from nncf.torch.function_hook.pruning.magnitude import schedulers
+
+        self._statistic = nncf.pruning_statistic
+        mode = nncf.PruneMode.UNSTRUCTURED_MAGNITUDE_LOCAL
+        self._model = nncf.prune(
+            model.bert,
+            mode,
+            ratio=0.0,
+            ignored_scope=nncf.IgnoredScope(names=list(_NOT_PRUNABLE)),
+            examples_inputs={"input_ids": torch.zeros(1, 2, dtype=torch.long, device=model.device)},
+        )
+        self._scheduler = partial(
+            schedulers.MultiStepMagnitudePruningScheduler, self._model, mode=mode
+        )
+
+    def update(self, sparsity: float) -> None:
+        """Make all masks anew."""
+        self._scheduler(steps={0: sparsity}).step()
+
+    def pruned(self) -> dict[str, int]:
+        """How many entries of each matrix are pruned."""
+        return {
+            one.tensor_name: round(one.pruned_ratio * math.prod(one.shape))
+            for one in self._statistic(self._model).pruned_tensors
+        }
 
 
 class _Watch(TrainerCallback):

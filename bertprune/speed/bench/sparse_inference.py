@@ -17,7 +17,15 @@ from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
-from bertprune.speed.bench.quantities import BY_UNPRUNED, DENSE, SPARSE, SPEED_UP, TIME, quantity_at
+from bertprune.speed.bench.quantities import (
+    BY_UNPRUNED,
+    DENSE,
+    FLOAT32,
+    SPARSE,
+    SPEED_UP,
+    TIME,
+    quantity_at,
+)
 from bertprune.speed.bench.timing import Row, Setting, pairwise
 from bertprune.speed.stopwatch import seconds_of
 
@@ -71,6 +79,7 @@ def inference(
     kept, not on their values, so the model is a fresh one, pruned by magnitude. The dense product
     multiplies the zeros too: nothing is saved there.
     """
+    setting = replace(setting, precision=FLOAT32)
     on_cpu = replace(setting, is_on_cpu=True)
     for on_device in [on_cpu] if setting.device.type == "cpu" else [on_cpu, setting]:
         yield from _on_one_device(on_device, shape, sparsities, batch)

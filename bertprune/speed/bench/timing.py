@@ -1,4 +1,4 @@
-"""Timing: sides in turn, ratios with their spread, the machine's matrix rate, peak memory."""
+"""Timing: sides in turn, ratios with their spread, the rates of matrix products, peak memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -17,14 +17,27 @@ from typing import Any
 import pandas as pd
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from bertprune.base import progress
-from bertprune.speed.bench.quantities import FASTER, LESS_MEMORY, MEMORY, OURS
+from bertprune.base.machine import bf16_instructions, processor_in_full
+from bertprune.speed.bench.quantities import (
+    AGAINST_BF16,
+    BF16,
+    FASTER,
+    FLOAT32,
+    LESS_MEMORY,
+    MEMORY,
+    ONEDNN,
+    OURS,
+    TORCH_LINEAR,
+)
 from bertprune.speed.stopwatch import quiet, seconds_of
 from bertprune.training import processes
 
 # Enough for some hundredths of a second, and a GPU is faster.
-_MATRIX_WORK_FLOP = {"cpu": 4e9, "cuda": 2e13}
+_MATRIX_WORK_FLOP = {"cpu": 1e10, "cuda": 2e13}
+_DTYPES = {FLOAT32: torch.float32, BF16: torch.bfloat16}
 _STATUS = Path("/proc/self/status")
 
 
@@ -42,6 +55,15 @@ class Row:
     repeats: int
     threads: int
     device: str
+    processor: str
+    precision: str
+
+
+MATRIX_SIZES = (
+    *((size, size, size) for size in (1024, 2048, 4096)),
+    # Of a batch of 32 × 128 in a layer of 384: smaller than the squares, and faster on some.
+    *((4096, 384, 384), (4096, 384, 1536)),
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +74,10 @@ class Setting:
     repeats: int = 5
     task_data: str = ""
     """Folder with SST-2 in GLUE's layout; empty: phrases are made up."""
-    matrix_sizes: tuple[int, ...] = (1024, 2048, 4096)
+    matrix_sizes: tuple[tuple[int, int, int], ...] = MATRIX_SIZES
+    """Of products of (rows, in) and (out, in) transposed."""
+    precision: str = FLOAT32
+    """That of both sides."""
     case: str = field(default="", compare=False)
     is_on_cpu: bool = False
     """Measure on the CPU, whatever else there is."""
@@ -66,10 +91,11 @@ class Setting:
     def device_name(self) -> str:
         return torch.cuda.get_device_name() if self.device.type == "cuda" else "CPU"
 
-    @property
-    def precision(self) -> str:
-        """That of both sides: bf16 on a GPU, float32 elsewhere."""
-        return "bf16" if self.device.type == "cuda" else "float32"
+    def in_each_precision(self) -> list[Setting]:
+        """This one, or in float32 and in bf16 on a processor that multiplies bf16 itself."""
+        if self.device.type != "cpu" or not bf16_instructions():
+            return [self]
+        return [replace(self, precision=precision) for precision in (FLOAT32, BF16)]
 
     @property
     def accelerator(self) -> Accelerator:
@@ -93,19 +119,13 @@ class Setting:
             repeats=len(values),
             threads=self.threads,
             device=self.device_name,
+            processor=processor_in_full(),
+            precision=self.precision,
         )
 
     def in_turn(self, sides: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
         """Seconds of each side, `repeats` times: A B A B ..., with a bar."""
-        seconds: dict[str, list[float]] = {side: [] for side in sides}
-        with progress.bar(self.case, self.repeats * len(sides), "timing") as shown:
-            for _ in range(self.repeats):
-                for side, measured in sides.items():
-                    shown.set_postfix_str(side)
-                    with quiet():
-                        seconds[side].append(measured())
-                    shown.update()
-        return seconds
+        return in_turn([self], lambda _: sides)[self]
 
     def compared(
         self,
@@ -143,6 +163,38 @@ class Setting:
         ]
 
 
+def in_turn(
+    settings: Sequence[Setting], sides: Callable[[Setting], Mapping[str, Callable[[], float]]]
+) -> dict[Setting, dict[str, list[float]]]:
+    """Seconds of the `sides` of each of the settings, which differ in precision alone, all in turn
+    as often as these say, with a bar."""
+    works = {one: sides(one) for one in settings}
+    seconds: dict[Setting, dict[str, list[float]]]
+    seconds = {one: {side: [] for side in of_one} for one, of_one in works.items()}
+    case, repeats = settings[0].case, settings[0].repeats
+    with progress.bar(case, repeats * sum(map(len, works.values())), "timing") as shown:
+        for _ in range(repeats):
+            for one, of_one in works.items():
+                for side, measured in of_one.items():
+                    shown.set_postfix_str(f"{side}, {one.precision}")
+                    with quiet():
+                        seconds[one][side].append(measured())
+                    shown.update()
+    return seconds
+
+
+def against_bf16(seconds: Mapping[Setting, Mapping[str, Sequence[float]]]) -> Iterator[Row]:
+    """How many times as long as ours in bf16 the sides take in float32, repeat by repeat; nothing
+    where only one precision was measured."""
+    of_ours = {one.precision: of_one[OURS] for one, of_one in seconds.items()}
+    if of_ours.keys() < {FLOAT32, BF16}:
+        return
+    for one, of_one in seconds.items():
+        for side, times in of_one.items():
+            if one.precision == FLOAT32:
+                yield one.row(side, AGAINST_BF16, "×", pairwise(times, of_ours[BF16]))
+
+
 def as_table(rows: Sequence[Row]) -> pd.DataFrame:
     """The rows as a table, whose columns are there without any row too."""
     return pd.DataFrame(map(asdict, rows), columns=[column.name for column in fields(Row)])
@@ -157,32 +209,54 @@ def pairwise(numerators: Sequence[float], denominators: Sequence[float]) -> list
     return [above / below for above, below in zip(numerators, denominators, strict=True)]
 
 
+Product = tuple[str, tuple[int, int, int]]
+"""The library of a matrix product, and its size."""
+
+
 @cache
-def matrix_rates(setting: Setting) -> dict[int, list[float]]:
-    """FLOP/s of square matrix products by size, each time measured."""
+def matrix_rates(setting: Setting) -> dict[Product, list[float]]:
+    """FLOP/s of each product in the setting's precision, each time measured."""
     times = range(max(5, setting.repeats))
-    return {size: [matrix_rate(setting, size) for _ in times] for size in setting.matrix_sizes}
+    products = [(by, size) for by in _products(setting) for size in setting.matrix_sizes]
+    return {one: [matrix_rate(setting, one) for _ in times] for one in products}
 
 
-def fastest_size(setting: Setting) -> int:
-    """The size whose products are fastest by their median."""
+def fastest_product(setting: Setting) -> Product:
+    """The product that is fastest by its median: no other within reach is faster."""
     rates = matrix_rates(setting)
-    return max(rates, key=lambda size: median(rates[size]))
+    return max(rates, key=lambda product: median(rates[product]))
 
 
-def matrix_rate(setting: Setting, size: int) -> float:
-    """FLOP/s of products of two square matrices in the setting's precision, measured once."""
-    kind = torch.bfloat16 if setting.precision == "bf16" else torch.float32
-    left, right = (torch.randn(size, size, device=setting.device, dtype=kind) for _ in range(2))
-    work = _MATRIX_WORK_FLOP[setting.device.type]
-    times = max(1, round(work / (2 * size**3)))
+@torch.inference_mode()
+def matrix_rate(setting: Setting, product: Product) -> float:
+    """FLOP/s of a product in the setting's precision, measured once."""
+    by, (rows, inputs, outputs) = product
+    multiply, kind = _products(setting)[by], _DTYPES[setting.precision]
+    sizes = ((rows, inputs), (outputs, inputs), (outputs,))
+    given = [torch.randn(size, device=setting.device, dtype=kind) for size in sizes]
+    flop = 2 * rows * inputs * outputs
+    times = max(1, round(_MATRIX_WORK_FLOP[setting.device.type] / flop))
 
     def products() -> None:
         for _ in range(times):
-            torch.mm(left, right)
+            multiply(*given)
 
-    torch.mm(left, right)
-    return 2 * size**3 * times / seconds_of(products)
+    multiply(*given)
+    return flop * times / seconds_of(products)
+
+
+def _products(setting: Setting) -> dict[str, Callable[..., Tensor]]:
+    """The matrix products within reach, by library. For bf16 torch's own is that of oneDNN."""
+    own = {TORCH_LINEAR: torch.nn.functional.linear}
+    has_another = setting.device.type == "cpu" and setting.precision == FLOAT32
+    if not has_another or not torch.backends.mkldnn.is_available():
+        return own
+    return own | {ONEDNN: _by_onednn}
+
+
+def _by_onednn(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
+    return found
 
 
 def peak_memory_bytes(setting: Setting, work: Callable[..., object], *given: object) -> float:

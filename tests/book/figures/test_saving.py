@@ -87,6 +87,7 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
             "repeats": 5,
             "threads": 2,
             "device": "CPU",
+            "processor": "abacus",
             "machine": "here",
         }
         for times, case in enumerate(SIZES, start=1)

@@ -8,21 +8,30 @@ import nbformat
 import pandas as pd
 import pytest
 
+from bertprune.base.machine import processor_in_full
 from bertprune.base.shown import Prose
 from bertprune.cli import main
 from bertprune.experiments import studies
 from bertprune.protocol.views import CHAPTERS
-from bertprune.speed.bench import benchmark, published_benchmark
+from bertprune.speed.bench import benchmark, published_benchmark, timing
 from bertprune.speed.bench.benchmark import Case
 from bertprune.speed.bench.quantities import (
+    AGAINST_BF16,
+    BF16,
     DYNAMIC,
     FASTER,
     GROUPED,
+    NNCF,
+    OFF,
+    OFF_AT_ZERO,
+    OFF_WITH_TIES,
     ONE_AFTER_ANOTHER,
+    OURS,
     PADDED,
     TORCH_PRUNE,
     TRAINER,
 )
+from bertprune.speed.bench.rival import has_nncf
 from bertprune.speed.bench.timing import Row, Setting, as_table
 
 PROJECT = Path(__file__).parents[3]
@@ -37,7 +46,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_from_the_command_to_the_page(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_the_command_to_the_page(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Any processor can, if slowly.
+    monkeypatch.setattr(timing, "bf16_instructions", lambda: ["of some kind"])
     file = root / "here" / "bench.csv"
     assert main(["bench", "tiny", "--repeats", "1", "--threads", "1", "--csv", str(file)]) == 0
     rows = published_benchmark.read_rows(file)
@@ -45,7 +58,15 @@ def test_from_the_command_to_the_page(root: Path, capsys: pytest.CaptureFixture[
     assert (rows.threads == 1).all()
     assert rows.value.notna().all()
     sides = set(rows.side[rows.quantity == FASTER])
-    assert sides == {ONE_AFTER_ANOTHER, TORCH_PRUNE, TRAINER, PADDED, DYNAMIC, GROUPED}
+    found = {NNCF} if has_nncf() else set()
+    assert sides - found == {ONE_AFTER_ANOTHER, TORCH_PRUNE, TRAINER, PADDED, DYNAMIC, GROUPED}
+    assert set(rows.processor) == {processor_in_full()}
+    in_bf16 = rows[rows.precision == "bf16"]
+    assert {TRAINER, PADDED, DYNAMIC} < set(in_bf16.side[in_bf16.quantity == FASTER])
+    assert {OURS, TRAINER, PADDED} < set(rows.side[rows.quantity == AGAINST_BF16])
+    off = rows[rows.quantity.isin([OFF, OFF_WITH_TIES, OFF_AT_ZERO])].groupby("side").value.max()
+    assert off[OURS] == off[TORCH_PRUNE] == 0
+    assert not has_nncf() or off[NNCF] > 0
     assert "tiny: all of it" in capsys.readouterr().out
     assert not (root / "book" / "published").exists()
 
@@ -65,7 +86,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     made = {
         "pretrain-L2": Case("one", measured),
         "on-gpu": Case("two", stopped, needs_gpu=True),
-        "stopped": Case("three", stopped),
+        "of-package": Case("three", measured, package="not_installed"),
+        "stopped": Case("four", stopped),
     }
     monkeypatch.setattr(benchmark, "CASES", made)
 
@@ -74,10 +96,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_finished_is_kept(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench"]) == 130
     file = root / "runs" / "bench" / "measured.csv"
-    assert list(published_benchmark.read_rows(file).value) == [1.5, 5.5]
+    assert list(published_benchmark.read_rows(file).value) == [1.5, 5.5] * 2
     said = capsys.readouterr()
     assert str(file) in said.err
     assert "not measured: no GPU" in said.out
+    assert "not_installed: not measured: not installed" in said.out
 
 
 @pytest.mark.usefixtures("quick")
@@ -99,11 +122,30 @@ def test_the_page_of_what_was_published(root: Path) -> None:
     assert "not measured: no GPU" in set(bars[f"measured, {machine}"])
 
 
+@pytest.mark.usefixtures("root")
+def test_ratios_of_both_precisions_stand_side_by_side() -> None:
+    def rows(precision: str, **of_side: list[float]) -> list[Row]:
+        one = Setting(case="pretrain-L4", precision=precision)
+        names = {"same": FASTER, "bf16": AGAINST_BF16}
+        return [one.row(TRAINER, names[name], "×", values) for name, values in of_side.items()]
+
+    made = [*rows(BF16, same=[3.0]), *rows("float32", same=[2.0, 4.0], bf16=[9.0])]
+    facts = published_benchmark.facts(["pretrain-L4"], threads=2, gpu="", phrases="made up")
+    published_benchmark.publish(as_table(made), facts)
+    found = published_benchmark.read().ratios()
+    assert found[["precision", FASTER, AGAINST_BF16]].values.tolist() == [
+        [BF16, "3.00", "–"],
+        ["float32", "3.00 (2.00 to 4.00)", "–"],
+        ["float32", "–", "9.00"],
+    ]
+
+
 def publish(case: str, value: float, threads: int = 2, **of_machine: str) -> pd.DataFrame:
     """The rows that are published once one of `case` is measured on the machine."""
     rows = [Setting(case=case, threads=threads).row("bertprune", FASTER, "×", [value])]
     facts = published_benchmark.facts([case], threads=threads, gpu="", phrases="made up")
-    published_benchmark.publish(as_table(rows), facts | of_machine)
+    facts |= of_machine
+    published_benchmark.publish(as_table(rows).assign(processor=facts["cpu"]), facts)
     return published_benchmark.read().rows
 
 

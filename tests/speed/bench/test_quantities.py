@@ -1,12 +1,17 @@
 """The bars beside what was measured: computed, never typed."""
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
 from bertprune.speed.bench.benchmark import CASES
 from bertprune.speed.bench.quantities import (
+    AGAINST_BF16,
     BARS,
+    BF16,
     FASTER,
+    FLOAT32,
     SHARE,
     TRAINER,
     bars_beside,
@@ -15,10 +20,13 @@ from bertprune.speed.bench.quantities import (
 from bertprune.speed.bench.timing import Setting, as_table
 
 
-def lines(rows: list[tuple[str, str, str, list[float]]], gpu: bool = False) -> pd.DataFrame:
+def lines(
+    rows: list[tuple[str, str, str, list[float]]], precision: str = FLOAT32, gpu: bool = False
+) -> pd.DataFrame:
     """The table of bars for rows of case, side, quantity and values."""
     made = [
-        Setting(case=case).row(side, quantity, "", values) for case, side, quantity, values in rows
+        Setting(case=case, precision=precision).row(side, quantity, "", values)
+        for case, side, quantity, values in rows
     ]
     return bars_beside(as_table(made), gpu)
 
@@ -53,11 +61,26 @@ def test_met_by_all_repeats_by_none_or_within_the_noise() -> None:
     ]
 
 
+def test_a_bar_is_of_one_precision() -> None:
+    def met(**given: Any) -> list[str]:
+        found = lines([("pretrain-L4", TRAINER, FASTER, [4.0])], **given)
+        return found.against[found.met == "yes"].tolist()
+
+    assert met() == [f"{TRAINER}, float32"]
+    assert met(precision=BF16) == [f"{TRAINER}, bf16"]
+    # A GPU computes in bf16, whatever is asked of processors.
+    assert met(precision=BF16, gpu=True) == [f"{TRAINER}, float32", f"{TRAINER}, bf16"]
+
+
+def test_ours_in_bf16_is_held_against_float32() -> None:
+    assert {bar.precision for bar in BARS if bar.quantity == AGAINST_BF16} == {FLOAT32}
+
+
 @pytest.mark.parametrize(
     ("gpu", "words"), [(False, "not measured: no GPU"), (True, "not measured")]
 )
 def test_what_needs_a_gpu_says_so(gpu: bool, words: str) -> None:
-    found = lines([], gpu)
+    found = lines([], gpu=gpu)
     assert len(found) == len(BARS)
     needing = [CASES[bar.case].needs_gpu for bar in BARS]
     assert set(found.measured[needing]) == {words}

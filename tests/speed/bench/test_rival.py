@@ -14,9 +14,11 @@ from bertprune.pruning.masks import Criterion, pruned_entries
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.speed.bench.rival import TorchPruner, seconds_of_trainer_step
+from bertprune.speed.bench.quantities import BF16, FLOAT32
+from bertprune.speed.bench.rival import NncfPruner, TorchPruner, seconds_of_trainer_step
 from bertprune.speed.bench.timing import Setting
 from bertprune.speed.made_up_inputs import VOCABULARY, Pairs, Phrases, classifier, padded
+from bertprune.speed.stopwatch import quiet
 from bertprune.training.finetuning import ClassificationLoss
 from bertprune.training.pretraining import PretrainingLoss
 
@@ -68,6 +70,47 @@ def test_as_many_weights_are_pruned_all_along_the_ramp(model: BertForPreTraining
     decoder = other.cls.predictions.decoder
     assert decoder.weight_mask is other.bert.embeddings.word_embeddings.weight_mask
     assert decoder.weight_orig is other.bert.embeddings.word_embeddings.weight_orig
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.37, 0.5])
+def test_nncf_prunes_the_same_matrices_and_its_own_number(sparsity: float) -> None:
+    """It prunes all that are no larger than a threshold: one where none was asked for, and more
+    where weights are equal."""
+    pytest.importorskip("nncf")
+    model = classifier(Shape(2, 16, 2, vocabulary_size=300))
+    weights = prunable_matrices(model)
+    with torch.no_grad():
+        for weight in weights.values():
+            weight.copy_(torch.arange(weight.numel()).view_as(weight) // 4 + 1.0)
+    pruner = NncfPruner(model)
+    with quiet():
+        pruner.update(sparsity)
+    found = pruner.pruned()
+    assert found.keys() == weights.keys()
+    for name, weight in weights.items():
+        # Of four that are equal, all go.
+        assert found[name] == (int((weight.numel() - 1) * sparsity) // 4 + 1) * 4
+
+
+@pytest.mark.parametrize("precision", [BF16, FLOAT32])
+def test_trainer_computes_in_the_precision_of_the_setting(
+    model: BertForPreTraining, pairs: Pairs, precision: str
+) -> None:
+    """Whatever it computed in before."""
+    computed: set[torch.dtype] = set()
+    dense = model.bert.get_submodule("pooler.dense")
+    dense.register_forward_hook(lambda module, given, found: computed.add(found.dtype))
+    seconds_of_trainer_step(
+        model,
+        pairs.of_rival(2),
+        setting=Setting(precision=precision),
+        batch_size=4,
+        steps=2,
+        skip=1,
+        pruner=TorchPruner(model),
+    )
+    assert computed == {torch.bfloat16 if precision == BF16 else torch.float32}
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
 
 
 def test_trainer_follows_the_schedule(model: BertForPreTraining, pairs: Pairs) -> None:

@@ -27,6 +27,7 @@ from bertprune.book.figures.style import (
     QUIET,
     RC_PARAMETERS,
     SMALL_PANEL_INCHES,
+    TITLE_LETTERS,
 )
 from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
 from bertprune.protocol.rows import COLUMNS
@@ -94,7 +95,7 @@ class Panel:
     def fill(self, axes: Axes) -> None:
         """Draw it, with a legend of its own for what has a label."""
         self.draw(axes, self)
-        axes.set_title(self.title, loc="left")
+        axes.set_title(textwrap.fill(self.title, TITLE_LETTERS), loc="left")
         self.x.show(axes.xaxis)
         self.y.show(axes.yaxis)
         # A limit that is given would hold the other one where it is.

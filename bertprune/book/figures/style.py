@@ -49,6 +49,8 @@ RC_PARAMETERS: Any = {
 PANEL_INCHES = (4.3, 3.3)
 """Width and height of a panel; and where there are many:"""
 SMALL_PANEL_INCHES = (3.5, 2.9)
+TITLE_LETTERS = 40
+"""Of a panel's title in one line."""
 LEGEND_ENTRY_INCHES = 2.6
 PNG_DPI = 120
 

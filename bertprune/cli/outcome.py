@@ -37,13 +37,13 @@ def results(study: Study, file: Path | None, publish: bool) -> None:
 @CSV
 def ledger(study: Study, of_paper: bool, file: Path | None) -> None:
     """Test the paper's claims on the results of a study."""
-    from bertprune.evidence import gathering, paper
+    from bertprune.evidence import gathering
     from bertprune.evidence.claims import ledger
 
     if of_paper:
-        found, source = paper.rows(), "The paper's own numbers."
+        found, source = ledger.of_paper(), "The paper's own numbers."
     else:
-        found, source = gathering.rows_of(study), gathering.provenance(study)
+        found, source = ledger.measured(study), gathering.provenance(study)
     entries = ledger.ledger(found)
     if file:
         write_csv(ledger.table(entries), file, "claims")

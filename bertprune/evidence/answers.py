@@ -63,8 +63,14 @@ def answers_of(study: Study) -> dict[str, Answers | None]:
     of_runs = gathering.predictions_of(study)
     tasks = [run.parameters.task for run in study.plan() if hasattr(run.parameters, "task")]
     named = dict.fromkeys(name for of_run in tasks for name in of_run)
-    found = {task: of_runs[of_runs.task == task] for task in named}
-    return {task: _answers(task, lines) if len(lines) else None for task, lines in found.items()}
+    found = answers_in(of_runs)
+    return {task: found.get(task) for task in named}
+
+
+def answers_in(found: Predictions) -> dict[str, Answers]:
+    """By task, what the models answer whose predictions are `found`, with the columns of
+    `gathering.predictions_of`. Raises UserError if runs of a task have other dev sets."""
+    return {str(task): _answers(str(task), lines) for task, lines in found.groupby("task")}
 
 
 def at_best_rate(found: Predictions) -> Predictions:

@@ -35,7 +35,7 @@ def best_accuracies(found: Rows) -> pd.DataFrame:
     dev = rows.final(_with_own(dev)).dropna(subset="value")
     ordered = dev.sort_values(["value", "learning_rate"], ascending=[True, False])
     point = ["arm", "sparsity", "task", "seed", "position"]
-    best = ordered.groupby(point, dropna=False, sort=False).tail(1).sort_index()
+    best = ordered.drop_duplicates(point, keep="last").sort_index()
     return best.rename(columns={"value": "accuracy"})[[*point, "learning_rate", "accuracy", "own"]]
 
 
@@ -51,15 +51,15 @@ def scores(found: Rows) -> pd.DataFrame:
     return with_averages(best.reset_index(drop=True), "accuracy")
 
 
-def training_losses(found: Rows) -> pd.DataFrame:
+def training_losses(found: Rows, best: pd.DataFrame | None = None) -> pd.DataFrame:
     """Loss over the whole training set (nats) after the last epoch, by arm, sparsity, task and
-    seed, at the learning rate whose dev accuracy is best; `own` as for `best_accuracies`."""
-    of_arms = found[found.arm != EPOCHS_BEFORE_PRUNING]
-    train = where(of_arms[of_arms.task != PRETRAINING], split=Split.TRAIN, metric=Metric.LOSS)
+    seed, at the learning rate whose dev accuracy is best; `own` as for `best_accuracies`, which
+    need not be found again where they are given."""
+    train = where(found[found.task != PRETRAINING], split=Split.TRAIN, metric=Metric.LOSS)
     losses = rows.final(train).rename(columns={"value": "loss"})[[*_POINT, "learning_rate", "loss"]]
-    return best_accuracies(of_arms).merge(losses, on=[*_POINT, "learning_rate"])[
-        [*_POINT, "loss", "own"]
-    ]
+    best = best_accuracies(found) if best is None else best
+    best = best[best.arm != EPOCHS_BEFORE_PRUNING]
+    return best.merge(losses, on=[*_POINT, "learning_rate"])[[*_POINT, "loss", "own"]]
 
 
 def with_averages(measured: pd.DataFrame, name: str) -> pd.DataFrame:

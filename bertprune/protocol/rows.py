@@ -192,4 +192,4 @@ def final(rows: Rows) -> Rows:
     time = ["epoch", "step"]
     curve = [name for name in COLUMNS if name not in (*time, "value")]
     ordered = rows.sort_values(time, kind="stable")
-    return ordered.groupby(curve, as_index=False, sort=False, dropna=False).tail(1).sort_index()
+    return ordered.drop_duplicates(curve, keep="last").sort_index()

@@ -24,7 +24,7 @@ from bertprune.book.figures.style import (
     task_looks,
     words_of,
 )
-from bertprune.evidence.claims.weights import FEW_ENTRIES
+from bertprune.evidence.claims.weights import FEW
 from bertprune.protocol.arms import (
     ARMS,
     COMPARED,
@@ -50,7 +50,7 @@ def mask_difference(found: Rows) -> Sketch:
         _mean_line(axes, panel.points, "sparsity")
         for task, look in tasks.items():
             dots(axes, where(panel.points, task=task), look)
-        axes.axhline(FEW_ENTRIES, color=QUIET, ls=":", lw=1.5)
+        axes.axhline(FEW, color=QUIET, ls=":", lw=1.5)
 
     return Sketch(
         "mask-difference",
@@ -63,7 +63,7 @@ def mask_difference(found: Rows) -> Sketch:
         handles=[
             *handles(tasks, linestyle=""),
             line_handle("mean", width=2.2),
-            line_handle(f"the paper: less than {percent(FEW_ENTRIES)}", QUIET, ":", 1.5),
+            line_handle(f"the paper: less than {percent(FEW)}", QUIET, ":", 1.5),
         ],
         panel_inches=(5.4, 3.5),
     )

@@ -1,7 +1,7 @@
 """The ledger: each claim of the paper with its number, ours, and the verdict of a fixed rule.
 
-The paper's statistic and ours come from the same code: a rule (see `claims`) is a function of tidy
-rows, and the paper's numbers are such rows too (see `paper`).
+The paper's statistic and ours come from the same code: a rule (see `claims`) is a function of what
+was measured, and the paper's numbers are such rows too (see `paper`).
 """
 
 from __future__ import annotations
@@ -11,16 +11,21 @@ import html
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
 
 from bertprune.base.shown import Prose, Sentence
-from bertprune.evidence import paper
+from bertprune.evidence import baselines, gathering, paper
+from bertprune.evidence.answers import answers_in, answers_of
 from bertprune.evidence.claims import CLAIMS, ON_ACCURACY
 from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Claim, Finding
+from bertprune.evidence.claims.measured import Measured
+from bertprune.evidence.published import Published, predictions_of, rows_of
 from bertprune.evidence.scores import without_own
-from bertprune.protocol.rows import PRETRAINING, Rows
+from bertprune.experiments.studies import Study
+from bertprune.protocol.rows import PRETRAINING
 
 
 class Entry(NamedTuple):
@@ -38,9 +43,14 @@ class Entry(NamedTuple):
     verdict: str
     reason: str
     """Why it cannot be told, or which part decided; else empty."""
+    says: str
+    """What was found, in a sentence."""
+    detectable: float
+    """The smallest effect that would be told in four of five such studies, in `unit`."""
 
 
-_SIGNS = {HOLDS: "✓", FAILS: "✗", OPEN: "?"}
+_SIGNS = {FAILS: "✗", HOLDS: "✓", OPEN: "?"}
+"""What turns the paper's reading around comes first."""
 
 
 class Ledger(tuple[Entry, ...]):
@@ -57,25 +67,32 @@ class Ledger(tuple[Entry, ...]):
         return sum(entry.verdict == verdict for entry in self)
 
     def _repr_html_(self) -> str:
-        return "".join(_shown(entry) for entry in self)
+        return "".join(_shown(entry) for entry in _ordered(self))
+
+
+def _ordered(entries: Iterable[Entry]) -> list[Entry]:
+    """By verdict, those that do not hold first."""
+    return sorted(entries, key=lambda entry: list(_SIGNS).index(entry.verdict))
 
 
 def _here(entry: Entry) -> str:
-    """Our number, its sample, and its bounds."""
+    """Our numbers, what they are over, and where a verdict is open what could have been told."""
     said = entry.ours + (f" ({entry.n})" if entry.n else "")
-    if math.isnan(entry.lower):
+    if entry.verdict != OPEN or math.isnan(entry.lower) or not entry.detectable > 0:
         return said
-    return f"{said}; bounds {entry.lower:+.2f} and {entry.upper:+.2f} {entry.unit}"
+    return f"{said}; told in four of five such studies: {entry.detectable:.2f} {entry.unit}"
 
 
 def _shown(entry: Entry) -> str:
-    """An entry for a page: the verdict, both numbers, and the rule folded below them."""
+    """An entry for a page: what was found and the verdict, then both numbers, and the rule folded
+    below them."""
     reason = f" ({entry.reason})" if entry.reason else ""
-    claim, verdict, reason, theirs, here, rule = map(
-        html.escape, (entry.claim, entry.verdict, reason, entry.paper, _here(entry), entry.rule)
+    claim, says, verdict, reason, theirs, here, rule = map(
+        html.escape,
+        (entry.claim, entry.says, entry.verdict, reason, entry.paper, _here(entry), entry.rule),
     )
     return (
-        f"<p><strong>{entry.key}. {claim}</strong><br>"
+        f"<p><strong>{entry.key}. {claim}</strong><br>{says}<br>"
         f"<strong>{_SIGNS[entry.verdict]} {verdict} here</strong>{reason}</p>"
         f"<ul><li>Paper: {theirs}</li><li>Here: {here}</li></ul>"
         f'<details style="margin-bottom: 2em"><summary>The rule</summary><p>{rule}</p></details>'
@@ -98,19 +115,36 @@ def counts(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:
     return pd.DataFrame(lines, index=pd.Index(ledgers, name="study"), columns=list(_SIGNS))
 
 
-def ledger(found: Rows) -> Ledger:
-    """The paper's claims C1 to C14, tested on the rows of a study. Rows may lack anything.
+def ledger(measured: Measured) -> Ledger:
+    """The paper's claims C1 to C14, tested on what a study measured, which may lack anything."""
+    return Ledger(entry(claim, claim.of(measured)) for claim in CLAIMS)
+
+
+def measured(study: Study) -> Measured:
+    """What a study measured, of runs done here and published ones.
 
     Runs that a reader added to the grid do not count: a rule that is fixed beforehand is no use if
     runs are added until it is met.
     """
-    grid = without_own(found)
-    return Ledger(map(entry, CLAIMS, [claim.test(grid) for claim in CLAIMS]))
+    found = without_own(gathering.rows_of(study))
+    return Measured(found, baselines.of_study(study), answers_of(study))
 
 
-def on_tasks(found: Rows, tasks: Sequence[str]) -> Prose | Sentence:
+def published(name: str) -> Measured:
+    """What the study of this name measured, as it was published."""
+    tasks = pd.DataFrame.from_dict(Published.read(name).tasks, orient="index")
+    return Measured(rows_of(name), tasks, answers_in(predictions_of(name)))
+
+
+def of_paper() -> Measured:
+    """What the paper's own tables have."""
+    return Measured(paper.rows(), paper.facts_of_tasks())
+
+
+def on_tasks(measured: Measured, tasks: Sequence[str]) -> Prose | Sentence:
     """The claims about accuracy by the same rules on `tasks` alone, beside the verdicts on all
     tasks: verdicts and our number. A sentence where there is nothing to compare."""
+    found = measured.rows
     if not tasks:
         return Sentence("On no task of this study is the dense model above all of these.")
     if set(found.task) <= {*tasks, PRETRAINING}:
@@ -118,9 +152,9 @@ def on_tasks(found: Rows, tasks: Sequence[str]) -> Prose | Sentence:
             "On all tasks of this study the dense model is above all of these, so the verdicts are "
             "the ones above."
         )
-    of_tasks = found[found.task.isin([*tasks, PRETRAINING])]
+    of_tasks = replace(measured, rows=found[found.task.isin([*tasks, PRETRAINING])])
     on_all, alone = (
-        ledger(of).of(*(claim.key for claim in ON_ACCURACY)) for of in (found, of_tasks)
+        Ledger(entry(claim, claim.of(of)) for claim in ON_ACCURACY) for of in (measured, of_tasks)
     )
     name = f"{', '.join(tasks)} alone"
     table = verdicts({"all tasks": on_all, name: alone}).drop(columns="claim")
@@ -129,15 +163,16 @@ def on_tasks(found: Rows, tasks: Sequence[str]) -> Prose | Sentence:
 
 @functools.cache
 def _of_paper(claim: Claim) -> Finding:
-    """What the claim's test makes of the paper's own rows."""
-    return claim.test(paper.rows())
+    """What the claim's test makes of the paper's own tables."""
+    return claim.of(of_paper())
 
 
 def entry(claim: Claim, ours: Finding) -> Entry:
     """The line of a claim, of which `ours` was found."""
     theirs = _of_paper(claim)
-    paper = claim.stated or f"{theirs.statistic} ({theirs.n})"
-    return Entry(claim.key, claim.says, paper, claim.rule, *ours)
+    numbers = f"{theirs.statistic} ({theirs.n}): by this rule {theirs.verdict}"
+    said = [claim.stated, numbers if theirs.n else ""]
+    return Entry(claim.key, claim.says, "; ".join(filter(None, said)), claim.rule, *ours)
 
 
 def table(entries: Iterable[Entry]) -> pd.DataFrame:
@@ -148,10 +183,11 @@ def table(entries: Iterable[Entry]) -> pd.DataFrame:
 def text(entries: Iterable[Entry], width: int = 100) -> str:
     """The ledger for a terminal."""
     paragraphs = []
-    for entry in entries:
+    for entry in _ordered(entries):
         lines = (
             f"{entry.key}  {entry.verdict.upper()}" + (f": {entry.reason}" if entry.reason else ""),
             f"  {entry.claim}",
+            f"  {entry.says or 'Nothing was found.'}",
             f"  Paper: {entry.paper}",
             f"  Here: {_here(entry)}",
             f"  Rule: {entry.rule}",

@@ -2,108 +2,210 @@
 
 from __future__ import annotations
 
+import math
+
 from bertprune.base.words import percent
-from bertprune.evidence import scores
 from bertprune.evidence.claims.claim import (
-    FAILS,
-    HOLDS,
-    OPEN,
-    POINT,
+    LEVEL,
+    NO_EFFECT,
     SPELLED,
-    UNLEARNED,
-    USUAL_EPOCHS,
+    Beside,
     Finding,
+    Part,
+    beside,
     claim,
-    finding,
+    decided,
     levels,
     no_rows,
+    of_all,
     points,
+    size,
 )
-from bertprune.evidence.claims.gains import EPOCHS_ALONE, UNLESS_ALONE, Gains, gains
-from bertprune.evidence.statistics import NO_EFFECT, by_sparsity, sample
-from bertprune.protocol.arms import EPOCHS_BEFORE_PRUNING, PRUNE_AFTER_FINETUNE, RANDOM_PRUNING
-from bertprune.protocol.rows import Rows, where
+from bertprune.evidence.claims.measured import Contrast, Measured, Place, Points
+from bertprune.evidence.claims.ranges import (
+    DENSE,
+    EQUAL_TRAINING,
+    NEVER_PRETRAINED,
+    change_from_dense,
+    loss_above,
+    nats,
+)
+from bertprune.protocol.arms import (
+    EPOCHS_BEFORE_PRUNING,
+    PRUNE_AFTER_FINETUNE,
+    PRUNE_PRETRAIN,
+    RANDOM_PRUNING,
+)
+
+
+ALL_AT_FLOOR = "models pruned by magnitude have no accuracy to lose at any of these sparsities"
 
 
 @claim(
     "C7",
     "Pruning after fine-tuning is no better than pruning while pre-training.",
-    f"Over all shared sparsities the upper bound of what it gains is below {POINT}. It does not "
-    "hold where a gain is told from zero." + UNLESS_ALONE,
+    "Over all sparsities together, what pruning after fine-tuning gains in accuracy is told to be "
+    f"less than a {SPELLED[NO_EFFECT]} of the transfer. It does not hold where it is told to be "
+    f"more. {EQUAL_TRAINING}",
 )
-def after_finetuning(found: Rows) -> Finding:
-    after = gains(found, PRUNE_AFTER_FINETUNE)
-    if after.cells.empty:
-        return no_rows("accuracy of models pruned after fine-tuning, and while pre-training")
-    return _is_no_better(after)
-
-
-def _is_no_better(gained: Gains, what: str = "") -> Finding:
-    """Whether the differences tell no gain of a point; one that is told beyond the control's
-    refutes."""
-    of, values = gained.sample, gained.cells.value
-    d = of.difference
-    means = values.groupby(gained.cells.task, sort=False).mean()
-    by_task = ", ".join(f"{task} {100 * mean:+.2f}" for task, mean in means.items())
-    return finding(
-        of,
-        f"{points(d)}{what}; at {levels(of.sparsities)}; by task {by_task}{gained.alone()}",
-        ((values == 0).all(), OPEN, UNLEARNED),
-        (gained.is_told(), FAILS, ""),
-        (d.upper < NO_EFFECT, HOLDS, ""),
-        (d.is_gain, OPEN, EPOCHS_ALONE),
+def after_finetuning(m: Measured) -> Finding:
+    """The authors would take it as borne out where nobody would prune late for the accuracy, and as
+    refuted where late pruning gains what matters, and not by its longer training. That it is
+    worse is no refutation."""
+    compared = m.levels(PRUNE_AFTER_FINETUNE, PRUNE_PRETRAIN)
+    arms = (PRUNE_AFTER_FINETUNE, PRUNE_PRETRAIN)
+    at = m.points(Place(arm, level) for arm in arms for level in (0.0, *compared))
+    if not compared or at is None:
+        return no_rows(
+            "accuracy of models pruned after fine-tuning, also with nothing pruned, and while "
+            "pre-training"
+        )
+    transfer = at.transfer()
+    if transfer is None:
+        return no_rows(NEVER_PRETRAINED)
+    late, early = (change_from_dense(at, arm, compared) for arm in arms)
+    effect = late - early
+    (gained,) = beside([effect], [transfer], NO_EFFECT)
+    return decided(
+        [gained.no_gain("no gain of pruning after fine-tuning")],
+        says=f"Pruning after fine-tuning changes accuracy by {points(gained.effect)} against "
+        f"pruning while pre-training, of a transfer of {size(gained.stake)}.",
+        statistic=f"{points(gained.effect)} beyond equal training; at {levels(compared)}; by task "
+        + _by_task(at, effect),
+        at=at,
+        of=gained.effect,
     )
+
+
+def _by_task(at: Points, effect: Contrast) -> str:
+    each = zip(at.tasks, effect.by_task, strict=True)
+    return ", ".join(f"{task} {100 * mean:+.2f}" for task, mean in each)
 
 
 @claim(
     "C10",
     "Fine-tuning for longer before pruning does not help.",
-    f"After the most epochs before pruning, less after the usual {SPELLED[USUAL_EPOCHS]} or "
-    f"nearest to it, the upper bound of the change in accuracy is below {POINT}. It does not hold "
-    "where a gain is told from zero.",
+    "However long models were fine-tuned before they were pruned, accuracy is told to be less than "
+    f"a {SPELLED[NO_EFFECT]} of the transfer above that after the fewest epochs, with what as many "
+    "epochs gain where nothing is pruned taken off. It does not hold where it is told to be more "
+    "after any number of epochs. Where nobody measured the latter nothing is taken off, and the "
+    "claim can hold, but not be refuted. All these accuracies have one variance.",
     "no gain from 0 to 12 epochs at 60 % (its figure 3; its tables have no number)",
 )
-def longer_before_pruning(found: Rows) -> Finding:
-    ours = where(scores.best_accuracies(found), arm=EPOCHS_BEFORE_PRUNING)
-    ours = ours[ours.position >= 1]
-    longest = ours.position.max()
-    shorter = sorted(set(ours.position) - {longest})
-    if not shorter:
-        return no_rows("pruning after different numbers of epochs, two at least")
-    usual = min(shorter, key=lambda epochs: abs(epochs - USUAL_EPOCHS))
-    long, short = (ours[ours.position == epochs] for epochs in (longest, usual))
-    both = long.merge(short, on=["task", "seed", "sparsity"])
-    if both.empty:
-        return no_rows("one seed and task at two numbers of epochs")
-    cells = both.assign(value=both.accuracy_x - both.accuracy_y)
-    cells = cells[["task", "sparsity", "seed", "value"]]
-    without_control = Gains(cells, cells[:0])
-    return _is_no_better(without_control, f" after {longest:g} epochs less after {usual:g}")
+def longer_before_pruning(m: Measured) -> Finding:
+    """The authors would take it as borne out where no length of fine-tuning gains what matters over
+    the whole range, from none at all, and as refuted where one does that is not just a longer
+    training in all."""
+    varied = [place for place in m.accuracies if place.arm == EPOCHS_BEFORE_PRUNING]
+    pruned = sorted(place for place in varied if place.sparsity > 0)
+    if len(pruned) < 2 or len({place.sparsity for place in pruned}) > 1:
+        return no_rows("pruning, at one sparsity, after different numbers of epochs")
+    dense = [place._replace(sparsity=0.0) for place in pruned]
+    control = m.points([*pruned, *dense, DENSE])
+    at = control or m.points([*pruned, DENSE])
+    transfer = at.transfer() if at else None
+    if at is None or transfer is None:
+        return no_rows("one seed and task at two numbers of epochs, and " + NEVER_PRETRAINED)
+
+    def gain(place: Place) -> Contrast:
+        fewest = pruned[0].epochs
+        gained = at.of(place) - at.of(place._replace(epochs=fewest))
+        if control is None:
+            return gained
+        alone = place._replace(sparsity=0.0)
+        return gained - (at.of(alone) - at.of(alone._replace(epochs=fewest)))
+
+    longer = pruned[1:]
+    found = beside([*map(gain, longer)], [transfer] * len(longer), NO_EFFECT, pooled=True)
+    parts = [
+        of.no_gain(f"no gain after {place.epochs:g} epochs")
+        for place, of in zip(longer, found, strict=True)
+    ]
+    if control is None:
+        parts = [part._replace(refutes=1.0) for part in parts]
+    most = max(found, key=lambda of: of.effect.mean)
+    best = longer[found.index(most)].epochs
+    beyond = "beyond equal training" if control else "with no control of equal training"
+    each = "; ".join(
+        f"after {place.epochs:g} epochs {points(of.effect)}"
+        for place, of in zip(longer, found, strict=True)
+    )
+    return decided(
+        parts,
+        says=f"Fine-tuning before pruning to {percent(pruned[0].sparsity)} gains at most "
+        f"{points(most.effect)} over {pruned[0].epochs:g} epochs, after {best:g}, {beyond}, of a "
+        f"transfer of {size(most.stake)}.",
+        statistic=f"against {pruned[0].epochs:g} epochs, {beyond}: {each}",
+        at=at,
+        of=most.effect,
+    )
 
 
 @claim(
     "C11",
     "Pruning at random is worse than by magnitude at every sparsity.",
-    "The mean difference is negative at every shared sparsity, and told from zero over all. It "
-    "does not hold where a gain is told at one.",
+    "At every sparsity two things are told from zero: accuracy is lower, and the pre-training loss "
+    "is higher. It does not hold where at one of them the loss of accuracy is told to be less than "
+    f"a {SPELLED[NO_EFFECT]} of the transfer, or the rise of the loss less than a "
+    f"{SPELLED[NO_EFFECT]} of what pre-training brings. Accuracy is left out where models pruned "
+    "by magnitude have none left to lose: where they are told to be no more than that margin above "
+    "what was never pre-trained.",
 )
-def at_random(found: Rows) -> Finding:
-    gained = gains(found, RANDOM_PRUNING)
-    if gained.cells.empty:
+def at_random(m: Measured) -> Finding:
+    """The authors would take it as borne out where both curves lie apart everywhere, and as refuted
+    where they meet before either has come down to the floor."""
+    compared = m.levels(RANDOM_PRUNING, PRUNE_PRETRAIN)
+    arms = (RANDOM_PRUNING, PRUNE_PRETRAIN)
+    at = m.points([*(Place(arm, level) for arm in arms for level in compared), DENSE])
+    if not compared or at is None:
         return no_rows("accuracy of models pruned at random, and by magnitude")
-    by_level = {at: sample(of) for at, of in by_sparsity(gained.cells)}
-    overall = gained.sample
-    better = [at for at, level in by_level.items() if level.difference.is_gain and not level.lack]
-    no_worse = [at for at, level in by_level.items() if not level.difference.mean < 0]
-    means = ", ".join(
-        f"{percent(at)} {100 * level.difference.mean:+.1f}"
-        for at, level in by_level.items()
-        if level.sparsities
+    transfer = at.transfer()
+    if transfer is None:
+        return no_rows(NEVER_PRETRAINED)
+    changes = [
+        at.mean(RANDOM_PRUNING, [each]) - at.mean(PRUNE_PRETRAIN, [each]) for each in compared
+    ]
+    found = dict(zip(compared, beside(changes, [transfer] * len(changes), NO_EFFECT), strict=True))
+    rises = {
+        each: loss_above(m, Place(RANDOM_PRUNING, each), Place(PRUNE_PRETRAIN, each))
+        for each in compared
+    }
+    at_floor = [each for each in compared if _is_at_floor(at, each, transfer)]
+    parts = [
+        of.loss(f"less accurate at {percent(each)}")
+        for each, of in found.items()
+        if each not in at_floor
+    ]
+    parts += [_higher(rise, each) for each, rise in rises.items()]
+    said = "; ".join(
+        f"{percent(each)}: accuracy {points(of.effect)}"
+        + " (at the floor)" * (each in at_floor)
+        + f", pre-training loss {nats(rises[each])}"
+        for each, of in found.items()
     )
-    return finding(
-        overall,
-        f"{points(overall.difference)}; by sparsity {means}",
-        (better, FAILS, f"better at {levels(better)}"),
-        (no_worse, OPEN, f"no worse on average at {levels(no_worse)}"),
-        (overall.difference.is_loss, HOLDS, ""),
+    (overall,) = beside(
+        [at.mean(RANDOM_PRUNING, compared) - at.mean(PRUNE_PRETRAIN, compared)],
+        [transfer],
+        NO_EFFECT,
     )
+    return decided(
+        parts,
+        says=f"Pruned at random, models are {points(overall.effect)} from those pruned by "
+        f"magnitude on average, {of_all(overall.share)} of the transfer; at {percent(compared[0])} they are "
+        f"{points(found[compared[0]].effect)} from them.",
+        statistic=said,
+        at=at,
+        of=max((of.effect for of in found.values()), key=lambda effect: effect.upper),
+        lack=ALL_AT_FLOOR if len(at_floor) == len(compared) else "",
+    )
+
+
+def _is_at_floor(at: Points, sparsity: float, transfer: Contrast) -> bool:
+    """Whether models pruned by magnitude are told to be less than the margin above the floor."""
+    above = at.above_floor(at.mean(PRUNE_PRETRAIN, [sparsity]))
+    return above is not None and (above - transfer * NO_EFFECT).estimate().below() <= LEVEL
+
+
+def _higher(rise: Beside, sparsity: float) -> Part:
+    part = rise.gain(f"a higher pre-training loss at {percent(sparsity)}")
+    return part._replace(supports=math.nan) if math.isnan(rise.effect.mean) else part

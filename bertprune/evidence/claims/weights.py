@@ -1,215 +1,306 @@
-"""Claims C6, C8, C9 and C12 to C14: what pruning and fine-tuning make of weights and features."""
+"""Claims C6, C8, C9 and C12 to C14: what pruning and fine-tuning make of weights and features.
+
+Nothing of this is measured on a sample of examples of a task: what is left to chance is BERT and
+seed.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 import pandas as pd
 
 from bertprune.base.words import SPACE, counted, percent
+from bertprune.evidence.claims.chance import Estimate
 from bertprune.evidence.claims.claim import (
     FAILS,
     HOLDS,
-    ROUNDING,
+    OPEN,
     SPELLED,
     USUAL_EPOCHS,
     Finding,
+    Part,
     at_end,
     claim,
-    finding,
+    decide,
+    decided,
     in_percent,
     no_rows,
     of_all,
-    of_parts,
 )
+from bertprune.evidence.claims.measured import Measured, Seeds
 from bertprune.evidence.scores import of_usual_length
-from bertprune.evidence.statistics import (
-    LEAST_SEEDS,
-    LEAST_TASKS,
-    TOO_FEW,
-    Difference,
-    Sample,
-    mean_difference,
-    sample,
-)
 from bertprune.model.shape import BERT_BASE
 from bertprune.protocol.arms import PRUNE_AFTER_FINETUNE, PRUNE_PRETRAIN
 from bertprune.protocol.rows import PRETRAINING, WHOLE, Metric, Rows, Split, final, where
 
 _PRETRAINED = {"arm": PRUNE_PRETRAIN, "task": PRETRAINING}
 
-# Where features begin to diverge, and how much faster they must from there on.
-DIVERGE_FROM = 0.4
-TIMES_FASTER = 2
+
+def _by_seed(found: Rows, *index: str) -> pd.DataFrame:
+    """The mean values of `found`, a line for each of `index`, a column for each seed."""
+    return found.pivot_table(index=list(index), columns="seed", values="value")
+
+
+def _pruned(found: Rows) -> Rows:
+    return found[(found.sparsity > 0) & (found.sparsity < 1)]
+
+
+def _above(found: Estimate, value: float, says: str) -> Part:
+    """That it is above a value."""
+    return Part(says, found.above(value), found.below(value))
+
+
+def _below(found: Estimate, value: float, says: str) -> Part:
+    """That it is below a value."""
+    return Part(says, found.below(value), found.above(value))
+
+
+KNEE = 0.4
+"""Where features begin to diverge."""
+
+BENDS_BY = 1.0
+"""The least by which the power of growth must be higher beyond: one, as from a square to a cube."""
 
 
 @claim(
     "C6",
     "Features stay those of the unpruned model up to 40 % and diverge from there.",
-    f"1 − mean cosine grows at least {SPELLED[TIMES_FASTER]} as fast per unit of sparsity above "
-    f"{in_percent(DIVERGE_FROM)} as up to {in_percent(DIVERGE_FROM)}, by the bounds over seeds, "
-    f"{SPELLED[LEAST_SEEDS]} at least; the two meet at the study's highest sparsity up to "
-    f"{in_percent(DIVERGE_FROM)}. It does not hold where the bounds say less.",
+    "Against a smooth power law: 1 − mean cosine grows with sparsity by a power (the slope in a "
+    f"plot of both logarithms) that is told to be higher by more than {BENDS_BY:g} from "
+    f"{in_percent(KNEE)} to {in_percent(2 * KNEE)} than up to {in_percent(KNEE)}, in a fit of two "
+    "lines that meet there. It does not hold where it is told to be less.",
     "a bend at about 40 % (its figure 2; its tables have no number)",
 )
-def features(found: Rows) -> Finding:
-    cosine = at_end(found, split=Split.FEATURES, metric=Metric.COSINE_SIMILARITY, **_PRETRAINED)
-    cosine = cosine[cosine.sparsity > 0]
-    away = 1 - cosine.pivot_table(index="seed", columns="sparsity", values="value").dropna()
-    compared: list[float] = away.columns.to_numpy(float).tolist()
-    below = [at for at in compared if at <= DIVERGE_FROM]
-    above = [at for at in compared if at > DIVERGE_FROM]
-    if away.empty or not below or not above:
-        return no_rows(f"features on both sides of {percent(DIVERGE_FROM)}, of the same seeds")
-    knee, end = max(below), max(above)
-    slow, fast = away[knee] / knee, (away[end] - away[knee]) / (end - knee)
-    d = mean_difference(fast - TIMES_FASTER * slow)
-    lack = f"fewer than {LEAST_SEEDS} seeds at all sparsities, and features are of no task"
-    n = f"n = {counted(d.seeds, 'seed')}, each a mean over layers"
-    return finding(
-        Sample(d, n, lack if d.seeds < LEAST_SEEDS else ""),
-        f"1 − cosine grows {slow.mean():.3f} per unit of sparsity up to {percent(knee)}, "
-        f"{fast.mean():.3f} from there to {percent(end)}",
-        (d.is_gain, HOLDS, ""),
-        (d.is_loss, FAILS, ""),
-        unit="per unit of sparsity",
+def features(m: Measured) -> Finding:
+    """The authors would take it as borne out where something begins at 40 %, and as refuted where
+    one smooth law goes through it, which looks bent just because its power is high."""
+    cosine = at_end(m.rows, split=Split.FEATURES, metric=Metric.COSINE_SIMILARITY, **_PRETRAINED)
+    away = 1 - _by_seed(cosine[cosine.sparsity.between(1e-9, 2 * KNEE + 1e-9)], "sparsity")
+    over = Seeds.of(m, away[away > 0].dropna(how="all"))
+    at = over.index.to_numpy(float)
+    if min((at <= KNEE).sum(), (at > KNEE).sum()) < 2:
+        return no_rows(f"features at two sparsities on each side of {percent(KNEE)}")
+    x = np.log(at / KNEE)
+    design = np.column_stack([np.ones_like(x), x, np.maximum(x, 0)])
+    # Height at the knee, power below it, and by how much it is higher beyond.
+    _, below, bend = over.summed(np.linalg.pinv(design), np.log)
+    return decided(
+        [_above(bend, BENDS_BY, "a bend")],
+        says=f"Features leave the unpruned model's by power {below.mean:.1f} of sparsity up to "
+        f"{percent(KNEE)} and {below.mean + bend.mean:.1f} beyond, {_number(bend)} more.",
+        statistic=f"1 − cosine grows by power {_number(below)} up to {percent(KNEE)}, by "
+        f"{_number(bend)} more beyond; a smooth law has one power",
+        at=over,
+        of=bend,
+        unit="of a power",
         scale=1,
     )
 
 
-# Share of the mask's entries.
-FEW_ENTRIES = 0.06
+def _number(of: Estimate, scale: float = 1) -> str:
+    bounds = f" [{scale * of.lower:.2f}, {scale * of.upper:.2f}]" if of.error > 0 else ""
+    return f"{scale * of.mean:.2f}{bounds}"
+
+
+FEW = 0.06
+"""The paper's number: of the mask's entries, and here of the weights that are pruned too."""
+
+OTHER_SEEDS = "another seed"
+"""The part of rows that compare the masks of gradual prunings of one BERT by different seeds."""
 
 
 @claim(
     "C8",
     "Which weights are pruned changes little by fine-tuning: less than 6 % of the mask.",
-    "At every sparsity, task and learning rate the upper bound over seeds, or the value of one "
-    f"seed, is below {in_percent(FEW_ENTRIES)}. It does not hold where a lower bound is above.",
+    "Two things are told, the first at every sparsity, task and learning rate: less than "
+    f"{in_percent(FEW)} of the mask's entries differ from those of the model that was pruned while "
+    "pre-training; and on average over these, of the weights that are pruned, other ones than "
+    f"there are less than {in_percent(FEW)} more than between gradual prunings of one BERT by two "
+    "seeds, which no fine-tuning parts. It does not hold where one is told to be more.",
     "less than 6 % at every sparsity, task and learning rate (its figure 3; its tables have no "
     "number)",
 )
-def masks(found: Rows) -> Finding:
-    of = {"arm": PRUNE_AFTER_FINETUNE, "split": Split.MASKS, "metric": Metric.MASK_DIFFERENCE}
-    ends = at_end(found, part=WHOLE, **of)
-    ends = ends[(ends.task != PRETRAINING) & (ends.sparsity > 0) & (ends.sparsity < 1)]
-    if ends.empty:
+def masks(m: Measured) -> Finding:
+    """The authors would take it as borne out where a mask made for all tasks is nearly that of each
+    task, and as refuted where it is not: where more than their 6 % differs, or where at low
+    sparsities the entries are few only since few are pruned."""
+    of = {"split": Split.MASKS, "metric": Metric.MASK_DIFFERENCE}
+    ends = _pruned(at_end(m.rows, part=WHOLE, arm=PRUNE_AFTER_FINETUNE, **of))
+    over = Seeds.of(m, _by_seed(ends, "sparsity", "task", "learning_rate"))
+    if not len(over.index):
         return no_rows("mask differences")
-    cells: dict[Any, Difference] = {}
-    for place, cell in ends.groupby(["sparsity", "task", "learning_rate"]):
-        d = mean_difference(cell.groupby("seed").value.mean())
-        cells[place] = Difference(d.mean, d.mean, d.mean, 1) if d.seeds < 2 else d
-    worst = max(cells.values(), key=lambda d: d.upper)
-    over = [place for place, d in cells.items() if d.lower > FEW_ENTRIES]
-    means = [d.mean for d in cells.values()]
-    seeds, tasks = ends.seed.nunique(), ends.task.nunique()
-    n = f"{len(cells)} points (sparsity × task × learning rate), {counted(seeds, 'seed')}"
-    lack = TOO_FEW if seeds < LEAST_SEEDS and tasks < LEAST_TASKS else ""
-    where_over = "".join(f"more at {percent(sparsity)} on {task}" for sparsity, task, _ in over[:1])
-    others = f", and at {counted(len(over) - 1, 'other point')}" * (len(over) > 1)
-    return finding(
-        Sample(worst, n, lack),
-        f"{of_all(min(means))} to {of_all(max(means))} of the entries differ",
-        (over, FAILS, where_over + others),
-        (worst.upper < FEW_ENTRIES, HOLDS, ""),
+    every = over.estimates()
+    parts = [
+        _below(one, FEW, f"few entries at {percent(at)} on {task}")
+        for one, (at, task, _) in zip(every, over.index, strict=True)
+    ]
+    means = pd.Series([one.mean for one in every], over.index)
+    # A weight that is pruned here alone has one that is pruned there alone: two entries.
+    others = (means / over.index.get_level_values("sparsity") / 2).groupby("sparsity").mean()
+    levels = others.index.to_numpy(float)
+    beyond, said = _beyond_seeds(m, ends)
+    says = "other weights pruned than without fine-tuning, beyond those of two seeds"
+    worst = max(every, key=lambda one: one.upper)
+    return decided(
+        [*parts, _below(beyond, FEW, says) if beyond else Part(says, np.nan, np.nan)],
+        says=f"Of the mask's entries {of_all(means.min())} to {of_all(means.max())} differ after "
+        f"fine-tuning, of the pruned weights {of_all(others.max())} at "
+        f"{percent(levels[others.argmax()])} and {of_all(others.iloc[-1])} at "
+        f"{percent(levels[-1])}.",
+        statistic="other weights among the pruned: "
+        + ", ".join(f"{percent(at)} {of_all(share)}" for at, share in zip(levels, others, strict=True))
+        + said,
+        at=over,
+        of=worst,
         unit="% of the entries, worst point",
     )
 
 
-# "0 to 4 %" as the paper rounds it; where "high" magnitudes begin; and the share of all movement
-# that one epoch must bring. With fewer epochs than usual the first is a large part of all.
+def _beyond_seeds(m: Measured, tuned: Rows) -> tuple[Estimate | None, str]:
+    """Of the weights that are pruned, the share that is another after fine-tuning less that between
+    two seeds, the mean over sparsities; and both in words."""
+    of = {"split": Split.MASKS, "metric": Metric.MASK_DIFFERENCE, "part": OTHER_SEEDS}
+    seeds = _by_seed(_pruned(at_end(m.rows, **of, **_PRETRAINED)), "sparsity")
+    both = _by_seed(tuned, "sparsity").reindex_like(seeds)
+    scale = 1 / (2 * seeds.index.to_numpy(float))[:, None]
+    over = Seeds.of(m, pd.concat({"tuned": both * scale, "seeds": seeds * scale}))
+    if not len(over.index):
+        return None, ""
+    is_tuned = over.index.get_level_values(0) == "tuned"
+    weights = np.stack([is_tuned / is_tuned.sum(), ~is_tuned / (~is_tuned).sum()])
+    by_tuning, by_seeds, beyond = over.summed(np.vstack([weights, weights[0] - weights[1]]))
+    return beyond, (
+        f"; on average {of_all(by_tuning.mean)}, between two seeds {of_all(by_seeds.mean)}, beyond "
+        f"that {_number(beyond, 100)} points"
+    )
+
+
 LITTLE_MOVEMENT = 0.045
+"""0 to 4 %, as the paper rounds it."""
+
 TOP_FROM = 0.9
+"""Where high magnitudes begin."""
+
 SETTLED = 2 / 3
+"""The share of all movement that one epoch must bring. With fewer epochs than usual the first is a
+large part of all."""
 
 
 @claim(
     "C9",
     "Fine-tuning moves weights by 0 to 4 % of the sort order on average, those of high "
     "magnitude least, and most of it in the first epoch.",
-    f"The mean over tasks and learning rates is below {in_percent(LITTLE_MOVEMENT)}, the top "
-    f"{SPELLED[round(1 - TOP_FROM, 2)]} of starting positions moves less than all do, and the "
-    f"first of {SPELLED[USUAL_EPOCHS]} epochs or more brings {SPELLED[SETTLED]}. Parts without "
-    "rows are named and not tested.",
+    "Three things are told of means over tasks and learning rates: weights move by less than "
+    f"{in_percent(LITTLE_MOVEMENT)}; the top {SPELLED[round(1 - TOP_FROM, 2)]} of starting "
+    f"positions moves less than all do; and the first of {SPELLED[USUAL_EPOCHS]} epochs or more "
+    f"brings more than {SPELLED[SETTLED]}. It does not hold where the contrary of one is.",
 )
-def movement(found: Rows) -> Finding:
-    tuned = where(found[found.task != PRETRAINING], arm=PRUNE_PRETRAIN, sparsity=0)
+def movement(m: Measured) -> Finding:
+    """The authors would take it as borne out by their three numbers, and as refuted by any other.
+    When it settles depends on the schedule of the learning rate too."""
+    tuned = where(m.rows[m.rows.task != PRETRAINING], arm=PRUNE_PRETRAIN, sparsity=0)
     moved = where(tuned, split=Split.WEIGHTS, metric=Metric.MOVEMENT_MEAN)
     whole = where(moved, part=WHOLE)
     if whole.empty:
         return no_rows("movement in the sort order")
-    curve = ["task", "learning_rate", "seed"]
     last = final(whole)
-    all_of = last.groupby(curve).value.mean()
-    overall = sample(of_usual_length(last)[[*curve, "value"]])
-    mean = overall.difference.mean
-    said, untested = [f"moved {of_all(mean)} on average"], []
-    failed = [] if mean < LITTLE_MOVEMENT else ["moves more"]
+    over = Seeds.of(m, _by_seed(of_usual_length(last), "task", "learning_rate"))
+    (overall,) = over.mean()
+    parts = [_below(overall, LITTLE_MOVEMENT, "little movement")]
+    said = [f"moved {_number(overall, 100)} %"]
 
+    curve = ["task", "learning_rate"]
     top = at_end(moved[moved.position > TOP_FROM], part="starting position")
-    of_top = top.groupby(curve).value.mean()
-    if of_top.empty:
-        untested.append("by starting position")
+    less = _by_seed(top, *curve) / _by_seed(last, *curve)
+    says = "high magnitudes move less"
+    if of_top := Seeds.of(m, less).mean():
+        parts.append(_below(of_top[0], 1, says))
+        said.append(f"the top tenth moves {_number(of_top[0])} times as far as all")
     else:
-        rest = all_of.reindex(of_top.index).mean()
-        said.append(f"the top tenth {of_all(of_top.mean())} where all move {of_all(rest)}")
-        failed += [] if of_top.mean() < rest else ["high magnitudes move no less"]
+        parts.append(Part(says, np.nan, np.nan))
 
-    first = where(whole, epoch=1).groupby(curve).value.mean()
-    later = last[last.epoch >= USUAL_EPOCHS].groupby(curve).value.mean()
-    ratio = (first / later).dropna()
-    if ratio.empty:
-        untested.append(f"the first epoch, as no training has {USUAL_EPOCHS}")
-    else:
+    first = _by_seed(where(whole, epoch=1), *curve)
+    ratio = Seeds.of(m, first / _by_seed(last[last.epoch >= USUAL_EPOCHS], *curve))
+    says = "most of it in the first epoch"
+    if in_first := ratio.mean():
+        parts.append(_above(in_first[0], SETTLED, says))
         tasks = counted(len(ratio.index.unique("task")), "task")
         said.append(
-            f"{100 * ratio.mean():.0f}{SPACE}% of it in the first epoch "
+            f"{_number(in_first[0], 100)}{SPACE}% of it in the first epoch "
             f"({tasks} of {USUAL_EPOCHS} epochs or more)"
         )
-        failed += [] if ratio.mean() >= SETTLED else ["it does not settle in one epoch"]
-    verdict = (True, *of_parts(failed, untested))
-    return finding(overall, "; ".join(said), verdict, unit="% of the matrix")
+    else:
+        parts.append(Part(says, np.nan, np.nan))
+    return decided(
+        parts,
+        says=f"Fine-tuning moves weights by {of_all(overall.mean)} of their matrix's sort order.",
+        statistic="; ".join(said),
+        at=over,
+        of=overall,
+        unit="% of the matrix",
+    )
 
 
-# Share of a head beyond the model's rate.
-MUCH_MORE = 0.10
+MUCH_MORE = 0.2
+"""The share of what the model keeps that a head may lose beyond the model's rate."""
+
+LEAST_HEADS = 4
+"""Heads of a layer: with fewer, one that is pruned more is a half of its layer or so."""
 
 
 @claim(
     "C12",
     "No attention head is pruned much more than the model.",
-    "At every sparsity no head's share, its mean over seeds, is more than "
-    f"{100 * MUCH_MORE:g} points above the model's. Every head is counted, none is sampled: one "
-    "seed is enough.",
+    "At every sparsity each head is told to lose, beyond the model's rate, less than "
+    f"{in_percent(MUCH_MORE)} of the weights that the model keeps. It does not hold where one is "
+    f"told to lose more. It is asked of models with {LEAST_HEADS} heads a layer or more.",
     "none in its figure 4; its tables have no number",
 )
-def heads(found: Rows) -> Finding:
-    shares = at_end(found, split=Split.HEADS, metric=Metric.PRUNED_SHARE, **_PRETRAINED)
-    shares = shares[(shares.sparsity > 0) & (shares.sparsity < 1)]
-    if shares.empty:
+def heads(m: Measured) -> Finding:
+    """The authors would take it as borne out where no head stands out that one could call pruned as
+    a whole, and as refuted where one does."""
+    shares = _pruned(at_end(m.rows, split=Split.HEADS, metric=Metric.PRUNED_SHARE, **_PRETRAINED))
+    over = Seeds.of(m, _by_seed(shares, "sparsity", "part"))
+    if not len(over.index):
         return no_rows("pruned shares of attention heads")
-    by_head = shares.groupby(["sparsity", "part"], as_index=False).value.mean()
-    by_head["excess"] = by_head.value - by_head.sparsity
-    worst = by_head.loc[by_head.excess.idxmax()]
-    of_worst = where(shares, sparsity=worst.sparsity, part=worst.part)
-    levels = counted(shares.sparsity.nunique(), "sparsity level")
-    n = f"{shares.part.nunique()} heads × {levels}, {counted(shares.seed.nunique(), 'seed')}"
-    return finding(
-        Sample(mean_difference(of_worst.value - of_worst.sparsity), n),
-        f"at most {100 * worst.excess:+.1f} points beyond the model's rate: {worst.part} "
-        f"at {percent(worst.sparsity)}",
-        (worst.excess <= MUCH_MORE + ROUNDING, HOLDS, ""),
-        (True, FAILS, ""),
+    every = over.estimates()
+    names = over.index.get_level_values("part")
+    by_layer = pd.Series(names.unique()).str.rpartition(" head ")[0].value_counts()
+    parts = [
+        _below(one, at + MUCH_MORE * (1 - at), f"{head} at {percent(at)}")
+        for one, (at, head) in zip(every, over.index, strict=True)
+    ]
+    excess = [one.mean - at for one, (at, _) in zip(every, over.index, strict=True)]
+    kept = [1 - at for at, _ in over.index]
+    worst = int(np.argmax(np.divide(excess, kept)))
+    at, head = over.index[worst]
+    few = by_layer.min() < LEAST_HEADS
+    return decided(
+        parts,
+        says=f"The head that stands out most, {head} at {percent(at)}, loses "
+        f"{of_all(excess[worst] / kept[worst])} of what the model keeps beyond the model's rate.",
+        statistic=f"at most {100 * excess[worst]:+.1f} points beyond the model's rate: {head} at "
+        f"{percent(at)}; {counted(len(names.unique()), 'head')}",
+        at=over,
+        of=every[worst] - at,
         unit="points, worst head",
+        lack=f"{by_layer.min()} heads a layer are too few to ask it" if few else "",
     )
 
 
-# "Almost every" is this share of matrices. What near normal, mean 0 and std 0.03 to 0.05 are, each
-# half a unit of the last digit or so beyond.
 ALMOST_EVERY = 0.9
+"""The share of matrices."""
+
 MEAN_NEAR_ZERO = 0.1
+"""As a share of the standard deviation."""
+
 STD_RANGE = (0.025, 0.055)
+"""0.03 to 0.05, each half a unit of the last digit beyond."""
+
 NEAR_NORMAL_KURTOSIS = 1.0
+"""Excess, up to which a shape counts as near normal."""
+
+BERT_BASE_MATRICES = 74
 
 
 @claim(
@@ -218,34 +309,43 @@ NEAR_NORMAL_KURTOSIS = 1.0
     f"Three parts, each of at least {in_percent(ALMOST_EVERY)} of the matrices: the mean is within "
     f"a {SPELLED[MEAN_NEAR_ZERO]} of the standard deviation from 0; the standard deviation is "
     f"from {STD_RANGE[0]} to {STD_RANGE[1]}; the excess kurtosis is within "
-    f"{NEAR_NORMAL_KURTOSIS:g}, where rows have it.",
+    f"{NEAR_NORMAL_KURTOSIS:g}. It is asked of models of BERT-Base's {BERT_BASE_MATRICES} "
+    "matrices: how large weights are goes by the shape.",
 )
-def near_normal(found: Rows) -> Finding:
+def near_normal(m: Measured) -> Finding:
+    """The authors would take it as borne out by numbers like theirs. How large weights are goes by
+    the shape, so that it is asked of BERT-Base's alone; of others the numbers are given."""
     metrics = ["weight_mean", "weight_std", "weight_kurtosis"]
-    dense = at_end(found, sparsity=0, split=Split.WEIGHTS, metric=metrics, **_PRETRAINED)
+    dense = at_end(m.rows, sparsity=0, split=Split.WEIGHTS, metric=metrics, **_PRETRAINED)
     by_matrix = dense.pivot_table(index="part", columns="metric", values="value")
     by_matrix = by_matrix.reindex(columns=metrics).dropna(subset=metrics[:2])
     if by_matrix.empty:
         return no_rows("means and standard deviations of the weights")
     std, kurtosis = by_matrix.weight_std, by_matrix.weight_kurtosis
-    is_so = {
-        "mean near 0": by_matrix.weight_mean.abs() <= MEAN_NEAR_ZERO * std,
-        "std in range": std.between(*STD_RANGE),
-        "near normal": (kurtosis.abs() < NEAR_NORMAL_KURTOSIS)[kurtosis.notna()],
+    shares = {
+        "mean near 0": (by_matrix.weight_mean.abs() <= MEAN_NEAR_ZERO * std).mean(),
+        "std in range": std.between(*STD_RANGE).mean(),
+        "near normal": (kurtosis.abs() < NEAR_NORMAL_KURTOSIS)[kurtosis.notna()].mean(),
     }
-    parts = pd.Series({name: each.mean() for name, each in is_so.items()})
-    shares = parts.dropna()
-    too_few = shares.index[shares < ALMOST_EVERY]
-    verdict, reason = of_parts(
-        ["too few: " + ", ".join(too_few)] if len(too_few) else [], list(parts.index[parts.isna()])
-    )
+    # Every matrix is counted, and none is drawn: a share is there or is not.
+    parts = [
+        Part(name, *(np.nan, np.nan) if np.isnan(share) else _certain(share >= ALMOST_EVERY))
+        for name, share in shares.items()
+    ]
+    is_base = len(by_matrix) == BERT_BASE_MATRICES
+    verdict, reason = decide(parts) if is_base else (OPEN, "asked of BERT-Base's shape alone")
     listed = ", ".join(f"{name}: {of_all(share)}" for name, share in shares.items())
     return Finding(
         f"{listed} of the matrices; std from {std.min():.3f} to {std.max():.3f}",
         f"n = {len(by_matrix)} matrices, {counted(dense.seed.nunique(), 'seed')}",
         verdict=verdict,
         reason=reason,
+        says=f"Matrices have standard deviations from {std.min():.3f} to {std.max():.3f}.",
     )
+
+
+def _certain(is_so: bool) -> tuple[float, float]:
+    return (0.0, 1.0) if is_so else (1.0, 0.0)
 
 
 # "About 21 %".
@@ -259,11 +359,11 @@ EMBEDDINGS_SHARE = (0.205, 0.219)
     f"{in_percent(EMBEDDINGS_SHARE[1])}.",
     "about 21 %",
 )
-def memory(found: Rows) -> Finding:
+def memory(m: Measured) -> Finding:
     parts = BERT_BASE.parts
     base = parts["word embeddings"] / BERT_BASE.parameters
     of_dense = {"sparsity": 0, "split": Split.WEIGHTS, "metric": Metric.MEMORY_BYTES}
-    stored = at_end(found, **of_dense, **_PRETRAINED)
+    stored = at_end(m.rows, **of_dense, **_PRETRAINED)
     by_seed = stored.pivot_table(index="seed", columns="part", values="value")
     ours = "missing"
     if "word embeddings" in by_seed:
@@ -273,4 +373,5 @@ def memory(found: Rows) -> Finding:
         f"counted, {BERT_BASE.parameters:,} parameters of BERT-Base",
         verdict=HOLDS if EMBEDDINGS_SHARE[0] <= base <= EMBEDDINGS_SHARE[1] else FAILS,
         reason="the verdict is about BERT-Base's shape, whatever the study",
+        says=f"Of BERT-Base's memory {of_all(base)} is word embeddings.",
     )

@@ -9,13 +9,19 @@ import pandas as pd
 
 from bertprune.evidence import paper
 from bertprune.evidence.claims import CLAIMS, ledger
+from bertprune.evidence.claims.claim import Finding
 from bertprune.evidence.claims.ledger import Entry
+from bertprune.evidence.claims.measured import Measured
 from bertprune.protocol import rows
 from bertprune.protocol.rows import Rows
 
+MANY = paper.facts_of_tasks().assign(**{"dev examples": 10**9})
+"""The paper's tasks with so many dev examples that their draw changes nothing."""
 
-def entries(found: Rows) -> dict[str, Entry]:
-    return {entry.key: entry for entry in ledger.ledger(found)}
+
+def entries(found: Rows, facts: pd.DataFrame | None = None) -> dict[str, Entry]:
+    known = paper.facts_of_tasks() if facts is None else facts
+    return {entry.key: entry for entry in ledger.ledger(Measured(found, known))}
 
 
 @functools.cache
@@ -24,10 +30,10 @@ def papers() -> dict[str, Entry]:
     return entries(paper.rows())
 
 
-def entry(key: str, found: Rows) -> Entry:
-    """One claim alone, with its own test."""
+def entry(key: str, found: Rows, facts: pd.DataFrame | None = MANY) -> Finding:
+    """What one claim alone finds, by its own test."""
     claim = next(claim for claim in CLAIMS if claim.key == key)
-    return ledger.entry(claim, claim.test(found))
+    return claim.test(found, facts)
 
 
 def is_accuracy(found: Rows, arm: str) -> "pd.Series[bool]":
@@ -41,18 +47,21 @@ def with_change(arm: str, change: float, where: Callable[[Rows], Any] = lambda f
     return found
 
 
-def several(seeds: int, found: Rows | None = None) -> Rows:
-    """The paper's rows, or those `found`, as if of several seeds: accuracies of each with a little
-    noise. Of one seed they are as they are."""
+def several(seeds: int, found: Rows | None = None, berts: int = 1) -> Rows:
+    """The paper's rows, or those `found`, as if of several seeds: values of each with a little
+    noise, dealt out to BERTs. Of one seed they are as they are."""
     base = paper.rows() if found is None else found
     if seeds == 1:
         return base
     generator = np.random.default_rng(0)
-    parts = [base[base.seed == 0].assign(seed=seed) for seed in range(seeds)]
+    parts = [
+        base[base.seed == 0].assign(seed=seed, bert=f"bert{seed % berts}") for seed in range(seeds)
+    ]
     for part in parts:
-        accuracy = (part.split == "dev") & (part.metric == "accuracy")
-        part.loc[accuracy, "value"] += generator.normal(0, 0.001, int(accuracy.sum()))
-    return rows.join(parts)
+        for what in ("accuracy", "loss"):
+            of_dev = (part.split == "dev") & (part.metric == what)
+            part.loc[of_dev, "value"] += generator.normal(0, 0.001, int(of_dev.sum()))
+    return pd.concat([rows.join([]), *parts], ignore_index=True)
 
 
 def without(found: Rows, arm: str) -> Rows:

@@ -1,48 +1,62 @@
-"""A finding: the first case that is so decides, unless the sample is too small for any."""
+"""What decides: all parts of a claim, or any that is refuted."""
 
 import math
 
 import pytest
 
-from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, WIDE, Case, finding, of_parts
-from bertprune.evidence.statistics import Difference, Sample
+from bertprune.evidence.claims.chance import Estimate
+from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Beside, Part, decide
 
-D = Difference(0.02, 0.01, 0.03, 3)
-CASES: tuple[Case, ...] = (
-    (False, FAILS, "no"),
-    ([], FAILS, "nothing"),
-    (True, HOLDS, "yes"),
-    (True, FAILS, "late"),
-)
+TOLD, REFUTED, OPEN_PART = (0.01, 0.99), (0.99, 0.001), (0.3, 0.4)
+MISSING = (math.nan, math.nan)
 
 
 @pytest.mark.parametrize(
-    ("lack", "cases", "verdict", "reason"),
+    ("parts", "verdict", "reason"),
     [
-        ("", CASES, HOLDS, "yes"),
-        ("", CASES[:2], OPEN, WIDE),
-        ("too few", CASES, OPEN, "too few"),
+        ([TOLD, TOLD], HOLDS, ""),
+        # All have to hold: none is corrected.
+        ([(0.049, 1.0)] * 20, HOLDS, ""),
+        ([TOLD, OPEN_PART], OPEN, "not told: b"),
+        ([TOLD, REFUTED], FAILS, "refuted: b"),
+        # One of several decides: these are corrected.
+        ([(0.9, 0.04), (0.9, 0.9)], OPEN, "not told: a; b"),
+        ([TOLD, MISSING], OPEN, "not tested, as there are no rows of it: b"),
+        ([REFUTED, MISSING], FAILS, "refuted: a"),
     ],
 )
-def test_the_first_case_decides(
-    lack: str, cases: tuple[Case, ...], verdict: str, reason: str
+def test_the_verdict(parts: list[tuple[float, float]], verdict: str, reason: str) -> None:
+    named = [Part("ab"[i % 2], *part) for i, part in enumerate(parts)]
+    assert decide(named) == (verdict, reason)
+
+
+def beside(effect: float, stake: float = 1.0, margin: float = 0.2, error: float = 0.05) -> Beside:
+    of = (effect, stake, effect - margin, effect + margin)
+    return Beside(*(Estimate(mean, error, 20) for mean in of))
+
+
+@pytest.mark.parametrize(
+    ("effect", "none", "no_gain", "gain", "loss"),
+    [
+        (0.0, HOLDS, HOLDS, FAILS, FAILS),
+        (0.2, OPEN, OPEN, HOLDS, FAILS),
+        (0.4, FAILS, FAILS, HOLDS, FAILS),
+        (-0.4, FAILS, HOLDS, FAILS, HOLDS),
+    ],
+)
+def test_effects_beside_a_margin(
+    effect: float, none: str, no_gain: str, gain: str, loss: str
 ) -> None:
-    got = finding(Sample(D, "n = 3", lack), "+2 points", *cases)
-    assert (got.verdict, got.reason, got.statistic, got.n) == (
-        verdict,
-        reason,
-        "+2 points",
-        "n = 3",
-    )
-    assert (got.lower, got.upper, got.unit) == (1, 3, "points")
+    of = beside(effect)
+    got = [decide([part("it")])[0] for part in (of.none, of.no_gain, of.gain, of.loss)]
+    assert got == [none, no_gain, gain, loss]
 
 
-def test_one_value_has_no_bounds() -> None:
-    got = finding(Sample(Difference(0.02, -math.inf, math.inf, 1), ""), "", unit="a share", scale=1)
-    assert math.isnan(got.lower) and math.isnan(got.upper) and got.unit == "a share"
+def test_what_is_not_significant_is_not_none() -> None:
+    vague = beside(0.0, error=1.0)
+    assert decide([vague.none("it")])[0] == OPEN and decide([vague.gain("it")])[0] == OPEN
 
 
-def test_parts_that_are_not_tested_are_named() -> None:
-    assert of_parts([], []) == (HOLDS, "")
-    assert of_parts([], ["one", "two"]) == (HOLDS, "not tested: one, two")
-    assert of_parts(["three fails"], ["one"]) == (FAILS, "three fails; not tested: one")
+def test_without_a_stake_nothing_is_beyond_a_share_of_it() -> None:
+    nothing = beside(0.4, stake=0.0, margin=0.0)
+    assert decide([nothing.no_gain("it")])[0] == OPEN and math.isnan(nothing.share)

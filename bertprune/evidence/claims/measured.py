@@ -89,7 +89,9 @@ class Measured:
     @cached_property
     def training_losses(self) -> dict[Place, Floats]:
         """Nats (T, S) over the training set, at the learning rate of the best accuracy."""
-        return self._arrays(scores.training_losses(self.rows, self._best).assign(epochs=NO_EPOCHS), "loss")
+        return self._arrays(
+            scores.training_losses(self.rows, self._best).assign(epochs=NO_EPOCHS), "loss"
+        )
 
     @cached_property
     def pretraining_losses(self) -> dict[Place, Floats]:
@@ -207,7 +209,9 @@ class Seeds:
         whole = lines.dropna()
         if whole.empty and not lines.empty:
             whole = lines[[lines.notna().sum().idxmax()]].dropna()
-        return cls(whole.to_numpy(float), [m.berts[int(str(seed))] for seed in whole.columns], whole.index)
+        return cls(
+            whole.to_numpy(float), [m.berts[int(str(seed))] for seed in whole.columns], whole.index
+        )
 
     @property
     def n(self) -> str:

@@ -136,9 +136,9 @@ def cost_of_pruning(found: Rows) -> pd.DataFrame:
     "C5",
     "Under information deletion accuracy falls along a straight line with pre-training loss, "
     "with a slope that depends on the task.",
-    "Two things are told. On each task, what a parabola fitted to its points bows from its chord "
-    f"is less than an {SPELLED[BENT]} of what it falls. And two tasks have slopes that differ. It "
-    "does not hold where a curve is told to bow more, or all slopes are told to be within "
+    "Two things are told. On each task accuracy falls, and what a parabola fitted to its points "
+    f"bows from its chord is less than an {SPELLED[BENT]} of that. And two tasks have slopes that differ. It "
+    "does not hold where a curve is told to rise or to bow more, or all slopes are told to be within "
     f"{SPELLED[ONE_SLOPE]} of the mean slope from each other. Points on the floor are left out: "
     f"from where accuracy is no more than a {SPELLED[NO_EFFECT]} of what the task's curve can fall "
     "above what a BERT does that was never pre-trained.",
@@ -164,8 +164,12 @@ def fall_along_lines(m: Measured) -> Finding:
         return Finding(n=at.n, reason=f"it takes {lack}")
     bends = beside([c.bow for c in curves], [c.fall for c in curves], BENT)
     parts = [
-        bend.none(f"a straight line on {curve.task}")
+        part
         for curve, bend in zip(curves, bends, strict=True)
+        for part in (
+            Part(f"a fall on {curve.task}", bend.stake.above(), bend.stake.below()),
+            bend.none(f"a straight line on {curve.task}"),
+        )
     ]
     parts.append(_slopes_differ([curve.slope for curve in curves]))
     said = "; ".join(

@@ -37,7 +37,6 @@ from bertprune.protocol.arms import (
     RANDOM_PRUNING,
 )
 
-
 ALL_AT_FLOOR = "models pruned by magnitude have no accuracy to lose at any of these sparsities"
 
 
@@ -191,8 +190,8 @@ def at_random(m: Measured) -> Finding:
     return decided(
         parts,
         says=f"Pruned at random, models are {points(overall.effect)} from those pruned by "
-        f"magnitude on average, {of_all(overall.share)} of the transfer; at {percent(compared[0])} they are "
-        f"{points(found[compared[0]].effect)} from them.",
+        f"magnitude on average, {of_all(overall.share)} of the transfer; at {percent(compared[0])} "
+        f"they are {points(found[compared[0]].effect)} from them.",
         statistic=said,
         at=at,
         of=max((of.effect for of in found.values()), key=lambda effect: effect.upper),

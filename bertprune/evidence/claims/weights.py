@@ -148,7 +148,9 @@ def masks(m: Measured) -> Finding:
         f"{percent(levels[others.argmax()])} and {of_all(others.iloc[-1])} at "
         f"{percent(levels[-1])}.",
         statistic="other weights among the pruned: "
-        + ", ".join(f"{percent(at)} {of_all(share)}" for at, share in zip(levels, others, strict=True))
+        + ", ".join(
+            f"{percent(at)} {of_all(share)}" for at, share in zip(levels, others, strict=True)
+        )
         + said,
         at=over,
         of=worst,

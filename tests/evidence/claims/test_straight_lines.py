@@ -142,7 +142,7 @@ def steep(task: str) -> float:
         (lambda x, task: steep(task) * x, HOLDS, ""),
         (lambda x, task: 0.06 * x, FAILS, "refuted: slopes that differ"),
         (lambda x, task: steep(task) * x**2, FAILS, "refuted: a straight line on cola"),
-        (lambda x, task: -steep(task) * x, FAILS, "refuted: a straight line on cola"),
+        (lambda x, task: -steep(task) * x, FAILS, "refuted: a fall on cola"),
     ],
 )
 def test_laws(law: Callable[[pd.Series, str], Any], verdict: str, reason: str) -> None:

@@ -18,6 +18,7 @@ from bertprune.base.errors import UserError
 _CPU_MODELS = Path("/proc/cpuinfo")
 _BF16 = ("avx512_bf16", "amx_bf16")
 _WIDEST_FIRST = ("avx512f", "avx2", "asimd")
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 _OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
@@ -35,9 +36,39 @@ def gpu_name() -> str:
     return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else ""
 
 
+def may_have_gpu() -> bool:
+    """Whether there is a driver of a GPU that torch might use: NVIDIA's, AMD's, or Windows'."""
+    return any(Path(device).exists() for device in _GPU_DEVICES)
+
+
+def has_gpu() -> bool:
+    """Whether torch would use a GPU; asked without torch where there is no driver of one."""
+    return may_have_gpu() and gpu_name() != ""
+
+
 def processor() -> str:
     """The model of the processor, as the system calls it."""
     return _of_processor("model name") or platform.processor() or platform.machine()
+
+
+def processor_family() -> tuple[str, int]:
+    """The maker of the processor and its family by that maker's count; ("", 0) where the system
+    does not say them. Unlike the model's name, a virtual machine does not mask them."""
+    family = _of_processor("cpu family")
+    return _of_processor("vendor_id"), int(family) if family.isdecimal() else 0
+
+
+@cache
+def has_native_bf16() -> bool:
+    """Whether the GPU, or without one the processor, multiplies bf16 in hardware.
+
+    A GPU that only emulates it is slower with it than in float32.
+    """
+    if has_gpu():
+        import torch
+
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(bf16_instructions())
 
 
 @cache

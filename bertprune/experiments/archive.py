@@ -30,6 +30,7 @@ from bertprune.experiments import execution, runs
 from bertprune.experiments.runs import FACTS_FILE, MODEL_FOLDER, NOTEBOOK_FILE, ROWS_FILE, Run
 from bertprune.experiments.studies import Study
 from bertprune.experiments.timekeeping import TRIES_FILE
+from bertprune.model.precision import FLOAT32
 from bertprune.protocol import notebook_parameters, predictions, rows
 from bertprune.protocol.predictions import PREDICTIONS_FILE
 from bertprune.protocol.record import RECORD_FILE, Record, digest_of, sha256_of, utc_now
@@ -339,6 +340,8 @@ def _why_not_of_today(record: Record) -> str:
     except UserError as error:
         # With the same data at another place it is the same run: its study will know.
         return f"whether its data are ours cannot be seen ({error}), unless a study has them"
+    if (there := record.identity.get("precision", FLOAT32)) != run.precision:
+        return f"it was computed in {there}, and would be in {run.precision} here"
     for key, what in (("data", "text or tasks"), ("upstream", "what it starts from")):
         if record.identity[key] != run.identity[key]:
             return f"{what} {'are' if key == 'data' else 'is'} another one here"

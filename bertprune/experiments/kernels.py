@@ -23,7 +23,6 @@ import weakref
 from collections.abc import Mapping
 from contextlib import chdir, suppress
 from importlib import import_module
-from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from jupyter_client.connect import KernelConnectionInfo
@@ -44,10 +43,6 @@ _IMPORTED_ONCE = (
     "transformers.models.bert.modeling_bert",
     "transformers.models.bert.tokenization_bert",
 )
-
-# A driver that an import asked what is there would not survive a fork; and where there is a GPU,
-# runs are so long that a start's seconds do not matter.
-_GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 # A user's own kernel of that name might be another Python.
 _SPEC = KernelSpec(
@@ -104,8 +99,15 @@ def _environment() -> dict[str, str]:
 
 
 def can_fork() -> bool:
-    """Whether a process that has imported all this can be forked: on Linux, without a GPU."""
-    if sys.platform != "linux" or any(Path(device).exists() for device in _GPU_DEVICES):
+    """Whether a process that has imported all this can be forked: on Linux, without a GPU.
+
+    A driver that an import asked what is there would not survive a fork; and where there is a GPU,
+    runs are so long that a start's seconds do not matter.
+    """
+    # Not above: the nursery imports this module, and nothing else of the package.
+    from bertprune.base.machine import may_have_gpu
+
+    if sys.platform != "linux" or may_have_gpu():
         return False
     try:
         os.close(os.pidfd_open(os.getpid()))

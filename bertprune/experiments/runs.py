@@ -25,6 +25,7 @@ from bertprune.experiments import timekeeping
 from bertprune.experiments.lock import is_free, locked
 from bertprune.lab.language import find_source
 from bertprune.lab.text import vocabulary
+from bertprune.model.precision import FLOAT32, precision_of
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import arm_of, bert_of, seed_of
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune, PrunePretrain
@@ -38,8 +39,8 @@ from bertprune.protocol.rows import write as write_rows
 from bertprune.protocol.views import parameters_of_run
 from bertprune.training import dispatch
 
-# Parameters that say where something lies; what counts is its content.
-_PLACES = {"text", "model", "tokenizer", "task_data"}
+# Parameters of which counts what they come to: what lies at a place, and the precision here.
+_RESOLVED = {"text", "model", "tokenizer", "task_data", "precision"}
 
 # The environment variable that names the run which a kernel was started for.
 EXPECTED_RUN = "BERTPRUNE_RUN"
@@ -83,6 +84,11 @@ class Run:
         return Run.of(parameters) if parameters else None
 
     @cached_property
+    def precision(self) -> str:
+        """What this machine computes the run in: `FLOAT32` or `BF16` of `model.precision`."""
+        return precision_of(self.parameters)
+
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """What determines the result: parameters, code, data, and the runs that it needs."""
         # Here and below: what takes seconds to import is imported where it is needed.
@@ -101,10 +107,11 @@ class Run:
             from bertprune.data.tasks import task_key
 
             data |= {name: task_key(name, p.task_data) for name in p.task}
-        own = {name: value for name, value in own.items() if name not in _PLACES}
-        return {
+        # In float32 nothing is said, as before there was a choice.
+        computed = {"precision": self.precision} if self.precision != FLOAT32 else {}
+        return computed | {
             "notebook": self.notebook,
-            "parameters": own,
+            "parameters": {name: own[name] for name in own.keys() - _RESOLVED},
             # As rows have them.
             "arm": arm_of(p),
             "seed": seed_of(p),
@@ -146,9 +153,15 @@ class Run:
         return self.is_made_with(self.record().parameters)
 
     def is_made_with(self, parameters: Mapping[str, Any]) -> bool:
-        """Whether a record of this run, whose `parameters` these are, was made as it would be now:
-        a default that was changed since does not show in the identity, but here it does."""
-        return _agree(parameters, notebook_parameters.as_values(self.parameters))
+        """Whether this run was made with `parameters`, those that only one side has left aside: a
+        default that was changed since does not show in the identity, but here it does.
+
+        Where the data lie does not matter, since their content is in the identity, nor whether the
+        precision was asked for.
+        """
+        now = notebook_parameters.as_values(self.parameters)
+        named = parameters.keys() & now.keys() - _RESOLVED
+        return all(parameters[name] == now[name] for name in named)
 
     def is_current(self) -> bool:
         """Whether the run is done, and its page is what the present notebook would show."""
@@ -227,7 +240,7 @@ class Run:
     @property
     def inputs(self) -> tuple[object, ...]:
         """What of the parameters is looked up outside: equal ones need no second `check_inputs`."""
-        names = (*sorted(_PLACES), "task", "max_length_tokens")
+        names = (*sorted(_RESOLVED), "task", "max_length_tokens")
         return tuple(getattr(self.parameters, name, None) for name in names)
 
     def check_needs(self) -> None:
@@ -293,17 +306,13 @@ class Run:
         return dispatch.Job(self.parameters, self.partial_folder, *others)
 
     def start_or_go_on(self) -> None:
-        """Make the partial folder, or keep what it has if it was made with these parameters.
-
-        A default that was changed since does not show in the identity.
-        """
+        """Make the partial folder, or keep what it has if it was made with these parameters."""
         file = self.partial_folder / PARAMETERS_FILE
-        parameters = notebook_parameters.as_values(self.parameters)
-        if not _agree(timekeeping.read_if_whole(file), parameters):
+        if not self.is_made_with(timekeeping.read_if_whole(file)):
             remove_folder(self.partial_folder)
         for left in self.partial_folder.rglob(f"*{PART}"):
             left.unlink()
-        write_json(parameters, file)
+        write_json(notebook_parameters.as_values(self.parameters), file)
 
     def only_here(self, *, wait: bool = True) -> AbstractContextManager[None]:
         """Hold the run's lock (see `lock.locked`)."""
@@ -437,11 +446,3 @@ def file_hashes(folder: Path) -> dict[str, str]:
     files = [folder / ROWS_FILE, folder / PREDICTIONS_FILE, *files_of_model(folder)]
     whole = [file for file in files if file.is_file()]
     return {file.relative_to(folder).as_posix(): sha256_of(file) for file in whole}
-
-
-def _agree(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether parameters are the same, those that only one side has left aside.
-
-    Where the data lie does not matter, since their content is in the identity.
-    """
-    return all(then[name] == now[name] for name in then.keys() & now.keys() - _PLACES)

@@ -56,7 +56,7 @@ def train(all_parameters: Sequence[BurnIn], most: int) -> None:
     from bertprune.training import processes
 
     runs = [Run(parameters) for parameters in all_parameters]
-    accelerator = processes.accelerator(runs[0].parameters.precision)
+    accelerator = processes.accelerator(runs[0].precision)
     with ExitStack() as locks:
         for run in runs:
             locks.enter_context(run.only_here(wait=False))

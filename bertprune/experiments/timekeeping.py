@@ -15,6 +15,7 @@ from typing import Any
 from bertprune import __version__
 from bertprune.base.files import read_json, write_json
 from bertprune.base.machine import device_name
+from bertprune.model.precision import BF16, FLOAT32
 
 PROGRESS_FILE = "progress.json"
 TRIES_FILE = "tries"
@@ -52,13 +53,16 @@ def facts(folder: Path, tries: int, wall_time_s: float) -> dict[str, Any]:
 
     `wall_time_s` is what it took beside training together with others.
     """
-    # They take seconds to import.
+    # They take seconds to import, and the last one imports torch.
     import torch
     from accelerate.state import AcceleratorState
+
+    from bertprune.model.products import share_of_one_dnn
 
     versions = {"python": platform.python_version(), "bertprune": __version__}
     versions |= {name: metadata.version(name) for name in _VERSIONED}
     gpu = torch.cuda.is_available()
+    precision = BF16 if AcceleratorState().mixed_precision == "bf16" else FLOAT32
     # Linux counts in kB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     together = trained_together(folder)
@@ -66,8 +70,8 @@ def facts(folder: Path, tries: int, wall_time_s: float) -> dict[str, Any]:
         "versions": versions,
         "device": device_name(),
         "threads": torch.get_num_threads(),
-        # What "auto" came to.
-        "precision": "bf16" if AcceleratorState().mixed_precision == "bf16" else "float32",
+        "precision": precision,
+        "products": "" if gpu or precision == BF16 else str(share_of_one_dnn()),
         "wall_time_s": round(together["wall_time_s"] + wall_time_s, 2),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
         "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if gpu else 0,

@@ -22,6 +22,7 @@ from transformers import BertConfig, PreTrainedConfig
 from transformers.activations import ACT2FN
 
 from bertprune.data.batches import NO_LABEL
+from bertprune.model import products
 
 WORDS = "bert.embeddings.word_embeddings.weight"
 
@@ -320,7 +321,7 @@ class _AddedRows(torch.autograd.Function):
 def _linear(weights: Weights, name: str, x: Tensor) -> Tensor:
     weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
     if weight.dim() == 2:
-        return functional.linear(x, weight, bias)
+        return products.linear(x, weight, bias)
     flat = torch.baddbmm(bias[:, None], x.flatten(1, -2), weight.transpose(1, 2))
     return flat.view(*x.shape[:-1], -1)
 

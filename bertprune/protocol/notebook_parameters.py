@@ -84,7 +84,7 @@ class BurnIn(Contract):
     )
     precision: str = parameter(
         "auto",
-        "auto is bf16 on a GPU that has it, float32 elsewhere",
+        "auto: bf16 where the machine has it and it pays",
         choices=("auto", "float32", "bf16"),
     )
 

@@ -46,6 +46,8 @@ class Execution:
     tries: int
     precision: str = ""
     """What "auto" came to; former runs did not note it."""
+    products: str = ""
+    """The libraries of large products in float32 on a processor (see `model.products`)."""
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Self:
@@ -78,7 +80,7 @@ class Execution:
         )
 
     def published(self) -> dict[str, Any]:
-        """Its fields, for JSON; without a precision that was not noted."""
+        """Its fields, for JSON; without those that were not noted."""
         values = {one.name: getattr(self, one.name) for one in dataclasses.fields(Execution)}
         return {name: value for name, value in values.items() if value != ""}
 

@@ -12,6 +12,7 @@ import torch
 
 from bertprune.base.errors import UserError
 from bertprune.base.files import replacing
+from bertprune.model.products import Share, share_of_one_dnn
 from bertprune.protocol.rows import History
 from bertprune.training.variants import Variant
 
@@ -61,6 +62,7 @@ class Checkpoint:
             "models": [model.state_dict() for model in self._models],
             "optimizer": self._optimizer.state_dict() if self._optimizer else {},
             "pruners": [pruner.state() if pruner else {} for pruner in self._pruners],
+            "products": str(share_of_one_dnn()),
         }
         # With a path, torch would not say that the disk is full.
         with replacing(self._file) as unfinished, unfinished.open("wb") as file:
@@ -88,6 +90,13 @@ class Checkpoint:
             if pruner:
                 pruner.load_state(saved)
         self._step = state["step"]
+        # Former checkpoints did not note it.
+        before, now = state.get("products", Share.NONE), share_of_one_dnn()
+        if before != now:
+            print(
+                f"{self._file} is of a processor with large float32 products by {before}; here it "
+                f"is {now}: the weights will differ by rounding from those of either alone"
+            )
         return self._step, [Course(**course) for course in state["trainings"]]
 
     def describe(self) -> str:

@@ -23,6 +23,7 @@ from bertprune.data.task_examples import TaskExamples, compute_metrics
 from bertprune.data.tasks import load_task, task_key
 from bertprune.data.tokenizer import KeyedTokenizer, load_tokenizer, tokenizer_key
 from bertprune.model import forward, loading
+from bertprune.model.precision import precision_of
 from bertprune.protocol import predictions, rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of
 from bertprune.protocol.evaluation import FINETUNING_EVALUATION_BATCH
@@ -121,7 +122,7 @@ def work(job: Job) -> rows.Rows:
     leaves nearly idle, the learning rates train together.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    accelerator = processes.accelerator(job.parameters.precision)
+    accelerator = processes.accelerator(precision_of(job.parameters))
     parts, predicted = [], []
     for task, trainings in _trainings(job).items():
         left = [training for training in trainings if not training.rows_file.exists()]

@@ -30,6 +30,7 @@ from bertprune.data.tokenizer import (
 from bertprune.lab.language import SOURCE, language, language_of
 from bertprune.lab.probe import probe
 from bertprune.model import forward, loading
+from bertprune.model.precision import precision_of
 from bertprune.model.shape import fresh_shape
 from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of, seed_of
@@ -121,7 +122,7 @@ def work(job: Job) -> rows.Rows:
     its weights are distributed.
     """
     parameters, folder = job.parameters, job.folder
-    accelerator = processes.accelerator(parameters.precision)
+    accelerator = processes.accelerator(precision_of(parameters))
     plan = _plan(job, accelerator)
     variant, steps = _variant(plan, accelerator), plan.optimization.steps
     what = f"{parameters.notebook} at sparsity {plan.sparsity:g}"

@@ -15,20 +15,21 @@ from accelerate.state import AcceleratorState, is_initialized
 
 from bertprune.base.errors import UserError
 from bertprune.base.machine import usable_cores
+from bertprune.model.precision import BF16, FLOAT32
 
 # Of glibc's malloc.h; the threshold is an int, so this is the highest.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _MOST_KEPT_BYTES = (1 << 31) - 1
 
 
-def accelerator(precision: str = "auto") -> Accelerator:
-    """The Accelerate handle for `precision`: "float32", "bf16", or "auto", bf16 on a GPU that has
-    it. On the CPU where there is no CUDA.
+def accelerator(precision: str = FLOAT32) -> Accelerator:
+    """The Accelerate handle for `precision` (see `model.precision`). On the CPU where there is no
+    CUDA.
 
     A handle of another precision that was given before is of no use afterwards. Raises UserError
     where accelerate is configured to shard models.
     """
-    wanted = _mixed_precision(precision)
+    wanted = "bf16" if precision == BF16 else "no"
     # Accelerate keeps the precision of the first handle, and refuses to give one of another.
     if is_initialized() and AcceleratorState().mixed_precision != wanted:
         AcceleratorState._reset_state()
@@ -43,12 +44,6 @@ def accelerator(precision: str = "auto") -> Accelerator:
             "it for several processes or GPUs without sharding (`accelerate config`)"
         )
     return found
-
-
-def _mixed_precision(precision: str) -> str:
-    """Accelerate's name for `precision`; GPUs that only emulate bf16 are slower with it."""
-    has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bf16" if precision == "bf16" or (precision == "auto" and has_bf16) else "no"
 
 
 def is_main_process() -> bool:

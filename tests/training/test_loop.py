@@ -23,13 +23,15 @@ from bertprune.base.errors import UserError
 from bertprune.data.batches import ClassificationBatch, PretrainingBatch
 from bertprune.model import forward
 from bertprune.model.loading import fresh_model
+from bertprune.model.precision import BF16, FLOAT32
+from bertprune.model.products import Share
 from bertprune.model.shape import Shape
 from bertprune.protocol.rows import History
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.training import checkpoint, loop
+from bertprune.training import checkpoint, loop, processes
 from bertprune.training.checkpoint import CHECKPOINT_FILE
 from bertprune.training.finetuning import ClassificationLoss
 from bertprune.training.flat_weights import FlatWeights
@@ -40,12 +42,12 @@ from ..models import assert_same
 from .small import SETTINGS, STEPS, Shapes, labels_of, make_batch
 
 
-def _train(variants: Sequence[Variant], folder: Path) -> list[History]:
-    return loop.train(variants, Accelerator(cpu=True), folder=folder, what="test")
+def _train(variants: Sequence[Variant], folder: Path, precision: str = FLOAT32) -> list[History]:
+    return loop.train(variants, processes.accelerator(precision), folder=folder, what="test")
 
 
 def _evaluated(model: BertForPreTraining, step: int) -> History:
-    loss = evaluate(model, [make_batch(99)], Accelerator(cpu=True))["loss"]
+    loss = evaluate(model, [make_batch(99)], Accelerator())["loss"]
     return [{"step": step, "split": "dev", "metric": "loss", "value": loss}]
 
 
@@ -97,19 +99,20 @@ def save_always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("save_always")
+@pytest.mark.parametrize("precision", [FLOAT32, BF16])
 @pytest.mark.parametrize(
     ("models", "after", "as_run"),
     [(1, 1, False), (1, 4, False), (1, 9, False), (4, 7, False), (1, 9, True)],
 )
 def test_resumed_is_bit_equal_to_unbroken(
-    tmp_path: Path, models: int, after: int, as_run: bool
+    tmp_path: Path, models: int, after: int, as_run: bool, precision: str
 ) -> None:
     """After a hard stop, as of kill -9."""
     whole, broken, resumed = (_variants(0.1, as_run=as_run)[:models] for _ in range(3))
-    histories = _train(whole, tmp_path / "whole")
+    histories = _train(whole, tmp_path / "whole", precision)
     with pytest.raises(ZeroDivisionError):
-        _train(_stopped(broken, after, lambda: 1 // 0), tmp_path / "broken")
-    assert _train(resumed, tmp_path / "broken") == histories
+        _train(_stopped(broken, after, lambda: 1 // 0), tmp_path / "broken", precision)
+    assert _train(resumed, tmp_path / "broken", precision) == histories
     for one, other in zip(whole, resumed, strict=True):
         assert one.pruner is not None and other.pruner is not None
         assert_same(one.loss.model.state_dict(), other.loss.model.state_dict())
@@ -275,6 +278,54 @@ def test_models_that_train_together_end_where_each_would_alone(
         assert len(alone) == len(histories[number]) > 2
         for one, other in zip(alone, histories[number], strict=True):
             assert one == other | {"value": pytest.approx(other["value"], rel=1e-5)}
+
+
+def test_in_bf16_they_end_as_close_as_its_rounding_lets_them(tmp_path: Path) -> None:
+    """Adam makes a whole step of a gradient's sign, which rounding may turn near zero."""
+    together = _variants(0.1)
+    histories = _train(together, tmp_path / "together", BF16)
+    for number, (variant, mine) in enumerate(zip(_variants(0.1), together, strict=True)):
+        (alone,) = _train([variant], tmp_path / str(number), BF16)
+        assert mine.pruner is not None
+        mine.pruner.check((0.5, 0.0, 0.8, 0.5)[number])
+        of_stack, of_one = (
+            torch.cat([weight.flatten() for weight in one.loss.parameters()])
+            for one in (mine, variant)
+        )
+        # A weight moves by 0.01 in these steps.
+        assert (of_stack - of_one).abs().mean() < 2e-4
+        for one, other in zip(alone, histories[number], strict=True):
+            assert one == other | {"value": pytest.approx(other["value"], rel=2e-3)}
+
+
+def test_bf16_keeps_weights_and_masks_in_float32_and_zeros_exact(tmp_path: Path) -> None:
+    """Trained in bf16, from the same start as in float32."""
+    (mixed, *_), (exact, *_) = _variants(0.1), _variants(0.1)
+    _train([mixed], tmp_path / BF16, BF16)
+    _train([exact], tmp_path / FLOAT32)
+    assert mixed.pruner is not None
+    mixed.pruner.check(0.5)
+    found, expected = (one.loss.model.state_dict() for one in (mixed, exact))
+    trained = [weight for weight in found.values() if weight.is_floating_point()]
+    assert {weight.dtype for weight in trained} == {torch.float32}
+    # They moved by less than bf16 can say.
+    assert not any(torch.equal(weight, weight.bfloat16().float()) for weight in trained)
+    difference = torch.cat([(found[n] - expected[n]).flatten().float() for n in found])
+    assert 0 < difference.abs().mean() < 1e-3
+
+
+@pytest.mark.usefixtures("save_always")
+def test_another_library_for_products_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a checkpoint that was made on another processor."""
+    broken, resumed = (_variants(0.0)[:1] for _ in range(2))
+    monkeypatch.setattr(checkpoint, "share_of_one_dnn", lambda: Share.ALL)
+    with pytest.raises(ZeroDivisionError):
+        _train(_stopped(broken, 4, lambda: 1 // 0), tmp_path)
+    monkeypatch.setattr(checkpoint, "share_of_one_dnn", lambda: Share.NONE)
+    _train(resumed, tmp_path)
+    assert "float32 products by oneDNN; here it is MKL" in capsys.readouterr().out
 
 
 def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:

@@ -33,19 +33,6 @@ def test_without_cuda_it_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert processes.accelerator().device == torch.device("cpu")
 
 
-@pytest.mark.parametrize("has_bf16", [True, False])
-def test_bf16_is_chosen_only_where_it_is_not_emulated(
-    monkeypatch: pytest.MonkeyPatch, has_bf16: bool
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(
-        torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation or has_bf16
-    )
-    assert processes._mixed_precision("auto") == ("bf16" if has_bf16 else "no")
-    assert processes._mixed_precision("bf16") == "bf16"
-    assert processes._mixed_precision("float32") == "no"
-
-
 def test_training_keeps_to_the_cores_that_it_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     try:

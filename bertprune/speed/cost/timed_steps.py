@@ -70,7 +70,7 @@ def steps(request: Request) -> dict[str, Line]:
     # Bars of several processes at once would only be in each other's way.
     with TemporaryDirectory() as folder, quiet():
         tokenizer = load_tokenizer(request.lab)
-        timer = _Timer(request, tokenizer, processes.accelerator(), Path(folder))
+        timer = _Timer(request, tokenizer, processes.accelerator(request.precision), Path(folder))
         return timer.of_text() | timer.of_pretraining() | timer.of_tasks()
 
 

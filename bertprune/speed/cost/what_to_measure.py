@@ -32,6 +32,7 @@ class Request:
     language: int | None
     """Seed of the lab language that the text is in."""
     threads: int
+    precision: str
 
     @property
     def lab(self) -> str:
@@ -76,6 +77,7 @@ def requests(threads: Mapping[Run, int]) -> list[Request]:
                 longest_tokens=max(of_tasks),
                 language=language_of(p.text),
                 threads=count,
+                precision=run.precision,
             )
     return list(found.values())
 

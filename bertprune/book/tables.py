@@ -113,13 +113,13 @@ def against_intervals_table(against: pd.DataFrame) -> pd.DataFrame:
         raise UserError("nothing was executed again that several published seeds have")
     lines = []
     for arm in COMPARED:
-        for one in where(against, arm=arm).itertuples():
-            is_loss = one.metric == Metric.LOSS
+        for one in where(against, arm=arm).to_dict("records"):
+            is_loss = one["metric"] == Metric.LOSS
             show = "{:.3f}".format if is_loss else lambda share: f"{100 * share:.1f}"
-            interval = f"{show(one.mean)} [{show(one.low)}, {show(one.high)}]"
-            inside = "yes" if one.low <= one.again <= one.high else "no"
+            interval = f"{show(one['mean'])} [{show(one['low'])}, {show(one['high'])}]"
+            inside = "yes" if one["low"] <= one["again"] <= one["high"] else "no"
             name = "loss (nats)" if is_loss else "accuracy (%)"
-            shown = (percent(one.sparsity), interval, show(one.again), inside, one.seeds)
+            shown = (percent(one["sparsity"]), interval, show(one["again"]), inside, one["seeds"])
             lines.append((ARMS[arm].words, name, *shown))
     columns = ["arm", "measure", "sparsity", "published", "again", "inside", "seeds again"]
     return pd.DataFrame(lines, columns=columns).set_index(["arm", "measure"])

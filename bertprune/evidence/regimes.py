@@ -18,9 +18,9 @@ import pandas as pd
 
 from bertprune.base.words import NOTHING, listed, percent
 from bertprune.evidence import scores
+from bertprune.evidence.claims.ranges import PART
 from bertprune.evidence.scores import AVERAGE, pretraining_losses, without_own
 from bertprune.evidence.statistics import (
-    NO_EFFECT,
     Cells,
     Difference,
     Differences,
@@ -85,9 +85,9 @@ _LOSS = (
     "Nor can it be told where the pre-training loss begins to rise.",
 )
 _MIDDLE = (
-    "at {} accuracy is lost and taking the masks off changes less than a point.",
+    "at {} accuracy is lost and taking the masks off changes less than a quarter of that.",
     "at no sparsity is it told that accuracy is lost and taking the masks off changes less than a "
-    "point.",
+    "quarter of that.",
     "it cannot be told what taking the masks off does.",
 )
 _HIGH = (
@@ -130,9 +130,9 @@ class Regimes:
     @property
     def middle(self) -> tuple[float, ...]:
         """Sparsities with a loss of accuracy that taking the masks off changes by less than a
-        point, by both bounds."""
+        quarter of it, by both bounds."""
         lost = [at for at, d in self.fall.items() if d.is_loss and at in self.gain]
-        return tuple(at for at in lost if self.gain[at].is_within(NO_EFFECT))
+        return tuple(at for at in lost if self.gain[at].is_within(-PART * self.fall[at].mean))
 
     @property
     def helped(self) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
-"""What a run can say of the paper's claims alone; a study's verdicts are those of `ledger`.
+"""What the page of one run says of it: numbers, and no verdict that one run could not give.
 
-A claim that does not hold is a result, not a mistake: a test gives a verdict and raises nothing.
+The paper's claims are about many runs: a study's verdicts are those of `ledger`. Only what is
+counted exactly has one here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bertprune.evidence.statistics import NO_EFFECT
+from bertprune.base.shown import Sentence
 from bertprune.protocol.rows import Metric, Rows, Split, final, where
 
 
@@ -30,15 +31,12 @@ class Verdict:
         return f"<p><strong>{claim}: {word}.</strong><br>{evidence}</p>"
 
 
-def learns(rows: Rows, vocabulary_size: int) -> Verdict:
-    """Whether pre-training has brought the dev loss below that of guessing."""
-    loss = _dev_loss(rows)
-    chance = math.log(vocabulary_size) + math.log(2)
-    return Verdict(
-        "The model knows more of its text than nothing",
-        loss < chance,
+def learned(rows: Rows, vocabulary_size: int) -> Sentence:
+    """How far pre-training has brought the dev loss below that of guessing."""
+    loss, chance = _dev_loss(rows), math.log(vocabulary_size) + math.log(2)
+    return Sentence(
         f"Dev loss {loss:.3f}; guessing among {vocabulary_size:,} words and two orders of "
-        f"sentences costs ln {vocabulary_size} + ln 2 = {chance:.3f}.",
+        f"sentences costs ln {vocabulary_size} + ln 2 = {chance:.3f}."
     )
 
 
@@ -55,52 +53,46 @@ def is_exactly_sparse(matrices: pd.DataFrame, sparsity: float, scope: str) -> Ve
     )
 
 
-def recovers(before: Rows, rows: Rows) -> Verdict:
-    """Whether pre-training after pruning brings the dev loss back to where it was before."""
+def recovered(before: Rows, rows: Rows, sparsity: float) -> Sentence:
+    """The dev loss before pruning and after recovery, or before and after training on where nothing
+    was pruned."""
     start, end = _dev_loss(before), _dev_loss(rows)
-    return Verdict(
-        "Training on makes up for the weights that were pruned",
-        end <= start,
-        f"Dev loss {start:.3f} before pruning, {end:.3f} after it ({end - start:+.3f}).",
-    )
+    what = "pruning" if sparsity > 0 else "training on, with nothing pruned"
+    return Sentence(f"Dev loss {start:.3f} before {what}, {end:.3f} after it ({end - start:+.3f}).")
 
 
-def beats_majority(rows: Rows, labels: Mapping[str, pd.Series]) -> Verdict:
-    """Whether fine-tuning gives more than the most frequent label of the dev set, on every task.
+def beside_majority(rows: Rows, labels: Mapping[str, pd.Series]) -> Sentence:
+    """What fine-tuning gives beside the most frequent label of the dev set, on every task, with the
+    standard error that the number of examples alone gives.
 
     `labels` are those of the dev set, by task.
     """
-    majority = {task: of.value_counts(normalize=True).max() for task, of in labels.items()}
-    accuracy = _best_accuracy(rows)
-    return Verdict(
-        "What pre-training left transfers",
-        all(accuracy[task] > share for task, share in majority.items()),
-        _by_task("dev accuracy {:.3f}, most frequent label {:.3f}", accuracy, majority),
-    )
+    said = []
+    for task, accuracy in _best_accuracy(rows).items():
+        of = labels[task]
+        error = math.sqrt(accuracy * (1 - accuracy) / len(of))
+        most = of.value_counts(normalize=True).max()
+        said.append(
+            f"{task}: dev accuracy {accuracy:.3f} ± {error:.3f} ({len(of):,} examples), most "
+            f"frequent label {most:.3f}"
+        )
+    return Sentence("; ".join(said) + ".")
 
 
-def fits_training_set(rows: Rows) -> Verdict:
-    """Whether a model does better on its training set than on the dev set, on every task."""
+def on_training_set(rows: Rows) -> Sentence:
+    """Accuracy on the training set and on the dev set, on every task."""
     last = where(final(rows), metric=Metric.ACCURACY).set_index(["task", "learning_rate"])
     train = last[last.split == Split.TRAIN].value
     dev = last[last.split == Split.DEV].value
     best = dev.groupby("task").idxmax()
     trained, measured = ({str(task): of[at] for task, at in best.items()} for of in (train, dev))
-    return Verdict(
-        "The model has room to fit the training set",
-        all(trained[task] > value for task, value in measured.items()),
-        _by_task("accuracy {:.3f} in training, {:.3f} on dev", trained, measured),
-    )
+    return Sentence(_by_task("accuracy {:.3f} in training, {:.3f} on dev", trained, measured))
 
 
-def keeps_accuracy(before: Rows, rows: Rows) -> Verdict:
-    """Whether accuracy after pruning is that of before, up to one point, on every task."""
+def before_and_after(before: Rows, rows: Rows) -> Sentence:
+    """Dev accuracy before pruning and after recovery, on every task."""
     dense, pruned = _best_accuracy(before), _best_accuracy(rows)
-    return Verdict(
-        "Pruning the fine-tuned model costs no accuracy",
-        all(pruned[task] >= dense[task] - NO_EFFECT for task in pruned),
-        _by_task("dense {:.3f}, pruned {:.3f} ({:+.3f})", dense, pruned),
-    )
+    return Sentence(_by_task("before {:.3f}, after {:.3f} ({:+.3f})", dense, pruned))
 
 
 def _by_task(words: str, one: Mapping[str, float], two: Mapping[str, float]) -> str:

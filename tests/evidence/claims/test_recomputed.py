@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from functools import cache
 from typing import Any
 
@@ -60,11 +61,13 @@ def by_seed(study: str, weights: Weights) -> NDArray[np.float64]:
 
 def of_examples(study: str, weights: Weights) -> float:
     """The variance, at most, that other dev examples would add."""
-    sizes, merged = tasks(study)["dev examples"], pd.DataFrame(weights).groupby([1, 2])[0].sum()
+    sizes, merged = tasks(study)["dev examples"], Counter[tuple[str, float]]()
+    for factor, arm, at in weights:
+        merged[arm, at] += factor  # type: ignore[assignment]
     total = 0.0
     for task, size in sizes.items():
         sides: dict[bool, float] = {True: 0.0, False: 0.0}
-        for (arm, at), factor in merged.items():  # type: ignore[misc]
+        for (arm, at), factor in merged.items():
             share = accuracy(study, arm, at).loc[str(task)].mean()
             sides[factor > 0] += abs(factor) * math.sqrt(share * (1 - share) / size)
         total += (sides[True] ** 2 + sides[False] ** 2) / len(sizes) ** 2
@@ -123,9 +126,11 @@ def test_c7() -> None:
 
 
 def test_c4() -> None:
-    losses = rows("lab")
-    losses = losses[(losses.split == "train") & (losses.metric == "loss")]
-    losses = losses.sort_values("epoch").groupby(["arm", "sparsity", "task", "seed"]).value.last()
+    every = rows("lab")
+    every = every[(every.split == "train") & (every.metric == "loss")]
+    losses: Any = (
+        every.sort_values("epoch").groupby(["arm", "sparsity", "task", "seed"]).value.last()
+    )
     dense = losses[MASKED][0.0].groupby("task").mean()
     levels = [0.5, 0.7, 0.8, 0.9]
     cells = [
@@ -148,9 +153,9 @@ def test_c4() -> None:
 
 def test_c11() -> None:
     got, told = found("lab", "C11"), []
-    losses = rows("lab")
-    losses = losses[(losses.task == "pretraining") & (losses.metric == "loss")]
-    losses = losses.sort_values("step").groupby(["arm", "sparsity", "seed"]).value.last()
+    every = rows("lab")
+    every = every[(every.task == "pretraining") & (every.metric == "loss")]
+    losses: Any = every.sort_values("step").groupby(["arm", "sparsity", "seed"]).value.last()
     for at in (0.3, 0.5, 0.7, 0.8, 0.9):
         lower, upper = interval("lab", [(1, RANDOM, at), (-1, MASKED, at)])
         assert (

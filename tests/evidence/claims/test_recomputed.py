@@ -55,7 +55,7 @@ def change(arm: str, sparsities: list[float], factor: float = 1.0) -> Weights:
 
 
 def by_seed(study: str, weights: Weights) -> NDArray[np.float64]:
-    total = sum(factor * accuracy(study, arm, at).mean() for factor, arm, at in weights)
+    total: Any = sum(factor * accuracy(study, arm, at).mean() for factor, arm, at in weights)
     return np.asarray(total.dropna(), float)
 
 

@@ -26,9 +26,8 @@ ON_WEIGHTS = (features, masks, movement, heads, near_normal, memory)
 CLAIMS = tuple(sorted((*ON_ACCURACY, *ON_WEIGHTS), key=lambda claim: int(claim.key[1:])))
 """What the paper claims, in our words, from C1 to C14.
 
-The rules and their constants were fixed against the paper's own numbers, on which they give "holds"
-wherever its tables can decide. Accuracies of an earlier edition of the lab were known by then, what
-is measured of weights, masks and features was not. A verdict is computed, never typed.
-
-With one seed it is tasks that are sampled, three at least, and the finding says so.
+Each rule is made from its claim: the docstring of its test says what the authors would take as
+bearing it out, and what as refuting it. Margins come from the claims and from the paper's own
+tables, as the text beside each constant says. They were set on 2026-11-30, before the studies were
+executed that they are for; `book/care.md` has their history. A verdict is computed, never typed.
 """

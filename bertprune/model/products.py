@@ -67,20 +67,20 @@ class _OneDnn(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, share: Share) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.share = share
-        return _product(x, weight, bias)
+        return one_dnn_product(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, weight = ctx.saved_tensors
         (above,) = gradients
         if ctx.share is Share.ALL:
-            of_weight = _product(above.t().contiguous(), x.t().contiguous())
+            of_weight = one_dnn_product(above.t().contiguous(), x.t().contiguous())
         else:
             of_weight = above.t() @ x
-        return _product(above, weight.t()), of_weight, above.sum(0), None
+        return one_dnn_product(above, weight.t()), of_weight, above.sum(0), None
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def one_dnn_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W' + b, by oneDNN."""
     product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return product

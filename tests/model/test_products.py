@@ -94,8 +94,8 @@ def test_only_large_products_in_float32_go_to_one_dnn(
 ) -> None:
     monkeypatch.setattr(products, "share_of_one_dnn", lambda: Share.ALL)
     monkeypatch.setattr(products, "_LEAST_MULTIPLICATIONS", 4 * 6 * 5)
-    one_dnn = MagicMock(wraps=products._product)
-    monkeypatch.setattr(products, "_product", one_dnn)
+    one_dnn = MagicMock(wraps=products.one_dnn_product)
+    monkeypatch.setattr(products, "one_dnn_product", one_dnn)
     x, weight, bias = torch.ones(rows, 6), torch.ones(5, 6), torch.ones(5)
     found = products.linear(x.to(kind), weight.to(kind), bias.to(kind))
     assert found.tolist() == [[7.0] * 5] * rows

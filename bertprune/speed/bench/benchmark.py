@@ -9,17 +9,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bertprune.base.errors import check_known
-from bertprune.base.machine import gpu_name
+from bertprune.base.machine import gpu_name, has_native_bf16
 from bertprune.data.tasks import check_task
+from bertprune.model.precision import BF16, FLOAT32
 from bertprune.model.shape import Shape
 from bertprune.speed.bench import published_benchmark
 from bertprune.speed.bench.finetuning_cases import Finetuning, dev_set, epoch
 from bertprune.speed.bench.other_cases import analyses, data, machine, mask_update, study
 from bertprune.speed.bench.pretraining_cases import UNPRUNED, Pretraining, stacked, steps
 from bertprune.speed.bench.quantities import (
-    BF16,
     DYNAMIC,
-    FLOAT32,
     OURS,
     PADDED,
     SIZES,
@@ -155,9 +154,8 @@ def bench(
     cases, gpu = chosen(names), gpu_name()
     if task_data:
         check_task("sst2", task_data)
-    setting = Setting(
-        threads=threads, repeats=repeats, task_data=task_data, precision=BF16 if gpu else FLOAT32
-    )
+    precision = BF16 if gpu and has_native_bf16() else FLOAT32
+    setting = Setting(threads, repeats, task_data, precision=precision)
     rows: list[Row] = []
     try:
         for name, found in measure(cases, setting):

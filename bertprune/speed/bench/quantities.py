@@ -10,12 +10,10 @@ from typing import Any
 import pandas as pd
 
 from bertprune.base.words import NOTHING, SPACE
+from bertprune.model.precision import BF16, FLOAT32
 
 OURS = "bertprune"
 """The side that is ours."""
-
-FLOAT32, BF16 = "float32", "bf16"
-"""Precisions."""
 
 FASTER = "times as long as ours"
 """The quantity of a ratio row: the rival's time by ours in the same precision."""

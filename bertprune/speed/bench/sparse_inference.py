@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import BertModel
 
 from bertprune.model.loading import fresh_model
+from bertprune.model.precision import FLOAT32
 from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion
 from bertprune.pruning.matrices import prunable_matrices
@@ -20,7 +21,6 @@ from bertprune.pruning.pruner import Pruner
 from bertprune.speed.bench.quantities import (
     BY_UNPRUNED,
     DENSE,
-    FLOAT32,
     SPARSE,
     SPEED_UP,
     TIME,

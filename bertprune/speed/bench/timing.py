@@ -21,11 +21,11 @@ from torch import Tensor
 
 from bertprune.base import progress
 from bertprune.base.machine import bf16_instructions, processor_in_full
+from bertprune.model.precision import BF16, FLOAT32
+from bertprune.model.products import one_dnn_product
 from bertprune.speed.bench.quantities import (
     AGAINST_BF16,
-    BF16,
     FASTER,
-    FLOAT32,
     LESS_MEMORY,
     MEMORY,
     ONEDNN,
@@ -251,12 +251,7 @@ def _products(setting: Setting) -> dict[str, Callable[..., Tensor]]:
     has_another = setting.device.type == "cpu" and setting.precision == FLOAT32
     if not has_another or not torch.backends.mkldnn.is_available():
         return own
-    return own | {ONEDNN: _by_onednn}
-
-
-def _by_onednn(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
-    return found
+    return own | {ONEDNN: one_dnn_product}
 
 
 def peak_memory_bytes(setting: Setting, work: Callable[..., object], *given: object) -> float:

@@ -12,12 +12,12 @@ from bertprune.base.machine import processor_in_full
 from bertprune.base.shown import Prose
 from bertprune.cli import main
 from bertprune.experiments import studies
+from bertprune.model.precision import BF16
 from bertprune.protocol.views import CHAPTERS
 from bertprune.speed.bench import benchmark, published_benchmark, timing
 from bertprune.speed.bench.benchmark import Case
 from bertprune.speed.bench.quantities import (
     AGAINST_BF16,
-    BF16,
     DYNAMIC,
     FASTER,
     GROUPED,

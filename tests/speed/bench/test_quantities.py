@@ -5,13 +5,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from bertprune.model.precision import BF16, FLOAT32
 from bertprune.speed.bench.benchmark import CASES
 from bertprune.speed.bench.quantities import (
     AGAINST_BF16,
     BARS,
-    BF16,
     FASTER,
-    FLOAT32,
     SHARE,
     TRAINER,
     bars_beside,

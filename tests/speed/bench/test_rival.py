@@ -9,12 +9,12 @@ from torch.utils.data import default_collate
 from transformers import BertForPreTraining
 
 from bertprune.data.batches import PretrainingBatch
+from bertprune.model.precision import BF16, FLOAT32
 from bertprune.model.shape import Shape
 from bertprune.pruning.masks import Criterion, pruned_entries
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
-from bertprune.speed.bench.quantities import BF16, FLOAT32
 from bertprune.speed.bench.rival import NncfPruner, TorchPruner, seconds_of_trainer_step
 from bertprune.speed.bench.timing import Setting
 from bertprune.speed.made_up_inputs import VOCABULARY, Pairs, Phrases, classifier, padded

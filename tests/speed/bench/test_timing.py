@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from bertprune.base.machine import processor_in_full
+from bertprune.model.precision import BF16, FLOAT32
 from bertprune.speed.bench import timing
 from bertprune.speed.bench.quantities import (
     AGAINST_BF16,
-    BF16,
     FASTER,
-    FLOAT32,
     ONEDNN,
     OURS,
     TORCH_LINEAR,

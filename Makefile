@@ -5,6 +5,7 @@ STUDY ?= lab
 
 VENV := .venv
 BIN := $(VENV)/bin
+
 PINS := pyproject.toml constraints.txt constraints-cpu.txt
 
 # Held to the tested versions; torch only where there is no GPU.
@@ -12,11 +13,18 @@ GPU = $(shell nvidia-smi -L >/dev/null 2>&1 && echo yes)
 CONSTRAINTS = -c constraints.txt $(if $(GPU),,-c constraints-cpu.txt)
 PIP_INSTALL = $(BIN)/python -m pip install $(CONSTRAINTS)
 
+# For a machine without a registry: the wheels that are carried there, what it has without them, and
+# where both are put together.
+WHEELS := wheels
+PYTHON_THERE ?= 3.12
+HAS ?= torch transformers numpy pandas pyarrow scipy scikit-learn matplotlib
+CARRIED := .venv-wheels
+
 .DEFAULT_GOAL := help
-.PHONY: help install book test lab clean
+.PHONY: help install book test test-gpu wheels lab clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
 
 install: $(VENV)/.installed  ## make .venv and install everything (about 3 minutes, once)
 
@@ -33,11 +41,20 @@ test: $(VENV)/.installed-dev  ## lint, check order and types, run the tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+test-gpu: $(if $(wildcard $(WHEELS)),$(CARRIED),$(VENV))/.installed-dev
+test-gpu:  ## do all that needs a GPU, in eight minutes; with wheels/ no registry is asked
+	$(<D)/bin/python tests/gpu/run.py
+
+wheels: $(VENV)/.installed-dev  ## download what test-gpu needs on a machine without a registry
+	rm -rf $(WHEELS)
+	$(BIN)/python tests/gpu/wheels.py $(WHEELS) --python $(PYTHON_THERE) --has "$(HAS)"
+
 lab: $(VENV)/.installed-lab  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 clean:  ## remove .venv and the built pages; runs and caches stay
-	rm -rf $(VENV) _build *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(CARRIED) _build *.egg-info .import_linter_cache .mypy_cache .pytest_cache \
+		.ruff_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -54,4 +71,12 @@ $(VENV)/.installed: $(PINS) | $(VENV)/bin/python
 # The extras `dev` and `lab`.
 $(VENV)/.installed-%: $(VENV)/.installed
 	$(PIP_INSTALL) -e '.[$*]'
+	touch $@
+
+# The packages of PYTHON are found too, also where that is one of a virtual environment itself.
+$(CARRIED)/.installed-dev: $(WHEELS)/requirements.txt
+	$(PYTHON) -m venv --without-pip --clear $(CARRIED)
+	$(PYTHON) -c 'import sys; print(*sys.path[1:], sep="\n")' > \
+		$$(echo $(CARRIED)/lib/python*/site-packages)/beside.pth
+	$(CARRIED)/bin/python -m pip install --quiet --no-index --find-links $(WHEELS) -r $<
 	touch $@

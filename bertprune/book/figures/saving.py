@@ -77,6 +77,7 @@ def inference_time() -> Picture:
     }
     first = times.iloc[0]
     places = zip(times.machine, times.case, strict=True)
+    gpus = set(times.device) - {of["cpu"] for of in measured.facts.values()}
     finished = {measured.facts[machine]["cases"][case]["finished"] for machine, case in places}
     return Sketch(
         "inference-time",
@@ -86,7 +87,8 @@ def inference_time() -> Picture:
         "which multiply the zeros too, and with sparse ones (CSR). The smaller BERT has the layers "
         "of that of the study english. Medians of "
         f"{first.repeats}, bars from lowest to highest; dotted: both as fast. "
-        "All of one size were timed in turn, one after another and from the first again.",
+        "All of one size were timed in turn, one after another and from the first again."
+        + ("" if gpus else " On a GPU: not measured."),
         handles=handles(sides),
         columns=2,
     ).drawn(

@@ -101,6 +101,7 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
     assert f"dense by sparse, {small}, sparse (CSR): 0.14 at {percent(0)}, 1.2 at" in drawn.alt
     assert "abacus, 2 threads, 2026-01-02" in drawn.svg
     assert drawn.sketch.data.groupby("panel").size().tolist() == [4, 4, 2, 2]
+    assert "On a GPU: not measured." in drawn.sketch.caption
     shown = inference_table()
     assert shown.index.tolist() == [
         (size, "abacus", percent(sparsity)) for size in SIZES.values() for sparsity in (0, 0.9)
@@ -111,6 +112,7 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
     ]
     published_benchmark.write_rows(pd.concat([table, table.assign(device="GPU")]), file)
     on_both = saving.inference_time()
+    assert "not measured" not in on_both.sketch.caption
     assert f"dense by sparse, {large}, GPU" in set(on_both.sketch.data.panel)
     assert len(on_both.sketch.data) == 2 * len(drawn.sketch.data) and len(inference_table()) == 8
     published_benchmark.write_rows(table.assign(quantity="other"), file)

@@ -193,40 +193,42 @@ def summed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
     Labels of -100 count for nothing. While gradients are recorded, `logits` are overwritten.
     """
-    flat = logits.flatten(0, -2).float(), labels.flatten()
+    flat, answers = logits.flatten(0, -2), labels.flatten()
     if torch.is_grad_enabled():
-        losses = _CrossEntropy.apply(*flat)
+        losses = _CrossEntropy.apply(flat, answers)
     else:
-        losses = functional.cross_entropy(*flat, reduction="none")
+        losses = functional.cross_entropy(flat.float(), answers, reduction="none")
     return losses.view(labels.shape).sum(-1)
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Cross-entropy (N) whose logits (N, classes) become their own gradient in place.
+    """Cross-entropy (N), in float32, whose logits (N, classes) become their own gradient in place.
 
     Over a whole vocabulary they are by far the largest tensor of a step, and each pass over them
-    is a good part of a small model's.
+    is a good part of a small model's. Those in bf16 are in float32 a few rows at a time.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
         counted = labels != NO_LABEL
         labels = labels.clamp(min=0)[:, None]
-        losses = -logits.gather(1, labels)[:, 0]
-        rows = max(1, _IN_CACHE // logits.shape[1])
-        for part, loss in zip(logits.split(rows), losses.split(rows), strict=True):
-            highest, where = part.max(1, keepdim=True)
-            torch.softmax(part, 1, out=part)
-            loss += (highest - part.gather(1, where).log())[:, 0]
-        ctx.save_for_backward(logits, labels, counted)
+        losses = torch.empty(len(logits), device=logits.device)
+        rows = len(logits) if logits.is_cuda else max(1, _IN_CACHE // logits.shape[1])
+        parts = (of_all.split(rows) for of_all in (logits, labels, losses))
+        for part, answers, loss in zip(*parts, strict=True):
+            exact = part.float()
+            highest, own = exact.amax(1), exact.gather(1, answers)[:, 0]
+            torch.softmax(exact, 1, out=exact)
+            loss.copy_(highest - exact.amax(1).log() - own)
+            exact.scatter_add_(1, answers, torch.full_like(own, -1.0)[:, None])
+            part.copy_(exact)
+        ctx.save_for_backward(logits, counted)
         return losses * counted
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        shares, labels, counted = ctx.saved_tensors
-        scale = (gradients[0] * counted)[:, None]
-        shares.mul_(scale).scatter_add_(1, labels, -scale)
-        return shares, None
+        of_logits, counted = ctx.saved_tensors
+        return of_logits.mul_((gradients[0] * counted)[:, None]), None
 
 
 def weights_of(model: nn.Module) -> Weights:

@@ -37,20 +37,23 @@ def test_from_models_of_a_stack_the_same_is_dropped_as_alone() -> None:
     assert not torch.equal(found[0, :, :4], found[1, :, :4])
 
 
-def test_cross_entropy_and_its_gradient_are_torchs() -> None:
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_cross_entropy_and_its_gradient_are_torchs(kind: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
     # More classes than fit into one pass, hopeless answers, and a label that does not count.
-    logits = torch.randn(3, 7, 90_000, generator=generator).mul_(30)
+    logits = torch.randn(3, 7, 90_000, generator=generator).mul_(30).to(kind)
     labels = torch.randint(0, 90_000, (3, 7), generator=generator)
     labels[1, 2:4] = NO_LABEL
     given = [logits.clone().requires_grad_() for _ in range(2)]
     ours = forward.summed_cross_entropy(given[0].clone(), labels)
-    theirs = functional.cross_entropy(given[1].mT, labels, reduction="none").sum(1)
+    theirs = functional.cross_entropy(given[1].float().mT, labels, reduction="none").sum(1)
+    assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, theirs)
     weights = torch.tensor([1.0, 0.5, -2.0])
     (ours * weights).sum().backward()
     (theirs * weights).sum().backward()
-    torch.testing.assert_close(given[0].grad, given[1].grad, rtol=1e-4, atol=1e-7)
+    rounding = 1e-4 if kind == torch.float32 else 2**-7
+    torch.testing.assert_close(given[0].grad, given[1].grad, rtol=rounding, atol=1e-7)
     with torch.no_grad():
         kept = logits.clone()
         torch.testing.assert_close(forward.summed_cross_entropy(kept, labels), theirs.detach())

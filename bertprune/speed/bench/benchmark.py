@@ -54,7 +54,7 @@ def _tiny(setting: Setting) -> Iterator[Row]:
     shape = Shape(layers=1, hidden_size=16, heads=2, vocabulary_size=VOCABULARY)
     yield from machine(setting)
     yield from mask_update(setting, shape)
-    size = Pretraining(shape, batch_size=2, steps=3, skip=1, rival_steps=2)
+    size = Pretraining(shape, batch_size=2, steps=3, skip=1)
     yield from steps(setting, size, in_bf16=True, with_memory=False)
     yield from stacked(setting, replace(size, variants=2))
     task = Finetuning(shape, phrases=96, dev_phrases=32, padded_steps=2, dynamic_steps=2)
@@ -66,29 +66,30 @@ _L2, _L4 = SIZES.values()
 _L6 = "6 layers × 384"
 _INFERENCE = "forward pass of a pruned BERT, dense and sparse"
 _PRETRAINING, _FINETUNING = "pre-training step", "fine-tuning on SST-2"
-_STEPS_OF_L6 = Pretraining(MINILM, steps=5, skip=1, rival_steps=2)
-_BASE = Pretraining(BASE, batch_size=8, steps=3, skip=1, rival_steps=2)
+_both = partial(steps, sides=(OURS, TRAINER))
+_L6_STEPS = Pretraining(MINILM, steps=5, skip=1)
+_BASE = Pretraining(BASE, batch_size=8, steps=2, skip=1)
 _BASE_ON_GPU = Pretraining(BASE, batch_size=256, steps=24, skip=4, rival_steps=24)
-_STACK = Pretraining(SMALL, steps=6, variants=4)
+_STACK = Pretraining(SMALL, steps=4, skip=1, variants=4)
 _STACK_ON_GPU = Pretraining(MEDIUM, steps=24, skip=4, variants=16)
 
 CASES = {
     "machine": Case("what matrix products reach here", machine),
     "masks": Case("new masks for BERT-Base at 50 %", mask_update, BASE, package="nncf"),
-    "pretrain-L2": Case(f"{_PRETRAINING}, {_L2}, batch 32", steps, Pretraining(SMALL)),
+    "pretrain-L2": Case(f"{_PRETRAINING}, {_L2}, batch 32", _both, Pretraining(SMALL)),
     "pretrain-L4": Case(
         f"{_PRETRAINING}, {_L4}, batch 32", partial(steps, in_bf16=True), Pretraining(MEDIUM)
     ),
     "pretrain-L6": Case(
         f"{_PRETRAINING}, {_L6}, batch 32",
-        partial(steps, sides=(OURS, TRAINER), in_bf16=True, with_memory=False),
-        _STEPS_OF_L6,
+        partial(_both, in_bf16=True, with_memory=False),
+        _L6_STEPS,
     ),
-    "pretrain-base": Case(f"{_PRETRAINING}, BERT-Base, batch 8; masks held", steps, _BASE),
+    "pretrain-base": Case(f"{_PRETRAINING}, BERT-Base, batch 8; masks held", _both, _BASE),
     "pruning": Case(
-        f"what pruning adds to a step, {_L2}, over 40 steps",
+        f"what pruning adds to a step, {_L2}, over 20 steps",
         partial(steps, sides=(OURS, UNPRUNED)),
-        Pretraining(SMALL, steps=42),
+        Pretraining(SMALL, steps=22),
     ),
     "finetune-L2": Case(f"{_FINETUNING}, {_L2}, batch 32", epoch, Finetuning(SMALL)),
     "finetune-L4": Case(
@@ -97,10 +98,12 @@ CASES = {
     "finetune-L6": Case(
         f"{_FINETUNING}, {_L6}, batch 32",
         partial(epoch, rivals=(PADDED, DYNAMIC), in_bf16=True, with_memory=False),
-        Finetuning(MINILM, padded_steps=2, dynamic_steps=10),
+        Finetuning(MINILM, phrases=800, padded_steps=2, dynamic_steps=10),
     ),
     "evaluate-L2": Case(f"evaluation on SST-2's dev set, {_L2}", dev_set, Finetuning(SMALL)),
-    "evaluate-L4": Case(f"evaluation on SST-2's dev set, {_L4}", dev_set, Finetuning(MEDIUM)),
+    "evaluate-L4": Case(
+        f"evaluation on SST-2's dev set, {_L4}", dev_set, Finetuning(MEDIUM), is_default=False
+    ),
     "analyses": Case("what is looked at inside a BERT-Base", analyses, BASE),
     "inference-L2": Case(f"{_INFERENCE}, {_L2}", inference, SMALL),
     "inference-L4": Case(f"{_INFERENCE}, {_L4}", inference, MEDIUM),

@@ -39,7 +39,7 @@ class Finetuning:
     phrases: int = BATCHES_SORTED_TOGETHER * BATCH_SIZE
     dev_phrases: int = DEV_PHRASES
     padded_steps: int = 3
-    dynamic_steps: int = 20
+    dynamic_steps: int = 15
 
     def rival_steps(self) -> dict[str, int]:
         grouped = self.phrases // BATCH_SIZE

@@ -51,7 +51,7 @@ class Pretraining:
     batch_size: int = 32
     steps: int = 12
     skip: int = 2
-    rival_steps: int = 3
+    rival_steps: int = 2
     variants: int = 1
 
 

@@ -94,7 +94,6 @@ BARS = (
     Bar("pre-training step with pruning, BERT-Base", "pretrain-base", TRAINER, FASTER, 1.3),
     Bar("what pruning adds to a step, L2/H128", "pruning", OURS, COST_OF_PRUNING, 0.03),
     Bar("what pruning adds to a step, L4/H256", "pretrain-L4", OURS, COST_OF_PRUNING, 0.03),
-    Bar("what held masks add to a step, BERT-Base", "pretrain-base", OURS, COST_OF_PRUNING, 0.03),
     Bar("fine-tuning, L2/H128", "finetune-L2", PADDED, FASTER, 8),
     Bar("fine-tuning, L2/H128", "finetune-L2", DYNAMIC, FASTER, 2),
     Bar("fine-tuning, L2/H128", "finetune-L2", GROUPED, FASTER, 1.25),

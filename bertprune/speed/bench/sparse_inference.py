@@ -32,7 +32,7 @@ from bertprune.speed.stopwatch import seconds_of
 SPARSITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """The paper's, and one at which little is left to multiply."""
 
-_FORWARDS = 10
+_FORWARDS = 5
 
 
 class CsrLinear(nn.Module):

@@ -40,7 +40,6 @@ def test_met_by_all_repeats_by_none_or_within_the_noise() -> None:
             ("pretrain-L4", "bertprune", "our peak memory by the rival's", [1.001]),
             ("pretrain-L4", "bertprune", "cost of pruning", [0.01, 0.03, 0.02]),
             ("pruning", "bertprune", "cost of pruning", [-0.01, 0.035, 0.05]),
-            ("pretrain-base", "bertprune", "cost of pruning", [0.05, 0.031, 0.04]),
         ]
     )
     measured = found[~found.measured.str.startswith("not measured")]
@@ -54,7 +53,6 @@ def test_met_by_all_repeats_by_none_or_within_the_noise() -> None:
         ("≥ 1.30", "1.40 (1.29 to 1.50)", "within the noise"),
         ("≤ 3.0 %", "3.5 % (-1.0 % to 5.0 %)", "within the noise"),
         ("≤ 3.0 %", "2.0 % (1.0 % to 3.0 %)", "yes"),
-        ("≤ 3.0 %", "4.0 % (3.1 % to 5.0 %)", "no"),
         ("≥ 60.0 %", "60.0 %", "yes"),
         ("≤ 1.00", "1.00", "no"),
     ]

@@ -1,0 +1,43 @@
+"""The page "In your own code": what it says is run as a reader would, and prints what it says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+PAGE = (PROJECT / "book" / "own_code.md").read_text(encoding="utf-8")
+PIECES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+PRINTED = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
+
+# What the page claims of the model, after the piece of code that it is about.
+ZEROS = "sum(int((one == 0).sum()) for one in prunable_matrices(model).values())"
+CHECKS = {
+    "Trainer(": f"assert {ZEROS} == zeros",
+    "optimizer.step()\nend()": f"assert {ZEROS} == zeros",
+    "model, masks)": f"assert {ZEROS} >= round(0.6 * weights) - len(matrices)",
+    "pruner.check": f"assert {ZEROS} >= round(0.6 * weights) - len(matrices)",
+}
+
+
+def test_each_piece_is_at_most_ten_lines() -> None:
+    assert len(PIECES) == 7
+    assert max(piece.count("\n") for piece in PIECES) <= 10
+
+
+def test_the_pieces_run_after_each_other(tmp_path: Path) -> None:
+    (tmp_path / "book").symlink_to(PROJECT / "book")
+    lines = []
+    for piece in PIECES:
+        found = [check for what, check in CHECKS.items() if what in piece]
+        lines += [piece, *found]
+    assert len(lines) == len(PIECES) + len(CHECKS)
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "".join(PRINTED) in done.stdout

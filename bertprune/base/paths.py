@@ -76,9 +76,9 @@ def cache_folder() -> Path:
     return _made_here("cache")
 
 
-def published(study: str) -> Path:
-    """The rows of a study that come with the book."""
-    return root() / "book" / "published" / f"{study}.csv"
+def published(name: str, suffix: str = ".parquet") -> Path:
+    """What comes with the book: the rows of the study of this name, or another of its files."""
+    return root() / "book" / "published" / f"{name}{suffix}"
 
 
 def _made_here(name: str) -> Path:

@@ -71,7 +71,8 @@ def published_beside(study: Study) -> list[dict[Hashable, Any]]:
     # Two hyphens would become a dash.
     facts = facts.rename(columns={"changed by --set": "changed by `--set`"})
     downloads = [
-        f"{{download}}`rows <published/{name}.csv>`, {{download}}`records <published/{name}.json>`"
+        f"{{download}}`rows <published/{name}.parquet>`, "
+        f"{{download}}`records <published/{name}.json>`"
         for name in others
     ]
     facts.insert(1, "to download", downloads)

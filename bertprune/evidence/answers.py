@@ -87,14 +87,20 @@ def at_best_rate(found: Predictions) -> Predictions:
     return found.loc[best.index.sort_values()]
 
 
-def _answers(task: str, found: Predictions) -> Answers:
-    best = at_best_rate(found)
-    first = best.iloc[0]
-    for _, line in best.iterrows():
-        if not np.array_equal(line.labels, first.labels):
+def check_examples(found: Predictions) -> None:
+    """Raise UserError if the predictions of a task are not of one dev set."""
+    first = found.iloc[0]
+    for run, labels in zip(found.run, found.labels, strict=True):
+        if not np.array_equal(labels, first.labels):
             raise UserError(
-                f"{line.run} and {first.run} were evaluated on other dev sets of {task}: a study "
+                f"{run} and {first.run} were evaluated on other dev sets of {first.task}: a study "
                 "has one for each task"
             )
+
+
+def _answers(task: str, found: Predictions) -> Answers:
+    best = at_best_rate(found)
+    check_examples(best)
     models = best[_OF_MODEL].reset_index(drop=True)
-    return Answers(task, models, np.stack(list(best.predicted)), first.labels, first.lengths)
+    predicted = np.stack(list(best.predicted))
+    return Answers(task, models, predicted, best.labels.iloc[0], best.lengths.iloc[0])

@@ -55,16 +55,19 @@ def write(predictions: pd.DataFrame, file: Path) -> None:
         )
 
 
-def read(file: Path) -> Predictions:
-    """The predictions that `write` wrote. Raises DamagedPredictions if they cannot be read."""
+def read(file: Path, examples: Path | None = None) -> Predictions:
+    """The predictions that `write` wrote; labels and lengths may be in a table of their own,
+    `examples`, a line for each task. Raises DamagedPredictions if they cannot be read."""
     try:
         found = pd.read_parquet(file, engine="pyarrow")
+        if examples is not None:
+            found = found.merge(pd.read_parquet(examples, engine="pyarrow"), on="task", how="left")
         if missing := [name for name in (*COLUMNS, *OF_EXAMPLES) if name not in found]:
             raise ValueError(f"its {file.name} has no column {', '.join(missing)}")
         sizes = {name: found[name].map(len) for name in OF_EXAMPLES}
         if any((of_column != sizes["labels"]).any() for of_column in sizes.values()):
             raise ValueError("it has other numbers of predictions than of examples")
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise DamagedPredictions(
             f"the predictions {file} are damaged ({error}): if a run left them, delete the folder "
             f"{file.parent}, and it is executed anew"

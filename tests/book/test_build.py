@@ -255,7 +255,7 @@ def test_the_page_of_records_has_every_run(plan: list[Run]) -> None:
 def test_rows_and_records_of_other_studies_can_be_taken_along() -> None:
     table = str(records.published_beside(studies.load("lab")))
     named = set(re.findall(r"<(published/[^>]+)>", table))
-    assert {"published/english.csv", "published/english.json"} <= named
+    assert {"published/english.parquet", "published/english.json"} <= named
     assert all((paths.root() / "book" / name).exists() for name in named)
 
 

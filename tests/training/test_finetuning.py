@@ -8,16 +8,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bertprune.data.tasks import load_task
 from bertprune.data.tokenizer import wordpiece
 from bertprune.model.loading import load_classifier, load_masks, save_pretrained
 from bertprune.model.shape import Shape
-from bertprune.protocol import rows
+from bertprune.protocol import predictions, rows
 from bertprune.protocol.notebook_parameters import (
     BERTADAM,
     Finetune,
     InformationDeletion,
     PruneAfterFinetune,
 )
+from bertprune.protocol.predictions import PREDICTIONS_FILE
 from bertprune.protocol.rows import History
 from bertprune.pruning.masks import Criterion, RealisedSparsityError
 from bertprune.pruning.matrices import prunable_matrices
@@ -103,6 +105,26 @@ def test_masks_are_held(upstream: Path, tmp_path: Path, trained: list[torch.nn.M
     assert values["train", "running_loss"] > 2
     assert set(found.arm) == {"prune_pretrain"} and set(found.sparsity) == {0.6}
     assert not (tmp_path / "work" / "model").exists()
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_what_is_predicted_in_the_end_gives_the_accuracy(
+    epochs: int, upstream: Path, tmp_path: Path
+) -> None:
+    settings = {**SETTINGS, "task": ("cola", "mnli"), "learning_rates": (1e-3, 5e-4)}
+    parameters = Finetune(**settings).replace(epochs=epochs)
+    found = rows.final(work(Job(parameters, tmp_path / "work", upstream)))
+    accuracies = rows.where(found, split="dev", metric="accuracy")
+    predicted = predictions.read(tmp_path / "work" / PREDICTIONS_FILE)
+    places = ["arm", "task", "sparsity", "learning_rate", "seed", "epoch"]
+    both = predicted.merge(accuracies, on=places)
+    assert len(both) == len(predicted) == len(accuracies) == 4
+    right = [(p == true).mean() for p, true in zip(both.predicted, both.labels, strict=True)]
+    assert right == both.value.tolist()
+    # Examples go by their place in the dev set as it is read.
+    for task, labels in zip(both.task, both.labels, strict=True):
+        assert labels.tolist() == load_task(task, "lab").dev.label.tolist()
+    assert all(1 < length <= 32 for lengths in both.lengths for length in lengths)
 
 
 def test_globally_pruned_models_are_fine_tuned(tmp_path: Path, cache: Path) -> None:

@@ -1,6 +1,8 @@
 """Published rows: those of a study that come with the book, and what is known of their runs.
 
-They are two files of `book/published`: `<study>.csv`, and beside it `<study>.json`.
+They are files of `book/published`: `<study>.parquet` and `<study>.json`; and of runs that have
+stored theirs, predictions at the best learning rate in `<study>.predictions.parquet`, labels and
+lengths of dev examples, once for each task, in `<study>.examples.parquet`.
 """
 
 from __future__ import annotations
@@ -14,15 +16,16 @@ import pandas as pd
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
-from bertprune.base.files import check_readable, read_json, write_json
+from bertprune.base.files import check_readable, read_json, replacing, write_json
 from bertprune.base.words import NOTHING, listed
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters, predictions, rows
-from bertprune.protocol.arms import bert_of
 from bertprune.protocol.predictions import Predictions
 from bertprune.protocol.record import Execution
 from bertprune.protocol.rows import Rows
 from bertprune.training import dispatch
+
+_PREDICTIONS, _EXAMPLES = ".predictions.parquet", ".examples.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,7 @@ class Published:
     @classmethod
     def read(cls, study: str) -> Published:
         """What was published of the study of this name. Raises UserError if it cannot be read."""
-        file = paths.published(study).with_suffix(".json")
+        file = paths.published(study, ".json")
         check_readable(file)
         try:
             content = read_json(file)
@@ -67,12 +70,17 @@ class Published:
                 "study and publish it"
             ) from error
 
-    def write(self, study: str, found: Rows) -> None:
-        """It and the rows `found`, as those of the study of this name."""
-        file = paths.published(study)
-        rows.write(found, file)
+    def write(self, study: str, found: Rows, predicted: Predictions) -> None:
+        """It, the rows `found` and what was `predicted`, as those of the study of this name."""
+        with replacing(paths.published(study)) as unfinished:
+            found.to_parquet(unfinished, index=False, compression="zstd", compression_level=19)
+        examples = predicted.drop_duplicates("task")[["task", "labels", "lengths"]]
+        predictions.write(examples, paths.published(study, _EXAMPLES))
+        by_run = predicted.drop(columns=["labels", "lengths"])
+        predictions.write(by_run, paths.published(study, _PREDICTIONS))
         records = [record.published() for record in self.records]
-        write_json(dataclasses.asdict(self) | {"records": records}, file.with_suffix(".json"))
+        content = dataclasses.asdict(self) | {"records": records}
+        write_json(content, paths.published(study, ".json"))
 
 
 def is_published(study: str) -> bool:
@@ -89,21 +97,22 @@ def rows_of(study: str) -> Rows:
             f"there is no {file}: execute the study and publish it with "
             f"`bertprune sweep {study}` and `bertprune results {study} --publish`"
         )
-    return _with_bert(rows.read(file), study)
-
-
-def _with_bert(found: Rows, study: str) -> Rows:
-    given = {record.id: record.parameters for record in Published.read(study).records}
-    # Former editions noted no parameters, or not these.
-    named = {run: p for run, p in given.items() if {"model", "burn_in_seed"} <= p.keys()}
-    berts = {run: bert_of(p["model"], p["burn_in_seed"]) for run, p in named.items()}
-    return found.assign(bert=[berts.get(run, "") for run in found.run])
+    try:
+        return pd.read_parquet(file).astype(rows.COLUMNS)
+    except (OSError, ValueError, KeyError) as error:
+        raise rows.DamagedRows(
+            f"the rows {file} are damaged ({error}): take them from the repository again, or "
+            "execute the study and publish it"
+        ) from error
 
 
 def predictions_of(study: str) -> Predictions:
-    """The published predictions of the study of this name, with the columns position, run and
-    bert; no lines where none were published."""
-    return _with_bert(predictions.join([]).assign(position=[], run=[]), study)
+    """The published predictions of the study of this name, at the best learning rate of each run,
+    with the columns position, run and bert; no lines where none were published."""
+    file = paths.published(study, _PREDICTIONS)
+    if not file.exists():
+        return predictions.join([]).assign(position=[], run=[], bert=[])
+    return predictions.read(file, paths.published(study, _EXAMPLES))
 
 
 def rows_beside(study: Study) -> dict[str, Rows]:

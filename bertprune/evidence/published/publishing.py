@@ -10,7 +10,7 @@ import pandas as pd
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
-from bertprune.evidence import baselines, gathering
+from bertprune.evidence import answers, baselines, gathering
 from bertprune.evidence.published import Published
 from bertprune.evidence.scores import without_own
 from bertprune.experiments import studies
@@ -18,6 +18,7 @@ from bertprune.experiments.runs import Run
 from bertprune.experiments.studies import Study
 from bertprune.protocol import rows
 from bertprune.protocol.arms import BURN_IN, PRUNE_PRETRAIN, RANDOM_PRUNING
+from bertprune.protocol.predictions import Predictions
 from bertprune.protocol.record import Execution
 from bertprune.protocol.rows import PRETRAINING, WHOLE, Metric, Rows, Split, where
 
@@ -49,8 +50,9 @@ def publish(study: Study) -> Path:
     versions = [run.record().versions for run in plan if run not in before]
     if before:
         versions.append(Published.read(study.name).versions)
-    # Both look at what was published before.
+    # These look at what was published before.
     again, found = gathering.executed_again(study), gathering.rows_of(study)
+    predicted = gathering.predictions_of(study)
     again = again[again.run.isin([run.id for run in plan])]
     Published(
         changes=list(study.changes),
@@ -63,7 +65,7 @@ def publish(study: Study) -> Path:
         tasks=baselines.of_study(study).to_dict(orient="index"),
         executed_again=json.loads(again.to_json(orient="records")),
         records=records,
-    ).write(study.name, _worth_publishing(found))
+    ).write(study.name, _worth_publishing(found), _worth_keeping(predicted))
     return paths.published(study.name)
 
 
@@ -115,6 +117,15 @@ def _worth_publishing(found: Rows) -> Rows:
     kept = _with_fewer_blocks(found[keep])
     six_digits = kept[["position", "value"]].map(lambda exact: float(f"{exact:.6g}"))
     return kept.assign(**six_digits.where(kept[["position", "value"]] % 1 != 0, kept))
+
+
+def _worth_keeping(predicted: Predictions) -> Predictions:
+    """What scores are of: predictions at the best learning rate, without the reader's. Raises
+    UserError if runs of a task have other dev sets."""
+    best = answers.at_best_rate(without_own(predicted)).drop(columns="own")
+    for task in best.task.unique():
+        answers.check_examples(best[best.task == task])
+    return best
 
 
 def _with_fewer_blocks(found: Rows, most: int = 16) -> Rows:

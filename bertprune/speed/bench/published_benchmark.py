@@ -89,7 +89,7 @@ class Measured:
 
 def read() -> Measured:
     """The benchmark that comes with the book. Raises UserError if there is none."""
-    file = paths.published(NAME)
+    file = paths.published(NAME, ".csv")
     if not file.exists():
         raise UserError(f"there is no {file}: measure it with `bertprune bench --publish`")
     rows = read_rows(file)
@@ -128,7 +128,7 @@ def publish(rows: pd.DataFrame, facts: dict[str, Any]) -> Path:
     if threads and how these wait, phrases and versions are the same; else there is no comparing
     them, and they go.
     """
-    file = paths.published(NAME)
+    file = paths.published(NAME, ".csv")
     machine = facts["gpu"] or facts["cpu"]
     rows = rows.assign(machine=machine)
     of_machines = {}

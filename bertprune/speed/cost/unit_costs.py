@@ -178,7 +178,7 @@ def named(name: str) -> Machine:
 
 def published() -> Machine:
     """The machine on which the book was made, from `book/published/costs.csv`."""
-    file = paths.published("costs")
+    file = paths.published("costs", ".csv")
     if not file.exists():
         raise UserError(
             f"there is no {file}: `bertprune cost STUDY --publish` writes the costs of this machine"
@@ -204,7 +204,7 @@ def _table(found: pd.DataFrame) -> Table:
 def publish(machine: Machine) -> Path:
     """Write the unit costs of `machine` to `book/published/costs.csv`, over those of the same
     shapes and threads there; those of another machine go."""
-    file = paths.published("costs")
+    file = paths.published("costs", ".csv")
     table = dict(machine.table)
     if file.exists():
         before = pd.read_csv(file)

@@ -60,7 +60,7 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
     with pytest.raises(UserError, match="bertprune bench --publish"):
         saving.inference_time()
-    file = paths.published(published_benchmark.NAME)
+    file = paths.published(published_benchmark.NAME, ".csv")
     file.parent.mkdir(parents=True)
     cases = {name: {"finished": "2026-01-02", "commit": ""} for name in SIZES}
     facts = {"cpu": "abacus", "gpu": "", "versions": {}, "cases": cases}

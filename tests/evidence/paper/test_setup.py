@@ -41,7 +41,7 @@ def publish(study: Study, **facts: object) -> None:
     file = paths.published(study.name)
     file.parent.mkdir(parents=True)
     file.write_text("")
-    file.with_suffix(".json").write_text(json.dumps({"changes": [], **facts}))
+    paths.published(study.name, ".json").write_text(json.dumps({"changes": [], **facts}))
 
 
 def test_the_papers_facts() -> None:

@@ -15,7 +15,7 @@ from bertprune.experiments import studies
 def test_what_former_editions_did_not_note_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paths, "published", lambda name: tmp_path / f"{name}.csv")
+    monkeypatch.setattr(paths, "published", lambda name, end="": tmp_path / f"{name}{end}")
     file = tmp_path / "ci.json"
     file.write_text("{}")
     assert Published.read("ci") == Published(changes=[], records=[])

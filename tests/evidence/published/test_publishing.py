@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,18 +18,20 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json
 from bertprune.book import tables
-from bertprune.evidence import gathering, scores
+from bertprune.data.glue import TASKS
+from bertprune.evidence import answers, gathering, scores
 from bertprune.evidence import published as stored
 from bertprune.evidence.published import Published, publishing
 from bertprune.experiments import runs, studies, sweep
 from bertprune.experiments.runs import Run
-from bertprune.protocol import rows
+from bertprune.protocol import predictions, rows
 from bertprune.protocol.arms import EPOCHS_BEFORE_PRUNING
+from bertprune.protocol.predictions import Predictions
 from bertprune.protocol.record import Record
 from bertprune.protocol.rows import Rows
 
 from ... import made_up
-from ...finished import FACTS
+from ...finished import ANSWERED, FACTS
 
 
 def _detailed() -> Rows:
@@ -88,13 +91,19 @@ def test_of_burn_in_the_whole_curve_is_published_and_of_pruning_that_of_the_dev_
     }
 
 
+def _predictions(run: str) -> Predictions:
+    place = {"arm": "prune_pretrain", "task": "sst2", "sparsity": 0.5, "seed": 0}
+    found = [predictions.of(ANSWERED, {**place, "learning_rate": 1e-3})]
+    return predictions.join(found).assign(run=run, position=math.nan, bert="lab-seed0", own=False)
+
+
 def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "published", lambda name: tmp_path / "new" / f"{name}.csv")
+    monkeypatch.setattr(paths, "published", lambda name, end="": tmp_path / "new" / f"{name}{end}")
     study = studies.load("ci", ["seed=[0]"])
     elsewhere = dataclasses.replace(study, given_as="/some/where/ci.yaml")
     with pytest.raises(UserError, match="/some/where/ci.yaml cannot be published"):
         publishing.publish(elsewhere)
-    with pytest.raises(UserError, match="there is no .*ci.csv: execute the study and publish it"):
+    with pytest.raises(UserError, match="there is no .*ci: execute the study and publish it"):
         stored.rows_of("ci")
     monkeypatch.setattr(Run, "is_done", lambda run: False)
     count = len(study.plan())
@@ -104,6 +113,7 @@ def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.Monk
     found = made_up.study(seeds=2)
     of_run = found.assign(notebook="finetune", run="finetune/x", own=False)
     monkeypatch.setattr(gathering, "rows_of", lambda study: of_run)
+    monkeypatch.setattr(gathering, "predictions_of", lambda study: _predictions("finetune/x"))
     names = dict.fromkeys(("id", "notebook", "page", "notebook_sha256"), "finetune/x")
     names["finished"] = "2020-01-01T00:00:00Z"
     identity = dict.fromkeys(("notebook", "parameters", "data", "code", "upstream"), "abc")
@@ -146,11 +156,11 @@ def _remove(removed: Iterable[Run]) -> None:
 
 def _unpublish(run: Run) -> None:
     """Take one run out of what is published."""
-    file = paths.published("ci").with_suffix(".json")
+    file = paths.published("ci", ".json")
     facts = read_json(file)
     facts["records"] = [one for one in facts["records"] if one["id"] != run.id]
     file.write_text(json.dumps(facts))
-    rows.write(stored.rows_of("ci").query("run != @run.id"), paths.published("ci"))
+    stored.rows_of("ci").query("run != @run.id").to_parquet(paths.published("ci"))
 
 
 def _in_order(found: Rows) -> Rows:
@@ -179,6 +189,53 @@ def test_what_was_published_stays_where_the_study_is_not_whole(published: studie
     assert Published.read("ci") == facts
 
 
+def test_what_models_answer_is_published(published: studies.Study) -> None:
+    here = answers.answers_of(published)
+    accuracies = scores.best_accuracies(gathering.rows_of(published))
+    for task, of in here.items():
+        assert of is not None
+        # Of every score there are the examples that it counts.
+        scored = of.models.assign(accuracy=of.right.mean(axis=1)).merge(
+            accuracies[accuracies.task == task],
+            on=["arm", "sparsity", "seed", "position", "learning_rate"],
+        )
+        assert len(scored) == len(of.models) == sum(accuracies.task == task)
+        assert scored.accuracy_x.tolist() == scored.accuracy_y.tolist()
+        assert set(of.models.bert) == {"lab-seed0", "fresh-seed0"}
+        assert of.lengths.min() > 2
+    # Some are here, some as they were published; then all as they were.
+    for removed in (published.runs_of("information_deletion"), published.plan()):
+        _remove(run for run in removed if run.is_done())
+        for task, of in answers.answers_of(published).items():
+            before = here[task]
+            assert before and of
+            order = of.models.merge(before.models.reset_index(), how="left")["index"]
+            assert sorted(order) == [*range(len(order))] == [*range(len(before.models))]
+            assert (of.predicted == before.predicted[order]).all()
+            assert (of.labels == before.labels).all() and (of.lengths == before.lengths).all()
+
+
+def test_predictions_of_a_large_study_are_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """250 models on five dev sets as large as GLUE's, right on 90 % of the examples."""
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    draw, parts = np.random.default_rng(0), []
+    sizes = {"cola": 1043, "sst2": 872, "qnli": 5463, "mnli": 9815, "qqp": 40_430}
+    for task, size in sizes.items():
+        classes = len(TASKS[task].labels)
+        labels = draw.integers(classes, size=size)
+        lengths = draw.poisson(draw.gamma(9.0, 4.0, size)) + 3
+        wrong = (draw.random((250, size)) < 0.1) * draw.integers(1, classes, (250, size))
+        for seed, predicted in enumerate((labels + wrong) % classes):
+            found = {"epoch": 3, "predicted": predicted, "labels": labels, "lengths": lengths}
+            place = {"arm": "a", "task": task, "sparsity": 0.5, "seed": seed, "learning_rate": 1.0}
+            parts.append(predictions.of(found, place).assign(run=f"finetune/{seed:010x}"))
+    Published().write("large", pd.DataFrame(), predictions.join(parts))
+    files = [*(tmp_path / "book" / "published").glob("large.*.parquet")]
+    assert len(files) == 2 and sum(file.stat().st_size for file in files) < 2.5e6
+
+
 def test_publishing_a_part_anew_loses_nothing(published: studies.Study) -> None:
     before = paths.published("ci").read_bytes()
     last = published.plan()[-1]
@@ -200,7 +257,7 @@ def test_what_would_be_otherwise_now_is_not_taken_from_what_was_published(
 ) -> None:
     plan = published.plan()
     _remove(plan[1:])
-    file = paths.published("ci").with_suffix(".json")
+    file = paths.published("ci", ".json")
     facts = read_json(file)
     # As if a default had been another one then.
     facts["records"][-1]["parameters"]["batch_size"] = 7
@@ -235,10 +292,10 @@ def test_a_run_that_two_figures_show_is_published_for_both(published: studies.St
     both = [run for run in over_epochs if run in published.runs_of("prune_after_finetune")]
     assert both and set(over_epochs) != set(both)
     _remove(over_epochs)
-    rows.write(before[before.arm != EPOCHS_BEFORE_PRUNING], paths.published("ci"))
+    before[before.arm != EPOCHS_BEFORE_PRUNING].to_parquet(paths.published("ci"))
     assert not set(over_epochs) & gathering.published_runs(published).keys()
     is_other = ~before.run.isin({run.id for run in both}) | (before.arm == EPOCHS_BEFORE_PRUNING)
-    rows.write(before[is_other], paths.published("ci"))
+    before[is_other].to_parquet(paths.published("ci"))
     found = gathering.published_runs(published).keys()
     assert set(over_epochs) & found == set(over_epochs) - set(both)
 
@@ -251,7 +308,7 @@ def test_a_run_that_another_figure_shows_since_may_be_published_anew(
     both = {run.id for run in published.runs_of(EPOCHS_BEFORE_PRUNING) if run in after}
     # One figure showed it when it was published; some other run is done elsewhere alone.
     is_lacking = before.run.isin(both) & (before.arm != EPOCHS_BEFORE_PRUNING)
-    rows.write(before[~is_lacking], paths.published("ci"))
+    before[~is_lacking].to_parquet(paths.published("ci"))
     _remove(run for run in published.plan() if run.notebook == "information_deletion")
     publishing.publish(published)
     pd.testing.assert_frame_equal(_in_order(stored.rows_of("ci")), _in_order(before))
@@ -291,7 +348,7 @@ def test_what_is_executed_again_is_laid_beside_what_was_published(
     # What is published is what is here: no second execution.
     with pytest.raises(UserError, match="no run that was published was executed a second time"):
         tables.again_table(gathering.executed_again(published))
-    file = paths.published("ci").with_suffix(".json")
+    file = paths.published("ci", ".json")
     facts = read_json(file)
     for record in facts["records"]:
         record["wall_time_s"] += 1
@@ -305,7 +362,7 @@ def test_what_is_executed_again_is_laid_beside_what_was_published(
     before = stored.rows_of("ci")
     is_loss = (before.arm == "random_pruning") & (before.metric == "loss")
     is_loss &= (before.task == rows.PRETRAINING) & (before.split == "dev")
-    rows.write(before.assign(value=before.value.where(~is_loss, 1.5)), paths.published("ci"))
+    before.assign(value=before.value.where(~is_loss, 1.5)).to_parquet(paths.published("ci"))
     table = tables.again_table(gathering.executed_again(published))
     changed = table.trainings != table["the same"]
     assert [*changed.index[changed]] == [("pruned at random", "loss (nats)")]

@@ -152,7 +152,7 @@ def test_the_page(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_page_takes_task_sizes_from_published_rows(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paths, "published", lambda name: root / f"{name}.csv")
+    monkeypatch.setattr(paths, "published", lambda name, end="": root / f"{name}{end}")
     monkeypatch.setattr(unit_costs, "published", machine)
     study = by_hand()
     monkeypatch.setattr(studies, "load", lambda name: study)
@@ -162,7 +162,7 @@ def test_the_page_takes_task_sizes_from_published_rows(
     assert set(estimate.of_studies(study)["task sizes"]) == {"GLUE in full, assumed"}
     assert len(estimate.against_published()) == 0
 
-    (root / "by-hand.csv").touch()
+    (root / "by-hand").touch()
     tasks = {"cola": {"majority": 0.6, "train examples": 100, "dev examples": 300}}
     facts = {"changes": [], "tasks": tasks, "runs": 3, "work_s": 1200.0}
     (root / "by-hand.json").write_text(json.dumps(facts))

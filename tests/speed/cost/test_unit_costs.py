@@ -50,7 +50,7 @@ def test_a_gpu_follows_from_its_rate() -> None:
 
 
 def test_published_costs_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "published", lambda name: tmp_path / f"{name}.csv")
+    monkeypatch.setattr(paths, "published", lambda name, end="": tmp_path / f"{name}{end}")
     with pytest.raises(UserError, match="bertprune cost STUDY --publish"):
         unit_costs.published()
     unit_costs.publish(machine(cores=4))

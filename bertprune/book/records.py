@@ -71,8 +71,10 @@ def published_beside(study: Study) -> list[dict[Hashable, Any]]:
     # Two hyphens would become a dash.
     facts = facts.rename(columns={"changed by --set": "changed by `--set`"})
     downloads = [
-        f"{{download}}`rows <published/{name}.parquet>`, "
-        f"{{download}}`records <published/{name}.json>`"
+        ", ".join(
+            f"{{download}}`{what} <published/{file.name}>`"
+            for what, file in published.files(name).items()
+        )
         for name in others
     ]
     facts.insert(1, "to download", downloads)

@@ -32,6 +32,7 @@ from bertprune.experiments.studies import Study
 from bertprune.experiments.timekeeping import TRIES_FILE
 from bertprune.model.precision import FLOAT32
 from bertprune.protocol import notebook_parameters, predictions, rows
+from bertprune.protocol.notebook_parameters import Finetune
 from bertprune.protocol.predictions import PREDICTIONS_FILE
 from bertprune.protocol.record import RECORD_FILE, Record, digest_of, sha256_of, utc_now
 from bertprune.protocol.views import parameters_of_run
@@ -239,6 +240,8 @@ def _taken_over(folder: Path, origin: str, dry_run: bool) -> Found:
         notes.append(f"not counted as done, since {why_not}")
     if not has_model and _leaves_model(record):
         notes.append("without its model: it is executed again if another run needs that")
+    if PREDICTIONS_FILE not in record.files_sha256 and _predicts(record):
+        notes.append("without its predictions on dev sets, which former editions did not keep")
     if not dry_run and not _copy(folder, here, record, origin):
         return Found(name, ALREADY_HERE, "since a moment")
     return Found(name, IMPORTED, "; ".join(notes), counts=not why_not)
@@ -322,6 +325,10 @@ def _leaves_model(record: Record) -> bool:
         return notebook_parameters.parse(contract, record.parameters).leaves_model()
     except UserError:
         return False
+
+
+def _predicts(record: Record) -> bool:
+    return issubclass(parameters_of_run(record.notebook), Finetune)
 
 
 def _why_not_of_today(record: Record) -> str:

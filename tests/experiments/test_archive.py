@@ -32,9 +32,10 @@ from bertprune.experiments.runs import (
     to_execute,
 )
 from bertprune.protocol import rows
+from bertprune.protocol.predictions import PREDICTIONS_FILE
 from bertprune.protocol.record import RECORD_FILE, Record, digest_of
 
-from ..finished import BURN_IN, PRUNED, TUNED, finished
+from ..finished import ANSWERED, BURN_IN, PRUNED, TUNED, finished
 
 STUDY = """
 title: Moved
@@ -116,6 +117,8 @@ def test_an_archive_and_back(there: Path, at: Move, tmp_path: Path) -> None:
     assert not any(name.endswith("log.txt") for name in names)
     at("here")
     assert told(import_runs(file)) == [(IMPORTED, "")] * len(PARTS)
+    predicted = Run.of(TUNED).predictions()
+    assert predicted is not None and predicted.lengths[0].tolist() == ANSWERED["lengths"]
     assert Run.of(PRUNED).record().imported["from"] == "moved.tar.gz"
     assert Run.of(PRUNED).has_model()
 
@@ -315,10 +318,22 @@ def test_a_damaged_run_is_refused(
     assert cli.main(["import", str(there)]) == 1
 
 
+@pytest.mark.parametrize("damage", [without(PREDICTIONS_FILE), written(PREDICTIONS_FILE, "PAR1")])
+def test_predictions_that_were_altered_are_refused(
+    there: Path, at: Move, damage: Callable[[Path], object]
+) -> None:
+    damage(there / "runs" / Run.of(TUNED).id)
+    (refused,) = [one for one in import_runs(there) if one.what == REFUSED]
+    assert refused.note == "it was altered or damaged after it was executed: predictions.parquet"
+
+
 def test_runs_of_before_files_were_hashed_come(there: Path) -> None:
     for parameters in PARTS:
         forget_hashes(there / "runs" / Run.of(parameters).id)
-    assert told(import_runs(there)) == [(IMPORTED, "")] * len(PARTS)
+    *others, tuned = import_runs(there)
+    assert told(others) == [(IMPORTED, "")] * (len(PARTS) - 1)
+    assert tuned.note.startswith("without its predictions on dev sets")
+    assert Run.of(TUNED).predictions() is None
     assert all(run.is_current() for run in studies.load("moved").plan())
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -81,6 +82,18 @@ class Published:
         records = [record.published() for record in self.records]
         content = dataclasses.asdict(self) | {"records": records}
         write_json(content, paths.published(study, ".json"))
+
+
+def files(study: str) -> dict[str, Path]:
+    """The files of a published study that are there, by what is in them."""
+    suffixes = {
+        "rows": ".parquet",
+        "records": ".json",
+        "predictions": _PREDICTIONS,
+        "dev examples": _EXAMPLES,
+    }
+    named = {what: paths.published(study, suffix) for what, suffix in suffixes.items()}
+    return {what: file for what, file in named.items() if file.exists()}
 
 
 def is_published(study: str) -> bool:

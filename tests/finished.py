@@ -15,7 +15,7 @@ from bertprune.experiments.runs import FACTS_FILE, NOTEBOOK_FILE, ROWS_FILE, Run
 from bertprune.model.loading import save_pretrained
 from bertprune.model.shape import Shape
 from bertprune.protocol import notebook_parameters, predictions, rows
-from bertprune.protocol.arms import arm_of
+from bertprune.protocol.arms import arm_of, seed_of
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune, PrunePretrain
 from bertprune.protocol.predictions import PREDICTIONS_FILE
 from bertprune.protocol.record import Record, sha256_of
@@ -50,7 +50,8 @@ def finished(parameters: BurnIn, *, loss: float = 2.0) -> Run:
     run = Run.of(parameters)
     folder = run.partial_folder
     folder.mkdir(parents=True)
-    point: dict[str, Any] = {"arm": arm_of(parameters), "learning_rate": 1e-3, "seed": 0}
+    seed = seed_of(parameters)
+    point: dict[str, Any] = {"arm": arm_of(parameters), "learning_rate": 1e-3, "seed": seed}
     sparsity = getattr(parameters, "sparsity", 0.0)
     if isinstance(parameters, Finetune):
         history: list[dict[str, Any]] = [

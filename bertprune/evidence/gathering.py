@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from bertprune.base.errors import UserError
 from bertprune.base.shown import Sentence
+from bertprune.base.words import counted, listed, percent
 from bertprune.evidence import published
 from bertprune.evidence.published import Published
 from bertprune.experiments import studies
 from bertprune.experiments.runs import Run, lineage
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters, predictions, rows
-from bertprune.protocol.arms import BURN_IN, EPOCHS_BEFORE_PRUNING, PRUNE_PRETRAIN, bert_of
+from bertprune.protocol.arms import (
+    BURN_IN,
+    EPOCHS_BEFORE_PRUNING,
+    PRUNE_PRETRAIN,
+    arm_of,
+    bert_of,
+    words_of_arm,
+)
 from bertprune.protocol.notebook_parameters import Finetune
 from bertprune.protocol.predictions import Predictions
 from bertprune.protocol.record import Execution
@@ -93,7 +102,8 @@ def _gathered(
             f"none of the {len(study.plan())} runs of study {study.name} is done: execute them "
             f"with `{study.command('sweep')}`"
         )
-    return pd.concat(found, ignore_index=True)
+    # What has no lines has no kinds of values either.
+    return pd.concat([part for part in found if len(part)] or found, ignore_index=True)
 
 
 def _bert_of(run: Run) -> str:
@@ -148,10 +158,15 @@ def _in_parts(before: Rows) -> tuple[Rows, Rows]:
 
 
 def provenance(study: Study) -> Sentence:
-    """Where the study's rows come from, for its pages: runs of this machine, or published ones."""
+    """Where the study's rows come from, for its pages: runs of this machine, or published ones; and
+    which are missing."""
+    return Sentence(" ".join([_source(study), *missing(study)]))
+
+
+def _source(study: Study) -> str:
     if is_shown_as_published(study):
         facts = published.overview([study.name]).loc[study.name]
-        return Sentence(
+        return (
             f"Published rows of {facts.runs} runs: {facts['work (min)']} minutes of work on "
             f"{facts['device × threads']}, finished {facts.finished}, by {facts.code} code. "
             f"Changed by --set: {facts['changed by --set']}."
@@ -164,12 +179,58 @@ def provenance(study: Study) -> Sentence:
     added = f", and {own} that the reader has added" if own else ""
     here = f"{source}executed on this machine{added}"
     if not before:
-        return Sentence(f"{len(done)} of {len(plan)} runs of this study, {here}.")
+        return f"{len(done)} of {len(plan)} runs of this study, {here}."
     devices = ", ".join(Published.read(study.name).devices)
-    return Sentence(
+    return (
         f"{len(before)} of {len(plan)} runs of this study as they were published, by the same code "
         f"({devices}); {len(done)} more, {here}; {len(plan) - len(before) - len(done)} missing."
     )
+
+
+def missing(study: Study) -> list[str]:
+    """Which cells of the study there is no accuracy of, yet, in a sentence for each arm that lacks
+    some: its sparsities, or epochs before pruning, with tasks where only some lack, by seed."""
+    found = where(rows_of(study), split=Split.DEV, metric=Metric.ACCURACY)
+    before = found.position.where(found.arm == EPOCHS_BEFORE_PRUNING, 0.0)
+    there = set(zip(found.arm, found.sparsity, before, found.seed, found.task, strict=True))
+    return [
+        sentence
+        for arm, runs in _fine_tunings(as_shown(study)).items()
+        if (sentence := _missing_of(arm, runs, there))
+    ]
+
+
+def _fine_tunings(study: Study) -> dict[str, list[Finetune]]:
+    given = {
+        arm: [run.parameters for run in dict.fromkeys(study.runs_of(arm))] for arm in study.arms
+    }
+    return {arm: [p for p in of if isinstance(p, Finetune)] for arm, of in given.items()}
+
+
+def _missing_of(arm: str, runs: Iterable[Finetune], there: Collection[tuple[Any, ...]]) -> str:
+    """That sentence about `arm`; empty if all its cells are `there`."""
+    is_over_epochs = arm == EPOCHS_BEFORE_PRUNING
+    tasks: set[str] = set()
+    lacking: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+    for p in runs:
+        # Where nothing is pruned, pruning at random is pruning while pre-training.
+        of_rows = arm if is_over_epochs else arm_of(p)
+        place = (of_rows, p.sparsity, float(p.epochs) if is_over_epochs else 0.0, p.seed)
+        after = f" after {counted(p.epochs, 'epoch')}" if is_over_epochs else ""
+        lacking[p.seed, percent(p.sparsity) + after] += [
+            task for task in p.task if (*place, task) not in there
+        ]
+        tasks |= set(p.task)
+    points: defaultdict[int, list[str]] = defaultdict(list)
+    for (seed, point), of_point in lacking.items():
+        if of_point:
+            is_whole = len(of_point) == len(tasks)
+            points[seed].append(point if is_whole else f"{point} ({listed(of_point)})")
+    seeds: defaultdict[str, list[str]] = defaultdict(list)
+    for seed, of_seed in points.items():
+        seeds[listed(of_seed)].append(str(seed))
+    parts = [f"{of_seeds} of seed {listed(those)}" for of_seeds, those in seeds.items()]
+    return f"Missing, {words_of_arm(arm)}: {'; '.join(parts)}." if parts else ""
 
 
 def has_published(study: Study) -> bool:

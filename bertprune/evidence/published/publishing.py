@@ -11,7 +11,7 @@ import pandas as pd
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.evidence import answers, baselines, gathering
-from bertprune.evidence.published import Published
+from bertprune.evidence.published import Published, is_published
 from bertprune.evidence.scores import without_own
 from bertprune.experiments import studies
 from bertprune.experiments.runs import Run
@@ -27,33 +27,28 @@ def publish(study: Study) -> Path:
     """Write what the pages of a study show to `book/published`, and beside it when, where and by
     what code that was made, run by run, so that the book shows it where nobody executes the study.
 
-    Where the study is not whole here, what was published before as it would be now stays, and runs
-    that are done here are added: a study may be made on several machines, one after the other.
-    Raises UserError for a study that has no file in `notebooks/studies`, unless all of its runs are
-    done or published, and if nothing would be added, or something be lost.
+    A study need not be whole, pages name what is missing (see `gathering.missing`). Where it is not
+    whole here, what was published before as it would be now stays, and runs that are done here are
+    added: a study may be made on several machines, one after the other, over days. Raises UserError
+    for a study that has no file in `notebooks/studies`, and if nothing would be added, or something
+    be lost.
     """
     if study.given_as not in studies.names():
         raise UserError(
             f"{study.given_as or study.name} cannot be published: only a study of "
             f"notebooks/studies can, {', '.join(studies.names())}"
         )
-    plan, before = study.plan(), gathering.published_runs(study)
-    if missing := [run.id for run in plan if not run.is_done() and run not in before]:
-        raise UserError(
-            f"study {study.name} is not whole, {len(missing)} of {len(plan)} runs are missing "
-            f"({missing[0]}, ...): execute them with `{study.command('sweep')}"
-            f"{' --unpublished' if before else ''}`"
-        )
-    if before:
-        _check_addition(study, before)
-    records: list[Execution] = [before.get(run) or run.record() for run in plan]
-    versions = [run.record().versions for run in plan if run not in before]
+    before = gathering.published_runs(study)
+    kept = [run for run in study.plan() if run in before or run.is_done()]
+    _check_addition(study, kept, before)
+    records: list[Execution] = [before.get(run) or run.record() for run in kept]
+    versions = [run.record().versions for run in kept if run not in before]
     if before:
         versions.append(Published.read(study.name).versions)
     # These look at what was published before.
     again, found = gathering.executed_again(study), gathering.rows_of(study)
     predicted = gathering.predictions_of(study)
-    again = again[again.run.isin([run.id for run in plan])]
+    again = again[again.run.isin([run.id for run in kept])]
     Published(
         changes=list(study.changes),
         finished=max(record.finished for record in records),
@@ -69,19 +64,28 @@ def publish(study: Study) -> Path:
     return paths.published(study.name)
 
 
-def _check_addition(study: Study, before: Collection[Run]) -> None:
-    """Raise UserError unless the study has all runs that are published, `before` or done here, and
-    others besides."""
+def _check_addition(study: Study, kept: Collection[Run], before: Collection[Run]) -> None:
+    """Raise UserError unless the runs that are `kept`, published `before` or done here, are all of
+    the study or all that are published, and others besides."""
     plan = study.plan()
-    kept = {run.id for run in plan if run in before or run.is_done()}
-    records = Published.read(study.name).records
-    if lost := [record.id for record in records if record.id not in kept]:
+    is_whole_here = len(kept) == len(plan) and not before
+    if is_published(study.name) and not is_whole_here:
+        then = Published.read(study.name)
+        count = len(then.records) or then.runs
+        ids = {run.id for run in kept}
+        if lost := count - sum(record.id in ids for record in then.records):
+            raise UserError(
+                f"{lost} of the {count} published runs of {study.name} would be lost: this study "
+                "has no such runs, and not all of its own are done here. Execute these, or delete "
+                f"{paths.published(study.name)} and what lies beside it"
+            )
+    if len(kept) == len(before):
+        unpublished = " --unpublished" if before else ""
         raise UserError(
-            f"{len(lost)} of the {len(records)} published runs of {study.name} would be lost "
-            f"({lost[0]}, ...): this study has no such runs, and not all of its own are done here"
+            f"{len(before)} of {len(plan)} runs of study {study.name} are published, and no other "
+            "is done here: there is nothing to add. Execute what is missing with "
+            f"`{study.command('sweep')}{unpublished}`"
         )
-    if len(plan) == len(before):
-        raise UserError(f"all {len(plan)} runs of study {study.name} are published: nothing to add")
 
 
 def _joined(versions: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -1,5 +1,4 @@
-"""Publishing: what of a study is kept, that nothing but a whole study is published, and that parts
-of it may have been published before."""
+"""Publishing: what of a study is kept, and that it may be published in parts."""
 
 import dataclasses
 import json
@@ -17,6 +16,7 @@ from bertprune import cli
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json
+from bertprune.base.words import SPACE
 from bertprune.book import tables
 from bertprune.data.glue import TASKS
 from bertprune.evidence import answers, gathering, scores
@@ -31,7 +31,8 @@ from bertprune.protocol.record import Record
 from bertprune.protocol.rows import Rows
 
 from ... import made_up
-from ...finished import ANSWERED, FACTS
+from ...conftest import PROJECT
+from ...finished import ANSWERED, FACTS, finished
 
 
 def _detailed() -> Rows:
@@ -97,7 +98,7 @@ def _predictions(run: str) -> Predictions:
     return predictions.join(found).assign(run=run, position=math.nan, bert="lab-seed0", own=False)
 
 
-def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_publishing_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "published", lambda name, end="": tmp_path / "new" / f"{name}{end}")
     study = studies.load("ci", ["seed=[0]"])
     elsewhere = dataclasses.replace(study, given_as="/some/where/ci.yaml")
@@ -107,7 +108,7 @@ def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.Monk
         stored.rows_of("ci")
     monkeypatch.setattr(Run, "is_done", lambda run: False)
     count = len(study.plan())
-    with pytest.raises(UserError, match=f"is not whole, {count} of {count} runs are missing"):
+    with pytest.raises(UserError, match=f"0 of {count} runs of study ci are published"):
         publishing.publish(study)
     monkeypatch.setattr(Run, "is_done", lambda run: True)
     found = made_up.study(seeds=2)
@@ -133,6 +134,77 @@ def test_publishing_takes_a_whole_study(tmp_path: Path, monkeypatch: pytest.Monk
     again = stored.rows_of("ci")
     pd.testing.assert_frame_equal(scores.scores(again), scores.scores(found))
     assert len(again) < len(found) and set(again.run) == {"finetune/x"}
+
+
+PARTS = """
+parameters: {text: ["lab:0:300"]}
+grid: {sparsity: [0.0, 0.6], task: [sst2], seed: [0, 1]}
+arms:
+  prune_pretrain: {}
+  information_deletion: {}
+  random_pruning: {}
+  epochs_before_pruning: {grid: {sparsity: [0.6], epochs: [1, 4]}}
+  from_scratch: {}
+"""
+
+
+@pytest.fixture
+def in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> studies.Study:
+    """A study in a project of its own, all runs of which look done."""
+    (tmp_path / "notebooks" / "studies").mkdir(parents=True)
+    for file in (PROJECT / "notebooks").glob("*.ipynb"):
+        (tmp_path / "notebooks" / file.name).symlink_to(file)
+    (tmp_path / "notebooks" / "studies" / "parts.yaml").write_text(PARTS)
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    study = studies.load("parts")
+    for run in study.plan():
+        finished(run.parameters)
+    return study
+
+
+def test_a_study_is_published_in_parts(in_parts: studies.Study, tmp_path: Path) -> None:
+    publishing.publish(in_parts)
+    whole, predicted = stored.rows_of("parts"), stored.predictions_of("parts")
+    assert gathering.missing(in_parts) == [] and len(stored.files("parts")) == 4
+    for file in stored.files("parts").values():
+        file.unlink()
+    first = set(in_parts.needed_for("prune_pretrain"))
+    rest = [run for run in in_parts.plan() if run not in first]
+    for run in rest:
+        run.folder.rename(tmp_path / run.id.replace("/", "-"))
+    publishing.publish(in_parts)
+    shown = [gathering.provenance(in_parts)]
+    # Another day, on another machine.
+    _remove(first)
+    shown.append(gathering.provenance(in_parts))
+    assert shown[1].startswith(f"Published rows of {len(first)} runs: ")
+    for said in shown:
+        # At 0 % what is pruned at random is the dense model, which is there.
+        assert said.replace(SPACE, " ").endswith(
+            "Missing, information deletion: 0 %, 60 % of seed 0, 1. "
+            "Missing, pruned at random: 60 % of seed 0, 1. "
+            "Missing, epochs before pruning: 60 % after 1 epoch, 60 % after 4 epochs of seed 0, 1. "
+            "Missing, never pre-trained: 0 % of seed 0, 1."
+        )
+    with pytest.raises(UserError, match="no other is done here: there is nothing to add"):
+        publishing.publish(in_parts)
+    for run in rest:
+        (tmp_path / run.id.replace("/", "-")).rename(run.folder)
+    publishing.publish(in_parts)
+    assert gathering.missing(in_parts) == []
+    pd.testing.assert_frame_equal(_in_order(stored.rows_of("parts")), _in_order(whole))
+    assert set(stored.predictions_of("parts").run) == set(predicted.run)
+
+
+def test_a_part_is_not_published_over_what_another_edition_has_published(
+    in_parts: studies.Study,
+) -> None:
+    _remove(in_parts.plan()[-1:])
+    paths.published("parts").parent.mkdir(parents=True)
+    paths.published("parts").touch()
+    paths.published("parts", ".json").write_text(json.dumps({"runs": 3}))
+    with pytest.raises(UserError, match="3 of the 3 published runs of parts would be lost"):
+        publishing.publish(in_parts)
 
 
 # What was published before.
@@ -240,7 +312,7 @@ def test_publishing_a_part_anew_loses_nothing(published: studies.Study) -> None:
     before = paths.published("ci").read_bytes()
     last = published.plan()[-1]
     _remove([last])
-    with pytest.raises(UserError, match="are published: nothing to add"):
+    with pytest.raises(UserError, match="is done here: there is nothing to add"):
         publishing.publish(published)
     part = studies.load("ci", ["sparsity=[0.0, 0.5]"])
     _remove(run for run in part.plan() if run != last)
@@ -248,7 +320,7 @@ def test_publishing_a_part_anew_loses_nothing(published: studies.Study) -> None:
         publishing.publish(part)
     assert paths.published("ci").read_bytes() == before
     _unpublish(last)
-    with pytest.raises(UserError, match="not whole, 1 of .* --unpublished"):
+    with pytest.raises(UserError, match="and no other is done here.* --unpublished`"):
         publishing.publish(published)
 
 

@@ -30,6 +30,6 @@ def test_the_notebook_of_results_is_checked(namespace: dict[str, Any], message: 
 
 
 def test_the_ramp_is_that_of_the_pruned_models() -> None:
-    # The dense model of the lab, which is its first, has none.
-    assert gathering.ramp_steps(studies.load("lab")) == 40
+    # The dense model, which is the first, has none.
+    assert gathering.ramp_steps(studies.load("ci")) == 30
     assert gathering.ramp_steps(studies.load("english-burn-in")) == 0

@@ -107,10 +107,17 @@ def test_masks_are_held(upstream: Path, tmp_path: Path, trained: list[torch.nn.M
     assert not (tmp_path / "work" / "model").exists()
 
 
-@pytest.mark.parametrize("epochs", [0, 2])
+@pytest.mark.parametrize(("epochs", "in_stacks"), [(0, False), (2, False), (2, True)])
 def test_what_is_predicted_in_the_end_gives_the_accuracy(
-    epochs: int, upstream: Path, tmp_path: Path
+    epochs: int,
+    in_stacks: bool,
+    upstream: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if in_stacks:
+        # As on a GPU.
+        monkeypatch.setattr(finetuning, "_together", lambda left, accelerator: [left])
     settings = {**SETTINGS, "task": ("cola", "mnli"), "learning_rates": (1e-3, 5e-4)}
     parameters = Finetune(**settings).replace(epochs=epochs)
     found = rows.final(work(Job(parameters, tmp_path / "work", upstream)))

@@ -67,27 +67,23 @@ def mask_update(setting: Setting, shape: Shape) -> Iterator[Row]:
         pruners[NNCF] = NncfPruner
     off: dict[str, int] = {}
 
-    def seconds(side: str, start: Any, sparsity: float) -> float:
+    def update(side: str, start: Any, sparsity: float) -> float:
         pruner = pruners[side](copy.deepcopy(start))
         seconds = seconds_of(lambda: pruner.update(sparsity))
         found = pruner.pruned()
-        off[side] = sum(
-            abs(found[name] - pruned_count(sparsity, size)) for name, size in sizes.items()
-        )
+        differences = (found[name] - pruned_count(sparsity, size) for name, size in sizes.items())
+        off[side] = sum(map(abs, differences))
         return seconds
 
-    sides = {side: partial(seconds, side, model, SPARSITY) for side in pruners}
+    sides = {side: partial(update, side, model, SPARSITY) for side in pruners}
     yield from setting.compared(sides, "time")
+    for side in pruners:
+        yield setting.row(side, OFF, "", [off[side]])
     rounded = copy.deepcopy(model).bfloat16().float()
-    for quantity, start, sparsity in (
-        (OFF, model, SPARSITY),
-        (OFF_WITH_TIES, rounded, SPARSITY),
-        (OFF_AT_ZERO, model, 0.0),
-    ):
+    for quantity, *given in ((OFF_WITH_TIES, rounded, SPARSITY), (OFF_AT_ZERO, model, 0.0)):
         for side in pruners:
-            if quantity != OFF:
-                with quiet():
-                    seconds(side, start, sparsity)
+            with quiet():
+                update(side, *given)
             yield setting.row(side, quantity, "", [off[side]])
 
 

@@ -7,8 +7,8 @@ from itertools import islice
 import pandas as pd
 
 from bertprune.base.shown import Prose
+from bertprune.book.drawing.picture import Picture, made_by
 from bertprune.book.figures.accuracy import average_and_loss
-from bertprune.book.figures.picture import Picture, made_by
 from bertprune.data.glue import PAPER_TASKS, TASKS
 from bertprune.data.tasks import load_task
 from bertprune.evidence.baselines import bag_of_words, majority

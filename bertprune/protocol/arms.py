@@ -76,7 +76,7 @@ ARMS = {
             "information deletion",
             "The same pruned models, but fine-tuning takes the masks off: pruned weights start "
             "at 0 and may move.",
-            Look("#de8f05", "s"),
+            Look("#b07d00", "s"),
             InformationDeletion,
         ),
         Arm(
@@ -103,7 +103,7 @@ ARMS = {
             "never pre-trained",
             "A BERT of the same shape is fine-tuned from random weights: it shows what "
             "pre-training is worth.",
-            Look("#cc78bc", "v"),
+            Look("#c566b3", "v"),
             Finetune,
             {
                 "model": "",
@@ -119,7 +119,7 @@ ARMS = {
             EPOCHS_BEFORE_PRUNING,
             "epochs before pruning",
             "Pruning after fine-tuning, over how long the model was fine-tuned before.",
-            Look("#ca9161", "P"),
+            Look("#8a5a2b", "P"),
             PruneAfterFinetune,
             pretrained_by="",
             axis="epochs",

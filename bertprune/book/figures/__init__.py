@@ -7,14 +7,17 @@ study share: who made a figure, and what stands where one is missing.
 from __future__ import annotations
 
 import html
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bertprune.base.errors import UserError
-from bertprune.book.figures.picture import Sketch, made_by
+from bertprune.book.drawing.picture import Sketch, made_by
 from bertprune.evidence.gathering import as_shown
 from bertprune.experiments.studies import Study
+from bertprune.protocol.notebook_parameters import CONTRACTS, Finetune
 
 
 @dataclass(frozen=True)
@@ -28,19 +31,41 @@ class Missing:
 
 
 def drawn(
-    show: Callable[..., Any], *given: Any, maker: str = "", again: str = "", **options: Any
+    show: Callable[..., Any],
+    *given: Any,
+    maker: str = "",
+    command: Callable[[str], str] | None = None,
+    **options: Any,
 ) -> Any:
     """What `show` gives, a figure drawn, or that it is missing, so that the chapters of a study
-    render whatever rows it has; `maker` and `again` are those of `Sketch.drawn`."""
+    render whatever rows it has; `maker` and `command` are those of `Sketch.drawn`."""
     try:
         found = show(*given, **options)
     except UserError as error:
         return Missing(str(error))
-    return found.drawn(maker, again) if isinstance(found, Sketch) else found
+    return found.drawn(maker, command) if isinstance(found, Sketch) else found
 
 
-def origin_of(study: Study, notebook: str) -> dict[str, str]:
-    """What each figure on the page `notebook` of a study says: who made it, and how to again."""
+def origin_of(study: Study) -> dict[str, Any]:
+    """What each figure of a study is told: who made it, and how to add a point to it."""
     parameters = as_shown(study).typical().parameters
     made = made_by(f"study {study.name}, “{study.title}”", parameters)
-    return {"maker": made, "again": study.view_command(notebook)}
+    return {"maker": made, "command": partial(own_point, study)}
+
+
+def own_point(study: Study, what: str) -> str:
+    """The commands that add a point of the reader's own to a study and its book: of the notebook
+    `what`, at a sparsity that the study has not; for "dense", another seed of the dense model."""
+    grid = study.grid
+    notebook, settings = what, {"sparsity": next(at for at in _OWN if at not in grid["sparsity"])}
+    if what == "dense":
+        notebook, settings = "finetune", {"sparsity": 0, "seed": max(grid.get("seed", [0])) + 1}
+    words = ["bertprune", "run", notebook, "--study", study.given_as or study.name]
+    if issubclass(CONTRACTS[notebook], Finetune) and (tasks := grid.get("task")):
+        first = tasks[0]
+        settings["task"] = first if isinstance(first, str) else first[0]
+    words += [word for name, of in settings.items() for word in ("-p", name, str(of))]
+    return f"{shlex.join(words)}\n{study.command('book')}"
+
+
+_OWN = (0.45, 0.35, 0.55, 0.65, 0.25)

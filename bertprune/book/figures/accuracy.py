@@ -11,13 +11,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bertprune.base.errors import UserError
-from bertprune.base.words import percent, signed
-from bertprune.book.figures.picture import SHARE, Axis, Panel, Sketch, needed
-from bertprune.book.figures.style import (
+from bertprune.base.words import percent
+from bertprune.book.drawing.panel import SHARE, Axis, Panel, needed
+from bertprune.book.drawing.picture import Sketch
+from bertprune.book.drawing.style import (
     INK,
     arm_handle,
     curves,
-    curves_in_words,
     dashed,
     dense_handle,
     handles,
@@ -26,9 +26,7 @@ from bertprune.book.figures.style import (
     own_handle,
     paper_handle,
     seeds_in_words,
-    shown_percent,
     thin_curve,
-    words_of,
 )
 from bertprune.evidence.paper.agreement import arms_of, cells_by_seed, tasks_of
 from bertprune.evidence.scores import AVERAGE, scores, training_losses, with_averages
@@ -39,9 +37,10 @@ _LOOKS = {arm: ARMS[arm].look for arm in BY_SPARSITY}
 
 _AVERAGES = {"average dev accuracy": SHARE, "average training loss (nats)": Axis()}
 
-_DROP = Axis()
-"""Of differences from the dense model of the same seed: the paper's may be far larger, and do not
-set it."""
+GLUE_MAJORITIES = pd.Series(
+    {"mnli": 0.3545, "qqp": 0.6318, "qnli": 0.5054, "sst2": 0.5092, "cola": 0.6913}
+)
+"""Accuracy of always giving the commonest answer on the dev sets of GLUE (MNLI's matched one)."""
 
 
 def accuracy_and_loss(scores: pd.DataFrame, losses: pd.DataFrame) -> Sketch:
@@ -98,31 +97,43 @@ def average_and_training_loss(found: Rows, *, paper: Rows | None = None) -> Sket
     )
 
 
-def accuracy_drop(found: Rows, *, paper: Rows | None = None) -> Sketch:
+def accuracy_drop(
+    found: Rows, *, paper: Rows | None = None, majorities: pd.Series | None = None
+) -> Sketch:
     """By task, how far dev accuracy is from the same seed's dense model, in points, against
-    sparsity; the same of `paper` thin behind.
+    sparsity. Where `majorities` are given, the accuracies (shares, by task) of always giving the
+    commonest answer, the first panel has the average drop as a share of what the dense model is
+    above them, which compares with the same of `paper`.
 
-    Drops can be laid over each other where accuracies of other models and texts cannot. Raises
-    UserError without a dense model.
+    Raises UserError without a dense model.
     """
-    tasks = _tasks(found)
-    theirs: dict[str, pd.DataFrame] = {}
-    if paper is not None and tasks & set(paper.task):
-        theirs = _drops(where(paper, task=tasks))
-    if not tasks <= theirs.keys():
+    drops = _drops(found)
+    panels = [Panel(f"{task} (points)", points, _lines) for task, points in drops.items()]
+    if majorities is not None:
+        shares = _shares_of_drop(found, majorities)
+        theirs = None
         # Averages over other tasks would not compare.
-        theirs.pop(AVERAGE, None)
+        if paper is not None and _tasks(found) <= set(paper.task):
+            theirs = _shares_of_drop(where(paper, task=_tasks(found)), GLUE_MAJORITIES)
+        panels.insert(0, Panel("share of skill lost", shares, _lines, y=SHARE, paper=theirs))
     return _against_sparsity(
-        [
-            Panel(f"{task} (points)", points, _lines, y=_DROP, paper=theirs.get(task))
-            for task, points in _drops(found).items()
-        ],
+        panels,
         name="accuracy-drop",
         caption="Dev accuracy less that of the dense model of the same seed, in points, against "
         "the share of weights that is pruned."
-        + " Each axis is this study's own: the paper's lines leave it where they fall further."
-        * bool(theirs),
+        + " First: the average as a share of how far the dense model is above the commonest answer."
+        * (majorities is not None),
     )
+
+
+def _shares_of_drop(found: Rows, majorities: pd.Series) -> pd.DataFrame:
+    """The average drop as a share of how far the same seed's dense model is above `majorities`."""
+    average = _of_average(scores(found))
+    dense = where(average, arm=PRUNE_PRETRAIN, sparsity=0)
+    skill = dense.set_index("seed").accuracy - majorities[list(_tasks(found))].mean()
+    start = average.seed.map(dense.set_index("seed").accuracy)
+    shares = (average.accuracy - start) / average.seed.map(skill)
+    return average.assign(value=shares).dropna(subset=["value"])
 
 
 def _tasks(found: Rows) -> set[str]:
@@ -178,14 +189,20 @@ def _against_sparsity(panels: Sequence[Panel], *, name: str, caption: str) -> Sk
     if "own" in drawn and drawn.own.any():
         entries.append(own_handle())
     first = panels[0]
-    show = shown_percent if first.y.is_share else signed
+    arm = arms[0]
+    ends = where(first.points, arm=arm).groupby("sparsity").value.mean()
+    said = ", ".join(
+        f"{first.y.in_words(ends[at])} at {percent(at)}"
+        for at in (ends.index.min(), ends.index.max())
+    )
+    several = f" and of {len(panels) - 1} others" if len(panels) > 1 else ""
     return Sketch(
         name,
         panels,
-        alt=f"Lines of {', '.join(panel.title for panel in panels)} against sparsity, one for each "
-        f"arm. {first.title}, {curves_in_words(first.points, 'arm', BY_SPARSITY, show)}.",
+        alt=f"Lines of {first.title}{several} against sparsity, one for each arm. "
+        f"{ARMS[arm].words.capitalize()}: {said}.",
         caption=f"{caption} {seeds_in_words(panel.points for panel in panels)} "
-        f"{_levels_in_words(drawn, are_drops=first.y is _DROP)}",
+        f"{_levels_in_words(drawn, are_drops='drop' in name)}",
         handles=entries,
         columns=_columns(panels),
     )
@@ -215,11 +232,8 @@ def _lines(axes: Axes, panel: Panel) -> None:
     if len(dense):
         dashed(axes, dense.mean())
     if panel.paper is not None:
-        own_limits = axes.get_ylim()
         for arm, look in _LOOKS.items():
             thin_curve(axes, where(panel.paper, arm=arm), look)
-        if panel.y is _DROP:
-            axes.set_ylim(own_limits)
 
 
 def drops_beside(found: Rows) -> Sketch:
@@ -249,14 +263,11 @@ def drops_beside(found: Rows) -> Sketch:
         )
         for task in tasks
     ]
-    # The average, where there is one: to hear all of them would take minutes.
-    said = where(cells, task=tasks[-1])
-    in_words = words_of({arm: _drops_in_words(where(said, arm=arm)) for arm in arms})
     return Sketch(
         "drops-beside-the-paper",
         panels,
-        alt=f"Drops in accuracy here against those in the paper, in points, for {', '.join(tasks)}."
-        f" {tasks[-1]}, {in_words}.",
+        alt="Drops in accuracy here against those in the paper, in points: a point for each arm "
+        f"and sparsity, a panel for each of {len(tasks)} tasks.",
         caption="What dev accuracy loses against the dense model, in points: across in the paper, "
         "up in this study. A point is an arm at a sparsity. "
         + seeds_in_words(
@@ -281,13 +292,6 @@ def _against_the_paper(axes: Axes, panel: Panel) -> None:
         # Of one seed there is no spread.
         spread, look = of.spread.fillna(0), like(ARMS[arm].look)
         axes.errorbar(of.value, of.ours, spread, **look, ls="", ms=5.5, alpha=0.85, elinewidth=0.9)
-
-
-def _drops_in_words(cells: pd.DataFrame) -> str:
-    return ", ".join(
-        f"{signed(at.ours)} for {signed(at.paper)} at {percent(at.sparsity)}"
-        for _, at in cells.iterrows()
-    )
 
 
 def _columns(panels: Sequence[Panel]) -> int:

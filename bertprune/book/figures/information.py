@@ -9,32 +9,27 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
-from bertprune.base.words import NOTHING, signed
-from bertprune.book.figures.picture import SHARE, Axis, Panel, Sketch, needed
-from bertprune.book.figures.style import (
+from bertprune.base.words import NOTHING, percent, signed
+from bertprune.book.drawing.panel import SHARE, Axis, Panel, needed
+from bertprune.book.drawing.picture import Sketch
+from bertprune.book.drawing.style import (
     INK,
     QUIET,
-    arm_handle,
-    curve,
     curves,
-    curves_in_words,
-    dashed,
     dots,
     first_number,
-    handle,
+    label_arms,
+    label_ends,
     like,
     line_handle,
     looks,
-    paper_handle,
     seeds_in_words,
+    shades,
     task_looks,
-    thin_curve,
 )
 from bertprune.evidence.claims import straight_lines
 from bertprune.protocol.arms import (
@@ -43,96 +38,101 @@ from bertprune.protocol.arms import (
     PRUNE_PRETRAIN,
     RANDOM_PRUNING,
     Look,
+    words_of_arm,
 )
 from bertprune.protocol.rows import Metric, Rows, final, where
 
-_LAYERS = colormaps["viridis_r"]
 
-_INTERVAL = ("slope", "lower", "upper")
+def accuracy_against_loss(found: Rows, fits: pd.DataFrame, *, paper: Rows | None = None) -> Sketch:
+    """The left half of the paper's figure 2, a panel for each task: accuracy under information
+    deletion against pre-training loss, a point for each sparsity and seed, with the straight line
+    of `fits`: task, slope, lower, upper (shares a nat) and intercept (a share). The slope that
+    `paper` has stands beside it, as a thin line through the middle of our points.
 
-
-def information_deletion(found: Rows, fits: pd.DataFrame, *, paper: Rows | None = None) -> Sketch:
-    """The paper's figure 2. Left: accuracy under information deletion against pre-training loss,
-    a point for each task, sparsity and seed, with the straight lines of `fits`: task, slope,
-    lower, upper (shares a nat) and intercept (a share). Right: cosine similarity of features with
-    those of the dense model, the mean over layers thick and each layer thin, against sparsity.
-
-    A half that the rows have nothing of is left out; raises UserError if both are.
+    Raises UserError without such points.
     """
-    deleted = straight_lines.points(found).rename(columns={"accuracy": "value"})
-    features = final(where(found, metric=Metric.COSINE_SIMILARITY))
-    needed(
-        pd.concat([half for half in (deleted, features) if len(half)] or [deleted]),
-        "information deletion",
-        "runs of information_deletion, and of prune_pretrain at sparsities above 0",
-    )
-    panels, said, captions = [], [], []
-    handles: list[Artist] = []
-    if len(deleted):
-        tasks = task_looks(deleted.task)
-        # A task of too few points has no line.
-        lines = where(fits.dropna(subset=["slope"]), task=list(tasks)).set_index("task")
-        slopes = {str(task): _slope(fit) for task, fit in lines.iterrows()}
-        theirs = None
-        if paper is not None:
-            theirs = straight_lines.points(paper).rename(columns={"accuracy": "value"})
-            theirs = where(theirs, task=list(tasks))
-        draw = partial(_against_loss, looks=tasks, lines=lines)
-        loss, name = Axis("pre-training dev loss (nats)"), "accuracy of information deletion"
-        panels.append(Panel(name, deleted, draw, x=loss, y=SHARE, paper=theirs))
-        in_words = "; ".join(f"{task} {slope}" for task, slope in slopes.items())
-        in_words = f", slopes in points a nat with 95 % intervals: {in_words}" * bool(slopes)
-        said.append(f"Accuracy of information deletion against pre-training loss{in_words}.")
-        captions.append(
-            "Dev accuracy with the masks taken off against the dev loss of pre-training, a point "
-            "for each sparsity and seed, with straight lines fitted and their slopes in points a "
-            "nat (95 % interval)."
+    points = straight_lines.points(found).rename(columns={"accuracy": "value"})
+    needed(points, "accuracy against loss", "runs of information_deletion")
+    # A task of too few points has no line.
+    lines = fits.dropna(subset=["slope"]).set_index("task")
+    theirs = straight_lines.line_fits(paper) if paper is not None else fits[:0]
+    slopes = theirs.set_index("task").slope
+    panels = [
+        Panel(
+            f"{task}: {_slope(lines.loc[task])}" if task in lines.index else task,
+            where(points, task=task),
+            partial(_against_loss, look=look, lines=lines, slopes=slopes),
+            x=Axis("pre-training dev loss (nats)"),
+            y=SHARE,
         )
-        for task, look in tasks.items():
-            handles.append(handle(look, f"{task} {slopes.get(task, '')}".rstrip()))
-        if not deleted.fitted.astype(bool).all():
-            words = "hollow: left out of its line"
-            handles.append(Line2D([], [], color=INK, marker="o", mfc="white", ls="", label=words))
-        if theirs is not None:
-            handles.append(paper_handle())
-    if len(features):
-        means = _over_layers(features)
-        panels.append(Panel("similarity to dense features", features, _similarities))
-        cosines = curves_in_words(means, "arm", means.arm.unique(), "{:.3f}".format)
-        said.append(f"Mean cosine similarity with dense features, {cosines}.")
-        captions.append(
-            "Cosine similarity of features with those of the dense model of the same seed, the "
-            f"mean over layers thick and each layer thin; dashed: dense. {seeds_in_words([means])}"
-        )
+        for task, look in task_looks(points.task).items()
+    ]
+    handles: list[Artist] = [line_handle("fitted", width=1.5)]
+    if len(slopes):
+        handles.append(line_handle("the paper's slope", QUIET, ":", 1.5))
+    if not points.fitted.astype(bool).all():
+        words = "hollow: left out of its line"
+        handles.append(Line2D([], [], color=INK, marker="o", mfc="none", ls="", label=words))
+    said = ", ".join(f"{task} {signed(100 * one.slope)}" for task, one in lines.iterrows())
     return Sketch(
-        "information-deletion",
+        "accuracy-against-loss",
         panels,
-        alt=" ".join(said),
-        caption=" ".join(captions),
+        alt="Accuracy of information deletion against pre-training loss, a panel for each task"
+        + f", with straight lines; slopes in points a nat: {said}" * bool(said)
+        + ".",
+        caption="Dev accuracy with the masks taken off against the dev loss of pre-training, a "
+        "point for each sparsity and seed, and a straight line. Above each panel its slope in "
+        "points of accuracy a nat of loss, with the 95 % interval.",
         handles=handles,
+        own_point="information_deletion",
     )
 
 
 def _slope(fit: pd.Series) -> str:
-    slope, lower, upper = (signed(100 * float(fit[name])) for name in _INTERVAL)
-    return f"{slope} ({lower} to {upper})"
+    slope, lower, upper = (signed(100 * float(fit[name])) for name in ("slope", "lower", "upper"))
+    return f"{slope} [{lower}, {upper}]"
 
 
 def _against_loss(
-    axes: Axes, panel: Panel, *, looks: Mapping[str, Look], lines: pd.DataFrame
+    axes: Axes, panel: Panel, *, look: Look, lines: pd.DataFrame, slopes: pd.Series
 ) -> None:
-    for task, (colour, marker) in looks.items():
-        if panel.paper is not None:
-            thin_curve(axes, where(panel.paper, task=task), Look(colour, marker), x="loss")
-        points = where(panel.points, task=task)
-        fitted = points.fitted.astype(bool)
-        for of_line, face in ((points[fitted], colour), (points[~fitted], "white")):
-            points_drawn = axes.scatter(of_line.loss, of_line.value, s=24, marker=marker)
-            points_drawn.set(facecolors=face, edgecolors=colour, alpha=0.8, lw=0.9)
-        if task in lines.index:
-            ends = np.array([points.loss[fitted].min(), points.loss[fitted].max()])
-            height = lines.intercept[task] + lines.slope[task] * ends
-            axes.plot(ends, height, color=colour, lw=1.5, zorder=1.8)
+    task, (colour, marker) = panel.points.task.iloc[0], look
+    fitted = panel.points.fitted.astype(bool)
+    for of_line, face in ((panel.points[fitted], colour), (panel.points[~fitted], "none")):
+        axes.scatter(
+            *(of_line.loss, of_line.value), s=22, marker=marker, facecolors=face, edgecolors=colour
+        )
+    on_line = panel.points[fitted]
+    ends = np.array([on_line.loss.min(), on_line.loss.max()])
+    if task in lines.index:
+        axes.plot(ends, lines.intercept[task] + lines.slope[task] * ends, color=colour, lw=1.5)
+    if task in slopes.index:
+        height = on_line.value.mean() + slopes[task] * (ends - on_line.loss.mean())
+        axes.plot(ends, height, color=QUIET, ls=":", lw=1.5, scaley=False)
+
+
+def feature_similarity(found: Rows) -> Sketch:
+    """The right half of the paper's figure 2: cosine similarity of features with those of the dense
+    model, the mean over layers thick and each layer thin, against sparsity.
+
+    Raises UserError if no features were compared.
+    """
+    features = final(where(found, metric=Metric.COSINE_SIMILARITY))
+    needed(features, "similar features", "runs of prune_pretrain at sparsities above 0")
+    means = _over_layers(features)
+    worst = means.sort_values("value").iloc[0]
+    return Sketch(
+        "feature-similarity",
+        [Panel("cosine similarity to dense features", features, _similarities)],
+        alt="Cosine similarity of features with those of the dense model against sparsity, a line "
+        f"for each arm. Least: {worst.value:.3f} at {percent(worst.sparsity)}, "
+        f"{words_of_arm(worst.arm)}.",
+        caption="Cosine similarity of features with those of the dense model of the same seed, the "
+        "mean over layers thick; thin, for magnitude pruning, each layer, later ones darker. "
+        f"{seeds_in_words([means])}",
+        height_inches=3.2,
+        own_point="prune_pretrain",
+    )
 
 
 def _over_layers(features: Rows) -> pd.DataFrame:
@@ -143,18 +143,13 @@ def _over_layers(features: Rows) -> pd.DataFrame:
 def _similarities(axes: Axes, panel: Panel) -> None:
     magnitude = where(panel.points, arm=PRUNE_PRETRAIN)
     layers = sorted(magnitude.part.unique(), key=first_number)
-    for place, layer in enumerate(layers):
-        mean = where(magnitude, part=layer).groupby("sparsity").value.mean()
-        colour = _LAYERS(0.15 + 0.85 * place / max(1, len(layers) - 1))
-        axes.plot(mean.index, mean, color=colour, lw=0.9, alpha=0.8)
+    for place, look in shades(range(len(layers))).items():
+        mean = where(magnitude, part=layers[int(place)]).groupby("sparsity").value.mean()
+        axes.plot(mean.index, mean, color=look.colour, lw=0.9, alpha=0.8)
     means = _over_layers(panel.points)
     arms = [arm for arm in COMPARED if arm in means.arm.array]
     curves(axes, means, "arm", {arm: ARMS[arm].look for arm in arms})
-    handles = [arm_handle(arm) for arm in arms]
-    handles.append(line_handle("layers, later ones darker", to_hex(_LAYERS(0.6)), width=0.9))
-    # Where similarity falls, this corner is empty.
-    axes.legend(handles=handles, loc="lower left", fontsize=9)
-    dashed(axes, 1.0)
+    label_arms(axes, means, arms)
 
 
 def bits_recalled(bits: pd.DataFrame, content: Mapping[str, float]) -> Sketch:
@@ -170,28 +165,31 @@ def bits_recalled(bits: pd.DataFrame, content: Mapping[str, float]) -> Sketch:
     )
 
     def by_arm(axes: Axes, panel: Panel) -> None:
-        for arm in arms:
-            points = where(panel.points, arm=arm)
-            curve(axes, points, ARMS[arm].look, label=ARMS[arm].words)
-        dense = where(panel.points, arm=PRUNE_PRETRAIN, sparsity=0).value
-        if len(dense):
-            dashed(axes, dense.mean(), label="dense")
+        curves(axes, panel.points, "arm", {arm: ARMS[arm].look for arm in arms})
         axes.axhline(total, color=QUIET, linestyle=":", lw=1)
+        label_arms(axes, panel.points, arms)
 
     def by_sort(axes: Axes, panel: Panel) -> None:
+        ends = {}
         for sort, look in looks(content).items():
             mean = where(panel.points, part=sort).groupby("sparsity").value.mean()
-            axes.plot(mean.index, mean, **like(look), ms=5, label=sort)
+            axes.plot(mean.index, mean, **like(look), ms=5)
+            if len(mean):
+                ends[sort] = (float(str(mean.index[-1])), float(mean.iloc[-1]), look.colour)
+        label_ends(axes, ends)
 
     of_all, of_one = Axis(low=0, high=1.05 * total), Axis(is_share=True, low=0, high=1.05)
-    words = curves_in_words(together, "arm", arms, "{:.0f}".format)
+    means = where(together, arm=PRUNE_PRETRAIN).groupby("sparsity").value.mean()
+    said = ", ".join(f"{of:.0f} at {percent(float(str(at)))}" for at, of in means.items())
     return Sketch(
         "bits-recalled",
         [
             Panel("bits recalled (dotted: all there is)", together, by_arm, y=of_all),
             Panel("share recalled, magnitude pruning", shares, by_sort, y=of_one),
         ],
-        alt=f"Bits recalled against sparsity, of {total:.0f}. {words}.",
+        alt=f"Bits recalled against sparsity, of {total:.0f}. Magnitude pruning: {said}.",
+        columns=1,
+        own_point="prune_pretrain",
         caption="How much of the language models still recall after pruning and recovery. "
         + seeds_in_words([where(together, arm=arms)]),
     )

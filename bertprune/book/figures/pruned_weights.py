@@ -8,21 +8,20 @@ from functools import partial
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bertprune.base.words import percent
-from bertprune.book.figures.picture import SHARE, SHARE_FROM_ZERO, Axis, Panel, Sketch, needed
-from bertprune.book.figures.style import (
+from bertprune.base.words import percent, signed
+from bertprune.book.drawing.panel import SHARE, SHARE_FROM_ZERO, Axis, Panel, needed
+from bertprune.book.drawing.picture import Sketch
+from bertprune.book.drawing.style import (
     INK,
     QUIET,
     curves,
     dashed,
     dots,
     handles,
-    in_words,
     line_handle,
     seeds_in_words,
     shown_percent,
     task_looks,
-    words_of,
 )
 from bertprune.evidence.claims.weights import FEW
 from bertprune.protocol.arms import (
@@ -56,7 +55,7 @@ def mask_difference(found: Rows) -> Sketch:
         "mask-difference",
         [Panel(_MASKS, points, draw, y=SHARE_FROM_ZERO)],
         alt="Share of mask entries that differ between pruning while pre-training and after "
-        f"fine-tuning, mean over tasks: {in_words(points, shown_percent)}.",
+        f"fine-tuning, against sparsity: at most {shown_percent(points.value.max())}.",
         caption="Share of mask entries that differ between a model pruned while pre-training and "
         "one pruned after fine-tuning, against the share of weights that is pruned. A point for "
         f"each task, learning rate and seed; the line is their mean{_band_in_words(points)}.",
@@ -65,7 +64,8 @@ def mask_difference(found: Rows) -> Sketch:
             line_handle("mean", width=2.2),
             line_handle(f"the paper: less than {percent(FEW)}", QUIET, ":", 1.5),
         ],
-        panel_inches=(5.4, 3.5),
+        height_inches=3.2,
+        own_point="prune_after_finetune",
     )
 
 
@@ -97,21 +97,20 @@ def before_pruning(found: Rows) -> Sketch:
         entries.append(line_handle("mean over tasks", width=2.2))
     if dense is not None:
         entries.append(line_handle("dense, mean over tasks", linestyle="--"))
-    said = ". ".join(
-        f"{panel.title}, mean by epochs: {in_words(panel.points, shown_percent, x='position')}"
-        for panel in panels
-    )
+    said = " and ".join(panel.title for panel in panels)
     at = ", ".join(percent(sparsity) for sparsity in sorted(ours.sparsity.unique()))
     return Sketch(
         "epochs-before-pruning",
         panels,
-        alt=f"Training longer before pruning {at}. {said}.",
+        alt=f"{said} against the epochs of fine-tuning before pruning to {at}".capitalize()
+        + f", a line for each of {len(tasks)} tasks.",
         caption=f"Models fine-tuned on {', '.join(tasks)} for so many epochs, then pruned to {at} "
         "and trained on: their best dev accuracy over learning rates after the last epoch, and the "
         "share of their mask that differs from the mask of pruning while pre-training. "
         + seeds_in_words([accuracies, masks], "task", x="position", spread="")
         + f" Thick: the mean over tasks{_band_in_words(everything)}." * (len(tasks) > 1),
         handles=entries,
+        own_point="prune_after_finetune",
     )
 
 
@@ -125,39 +124,50 @@ def _by_epochs(axes: Axes, panel: Panel, *, tasks: Mapping[str, Look], dense: fl
 
 
 def pruned_heads(found: Rows) -> Sketch:
-    """The right half of the paper's figure 4: the share that is pruned of each attention head,
-    against the share that is pruned of the model, by magnitude and at random.
+    """The right half of the paper's figure 4: how much more, or less, is pruned of each attention
+    head than of the model, in points, by magnitude and at random.
 
     Raises UserError if no heads were looked at.
     """
     rows = final(where(found, split=Split.HEADS, metric=Metric.PRUNED_SHARE))
+    needed(rows, "pruned attention heads", "runs of prune_pretrain at sparsities above 0")
     heads = rows.groupby(["arm", "sparsity", "part"], as_index=False).agg(value=("value", "mean"))
-    needed(heads, "pruned attention heads", "runs of prune_pretrain at sparsities above 0")
+    heads = heads.assign(value=100 * (heads.value - heads.sparsity))
     of_arms = {arm: where(heads, arm=arm) for arm in COMPARED if arm in heads.arm.array}
-    said = words_of({arm: _ranges(of_arm) for arm, of_arm in of_arms.items()})
-    model = Axis("sparsity of the model", is_share=True, low=0, high=1)
-    head = Axis(is_share=True, low=0, high=1)
+    furthest = heads.sort_values("value", key=abs).iloc[-1]
+    # One scale for all, so that they compare.
+    limit = 1.1 * max(abs(furthest.value), 0.1)
+    difference = Axis("head − model (points)", low=-limit, high=limit)
     return Sketch(
         "pruned-heads",
         [
-            Panel(ARMS[arm].words, of_arm, partial(_heads, look=ARMS[arm].look), model, head)
+            Panel(
+                ARMS[arm].words,
+                of_arm,
+                partial(_heads, look=ARMS[arm].look),
+                y=difference,
+                ends=True,
+            )
             for arm, of_arm in of_arms.items()
         ],
-        alt=f"Share of each attention head that is pruned, mean (least to most). {said}.",
-        caption="Share that is pruned of each attention head: a point is a head"
+        alt="How much more is pruned of each attention head than of the model. Furthest off: "
+        f"{furthest.part}, {signed(furthest.value)} points at {percent(furthest.sparsity)}, "
+        f"{ARMS[furthest.arm].words}.",
+        caption="Share that is pruned of each attention head, less the sparsity of the model: a "
+        "point is a head"
         + ", the mean over seeds" * (rows.seed.nunique() > 1)
-        + "; the line their mean, the band from the least to the most pruned one.",
-        handles=[line_handle("as much as the model", linestyle="--")],
+        + "; the band goes from the least to the most pruned one.",
+        columns=2,
+        own_point="prune_pretrain",
     )
 
 
 def _heads(axes: Axes, panel: Panel, *, look: Look) -> None:
     share = panel.points.groupby("sparsity").value
-    mean, least, most = share.mean(), share.min(), share.max()
-    axes.axline((0.5, 0.5), slope=1, color=INK, ls="--", lw=1)
-    axes.fill_between(mean.index, least, most, color=look.colour, alpha=0.2, lw=0)
-    axes.plot(mean.index, mean, color=look.colour, lw=1.8)
-    dots(axes, panel.points, look, size=12, alpha=0.4)
+    least, most = share.min(), share.max()
+    axes.axhline(0, color=INK, ls="--", lw=1)
+    axes.fill_between(least.index, least, most, color=look.colour, alpha=0.2, lw=0)
+    dots(axes, panel.points, look, size=12, alpha=0.6)
 
 
 def _mask_differences(found: Rows) -> Rows:
@@ -191,12 +201,3 @@ def _mean_line(panel: Axes, points: pd.DataFrame, x: str) -> None:
 def _band_in_words(points: pd.DataFrame) -> str:
     """What `_mean_line` draws around the mean: nothing for one seed."""
     return ", its band ± one standard deviation over seeds" * (points.seed.nunique() > 1)
-
-
-def _ranges(points: pd.DataFrame) -> str:
-    share = points.groupby("sparsity").value
-    return ", ".join(
-        f"{100 * one.mean():.1f} % ({100 * one.min():.1f}–{100 * one.max():.1f}) at "
-        f"{percent(float(str(sparsity)))}"
-        for sparsity, one in share
-    )

@@ -7,21 +7,24 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from bertprune.book.figures.picture import FROM_ZERO, Axis, Panel, Picture, Sketch, needed
-from bertprune.book.figures.style import (
+from bertprune.base.words import percent
+from bertprune.book.drawing.panel import FROM_ZERO, Panel, needed
+from bertprune.book.drawing.picture import Picture, Sketch
+from bertprune.book.drawing.style import (
     INK,
     curves,
-    curves_in_words,
     handles,
-    in_words,
+    label_ends,
     like,
     looks,
-    words_of,
 )
 from bertprune.protocol.arms import PRUNE_PRETRAIN, Look
 from bertprune.protocol.rows import Metric, Rows, final, where
 from bertprune.speed.bench import published_benchmark
 from bertprune.speed.bench.quantities import SPEED_UP, TIME, by_sparsity
+
+DRAWN = ("dense float32", "CSR float32", "sparse float32")
+"""The ways of storing a model that are drawn; a table has all."""
 
 
 def storage(found: Rows) -> Sketch:
@@ -31,22 +34,33 @@ def storage(found: Rows) -> Sketch:
     """
     sizes = where(found, arm=PRUNE_PRETRAIN, metric=Metric.STORAGE_BYTES)
     sizes = final(needed(sizes, "storage", "runs of prune_pretrain"))
-    points = sizes.assign(value=sizes.value / 1e6)
-    parts = looks(points.part.unique())
+    sizes = sizes[sizes.part.isin(DRAWN)]
+    points = needed(sizes.assign(value=sizes.value / 1e6), "storage", f"one of {', '.join(DRAWN)}")
+    parts = looks(DRAWN)
 
     def draw(axes: Axes, panel: Panel) -> None:
         curves(axes, panel.points, "part", parts, has_band=False)
+        last = where(panel.points, sparsity=panel.points.sparsity.max())
+        ends = last.groupby("part").value.mean()
+        label_ends(
+            axes,
+            {
+                part: (float(last.sparsity.max()), float(at), parts[str(part)].colour)
+                for part, at in ends.items()
+            },
+        )
 
-    said = curves_in_words(points, "part", parts, lambda size: f"{size:.3g} MB")
+    smallest = points.sort_values("value").iloc[0]
     return Sketch(
         "storage",
-        [Panel("size on disk (MB)", points, draw, y=Axis("MB", low=0))],
-        alt=f"Size of the pruned models on disk. {said}.",
-        caption="What a pruned model takes on disk: with its zeros, as they are and compressed; as "
-        "masks and kept weights (sparse); and with the place of each kept weight (CSR). Bound: the "
-        "kept weights as they are, not compressed, and the entropy of the masks.",
-        handles=handles(parts),
-        panel_inches=(6.4, 4.0),
+        [Panel("size on disk (MB)", points, draw, y=FROM_ZERO)],
+        alt="Size of the pruned models on disk against sparsity, a line for each way of storing "
+        f"them. Least: {smallest.part}, {smallest.value:.3g} MB at {percent(smallest.sparsity)}.",
+        caption="What a pruned model takes on disk: with its zeros, as an ordinary file (dense); "
+        "as masks and kept weights (sparse); and with the place of each kept weight (CSR). The "
+        "table below has the others.",
+        height_inches=3.2,
+        own_point="prune_pretrain",
     )
 
 
@@ -70,11 +84,6 @@ def inference_time() -> Picture:
             draw = partial(_medians, sides=sides, level=level)
             title = f"{name}, {place}"
             panels.append(Panel(title, points, draw, y=FROM_ZERO, source="benchmark"))
-    said = {
-        f"{panel.title}, {side}": in_words(where(panel.points, side=side), "{:.3g}".format)
-        for panel in panels
-        for side in sides
-    }
     first = times.iloc[0]
     places = zip(times.machine, times.case, strict=True)
     gpus = set(times.device) - {of["cpu"] for of in measured.facts.values()}
@@ -82,7 +91,9 @@ def inference_time() -> Picture:
     return Sketch(
         "inference-time",
         panels,
-        alt=f"Time of a forward pass. {words_of(said)}.",
+        alt="Time of a forward pass against sparsity, dense and sparse, and their ratio, a row of "
+        f"panels for each of {len(panels) // 2} sizes and devices. The ratio is at most "
+        f"{ratios.value.max():.2g}.",
         caption="A forward pass, 8 sequences of 128 tokens, float32: with dense matrix products, "
         "which multiply the zeros too, and with sparse ones (CSR). The smaller BERT has the layers "
         "of that of the study english. Medians of "

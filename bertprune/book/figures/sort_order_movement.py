@@ -8,11 +8,11 @@ from itertools import cycle
 from matplotlib.axes import Axes
 
 from bertprune.base.words import percent
-from bertprune.book.figures.picture import SHARE_FROM_ZERO, Axis, Panel, Sketch, needed
-from bertprune.book.figures.style import (
+from bertprune.book.drawing.panel import SHARE_FROM_ZERO, Axis, Panel, needed
+from bertprune.book.drawing.picture import Sketch
+from bertprune.book.drawing.style import (
     QUIET,
     curve,
-    curves_in_words,
     handles,
     line_handle,
     paper_handle,
@@ -20,7 +20,6 @@ from bertprune.book.figures.style import (
     shown_percent,
     task_looks,
     thin_curve,
-    words_of,
 )
 from bertprune.protocol.arms import PRUNE_PRETRAIN, Look
 from bertprune.protocol.rows import WHOLE, Metric, Rows, final, where
@@ -61,17 +60,25 @@ def movement_by_epoch(found: Rows, *, paper: Rows | None = None) -> Sketch:
         ]
     if theirs is not None and len(theirs):
         entries.append(paper_handle())
-    said = curves_in_words(points, "task", tasks, shown_percent, x="epoch")
+    last = final(points).groupby("task").value.mean()
     epochs = Axis("epochs of fine-tuning", ticks=6)
     return Sketch(
         "movement-by-epoch",
-        [Panel("movement in the sort order", points, draw, epochs, SHARE_FROM_ZERO, theirs)],
-        alt=f"Mean movement in the sort order by epoch of fine-tuning. {said}.",
+        [
+            Panel(
+                *("movement in the sort order", points, draw, epochs, SHARE_FROM_ZERO, theirs),
+                along="epoch",
+            )
+        ],
+        alt="Mean movement in the sort order by epoch of fine-tuning, a line for each task. In the "
+        f"end from {shown_percent(last.min())} ({last.idxmin()}) to {shown_percent(last.max())} "
+        f"({last.idxmax()}).",
         caption="How far fine-tuning moves a weight of the dense model in the order of "
         "magnitudes, the mean over all prunable weights, as a share of the size of its matrix. "
         + seeds_in_words((of for _, of in points.groupby("learning_rate")), "task", x="epoch"),
         handles=entries,
-        panel_inches=(5.4, 3.5),
+        height_inches=3.2,
+        own_point="dense",
     )
 
 
@@ -98,7 +105,7 @@ def movement_by_position(found: Rows) -> Sketch:
         task: (where(points, task=task), look) for task, look in task_looks(points.task).items()
     }
     start = Axis("start (100 %: the largest magnitude)", is_share=True, low=0, high=1)
-    said = words_of({task: _ends(of_task) for task, (of_task, _) in by_task.items()})
+    most = means.sort_values("value").iloc[-1]
     return Sketch(
         "movement-by-position",
         [
@@ -108,16 +115,20 @@ def movement_by_position(found: Rows) -> Sketch:
                 partial(_by_position, look=look),
                 start,
                 SHARE_FROM_ZERO,
+                along="position",
             )
             for task, (of_task, look) in by_task.items()
         ],
-        alt=f"Movement by starting position in the order of magnitudes. {said}.",
+        alt="Movement by starting position in the order of magnitudes, a panel for each task. At "
+        f"most {shown_percent(most.value)}, at {percent(most.position)} of the order, on "
+        f"{most.task}.",
         caption="How far fine-tuning moves a weight in the order of magnitudes, by where it "
         "starts: shares of the size of its matrix after the last epoch. "
         + seeds_in_words(
             (of for _, of in points.groupby("learning_rate")), "task", x="position", spread=""
         )
         + " The band is ± one standard deviation over the weights that start there.",
+        own_point="dense",
     )
 
 
@@ -135,14 +146,3 @@ def _by_position(axes: Axes, panel: Panel, *, look: Look) -> None:
 
 def _of_dense(found: Rows, metric: Metric, part: str) -> Rows:
     return where(found, arm=PRUNE_PRETRAIN, sparsity=0, metric=metric, part=part)
-
-
-def _ends(points: Rows) -> str:
-    """The smallest and largest magnitudes, and where the movement is most."""
-    mean = points.groupby("position").value.mean()
-    most = float(str(mean.idxmax()))
-    return (
-        f"{shown_percent(mean.iloc[0])} of the smallest magnitudes, "
-        f"{shown_percent(mean.iloc[-1])} of the largest, at most {shown_percent(mean.max())} at "
-        f"{percent(most)}"
-    )

@@ -4,33 +4,38 @@ pre-training loss from pruning.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from bertprune.base.words import percent
-from bertprune.book.figures.picture import SHARE, Axis, Panel, Sketch, needed
-from bertprune.book.figures.style import (
+from bertprune.book.drawing.panel import Axis, Panel, needed
+from bertprune.book.drawing.picture import Sketch
+from bertprune.book.drawing.style import (
     curves,
+    dashed,
     handles,
     like,
     looks,
     seeds_in_words,
     shaded_ramp,
     shades,
-    words_of,
 )
 from bertprune.protocol.rows import PRETRAINING, Metric, Rows, Split, where
 
 _RAMP = "pruning ramp"
 
 
-def learning_curves(rows: Rows, ramp_steps: int = 0) -> Sketch:
+def learning_curves(
+    rows: Rows, ramp_steps: int = 0, labels: Mapping[str, pd.Series] | None = None
+) -> Sketch:
     """Losses and dev accuracies of one run against training steps, a row of panels for each task.
 
     Lines without marks are losses of the training batches. The steps of the pruning ramp are
-    shaded.
+    shaded. With the dev set's `labels` by task, a dashed line is the accuracy of always giving the
+    commonest one.
     """
     tasks = {task: task.replace(PRETRAINING, "pre-training") for task in rows.task.unique()}
     dev = where(rows, split=Split.DEV)
@@ -40,7 +45,7 @@ def learning_curves(rows: Rows, ramp_steps: int = 0) -> Sketch:
     accuracies = dev[dev.metric.str.contains(Metric.ACCURACY)]
     kinds = (
         ("loss (nats)", losses, _losses, Axis()),
-        ("dev accuracy", accuracies, _accuracies, SHARE),
+        ("dev accuracy", accuracies, _accuracies, Axis(is_share=True, low=0, high=1)),
     )
     said = "; ".join(_in_words(where(dev_loss, task=task), name) for task, name in tasks.items())
     ramp = " The shaded steps are the pruning ramp." if ramp_steps else ""
@@ -50,10 +55,11 @@ def learning_curves(rows: Rows, ramp_steps: int = 0) -> Sketch:
             Panel(
                 f"{name}: {what}",
                 where(points, task=task),
-                partial(draw, ramp_steps=ramp_steps),
+                partial(draw, ramp_steps=ramp_steps, labels=(labels or {}).get(task)),
                 Axis("training step", ticks=5),
                 y,
                 source="run",
+                along="step",
             )
             for task, name in tasks.items()
             for what, points, draw, y in kinds
@@ -65,7 +71,7 @@ def learning_curves(rows: Rows, ramp_steps: int = 0) -> Sketch:
     )
 
 
-def _losses(axes: Axes, panel: Panel, *, ramp_steps: int) -> None:
+def _losses(axes: Axes, panel: Panel, *, ramp_steps: int, **_: object) -> None:
     rates = sorted(panel.points.learning_rate.unique())
     for rate, (colour, _) in looks(rates).items():
         of_rate = where(panel.points, learning_rate=rate)
@@ -77,13 +83,15 @@ def _losses(axes: Axes, panel: Panel, *, ramp_steps: int) -> None:
     shaded_ramp(axes, ramp_steps, _RAMP)
 
 
-def _accuracies(axes: Axes, panel: Panel, *, ramp_steps: int) -> None:
+def _accuracies(axes: Axes, panel: Panel, *, ramp_steps: int, labels: pd.Series | None) -> None:
     curves = dict(list(panel.points.groupby(["metric", "learning_rate"])))
     names = {"masked_accuracy": "masked words", "next_sentence_accuracy": "next sentence"}
     for (metric, rate), look in looks(curves).items():
         of = curves[metric, rate]
         label = names.get(metric, f"at {rate:g}" if len(curves) > 1 else None)
         axes.plot(of.step, of.value, **like(look), ms=5, lw=1.8, label=label)
+    if labels is not None:
+        dashed(axes, labels.value_counts(normalize=True).max(), label="commonest answer")
     shaded_ramp(axes, ramp_steps, _RAMP)
 
 
@@ -104,29 +112,27 @@ def recovery_from_pruning(recovery: pd.DataFrame, *, ramp_steps: int = 0) -> Ske
     Raises UserError without such curves.
     """
     needed(recovery, "the loss while models are pruned", "runs of prune_pretrain")
-    looks_of = shades(sorted(recovery.sparsity.unique()), lightest=0.1, markers="osD^v")
+    looks_of = shades(sorted(recovery.sparsity.unique()), markers="osD^v")
 
     def draw(axes: Axes, panel: Panel) -> None:
         shaded_ramp(axes, ramp_steps)
         curves(axes, panel.points, "sparsity", looks_of, x="step")
 
-    # All points would take minutes to hear.
-    means = recovery.groupby(["sparsity", "step"]).value.mean()
-    said = {
-        percent(at): f"{means[at].max():.2f} at most, {means[at].iloc[-1]:.2f} in the end"
-        for at in looks_of
-    }
+    ends = recovery[recovery.step == recovery.step.max()].groupby("sparsity").value.mean()
+    least, most = ends.index.min(), ends.index.max()
     ramp = " In the shaded steps weights are taken away." if ramp_steps else ""
     steps = Axis("steps of pre-training since burn-in")
     return Sketch(
         "recovery",
-        [Panel("pre-training: dev loss (nats)", recovery, draw, steps)],
-        alt=f"Dev loss of pre-training against steps, a line for each sparsity. {words_of(said)}.",
+        [Panel("pre-training: dev loss (nats)", recovery, draw, steps, along="step")],
+        alt="Dev loss of pre-training against steps, a line for each sparsity. In the end "
+        f"{ends[least]:.2f} at {percent(least)} and {ends[most]:.2f} at {percent(most)}.",
         caption="Dev loss of pre-training (masked words and next sentence) from the first pruning "
         f"on, by the sparsity that it ends with.{ramp} "
         + seeds_in_words(
             [recovery.assign(sparsity=recovery.sparsity.map(percent))], "sparsity", x="step"
         ),
         handles=handles({percent(at): look for at, look in looks_of.items()}),
-        panel_inches=(6.4, 3.6),
+        height_inches=3.4,
+        own_point="prune_pretrain",
     )

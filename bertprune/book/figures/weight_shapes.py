@@ -12,21 +12,19 @@ from matplotlib.axes import Axes
 from scipy import stats
 
 from bertprune.base.words import percent
-from bertprune.book.figures.picture import FROM_ZERO, Axis, Panel, Sketch, needed
-from bertprune.book.figures.style import (
+from bertprune.book.drawing.panel import FROM_ZERO, Axis, Panel, needed
+from bertprune.book.drawing.picture import Sketch
+from bertprune.book.drawing.style import (
     INK,
     PALETTE,
     QUIET,
     curve,
     curves,
-    first_number,
     handles,
-    in_words,
     line_handle,
     looks,
     seeds_in_words,
     shades,
-    shown_percent,
 )
 from bertprune.protocol.arms import ARMS, PRUNE_PRETRAIN, RANDOM_PRUNING, Look
 from bertprune.protocol.rows import PRETRAINING, Metric, Rows, Split, final, where
@@ -43,16 +41,19 @@ def weight_histograms(found: Rows) -> Sketch:
     rows = needed(_dense(found, "histogram"), "the distribution of weights", _DENSE_RUNS)
     of_kind = {kind: where(rows, part=kind) for kind in KINDS}
     by_kind = {_in_words(kind): _densities(of) for kind, of in of_kind.items() if len(of)}
-    said = "; ".join(
-        "{}: {:.4f} ± {:.4f}".format(kind, *_moments(points)) for kind, points in by_kind.items()
+    widest, std = max(
+        ((kind, _moments(points)[1]) for kind, points in by_kind.items()), key=lambda of: of[1]
     )
     return Sketch(
         "weight-histograms",
         [
-            Panel(kind, points, _histogram, x=Axis("weight", ticks=5), y=FROM_ZERO)
+            Panel(
+                kind, points, _histogram, x=Axis("weight", ticks=5), y=FROM_ZERO, along="position"
+            )
             for kind, points in by_kind.items()
         ],
-        alt=f"Histograms of weights by kind of matrix, mean ± standard deviation. {said}.",
+        alt=f"Histograms of weights, a panel for each of {len(by_kind)} kinds of matrix, beside "
+        f"normal curves. Widest: {widest}, standard deviation {std:.4f}.",
         caption="Distribution of the dense model's weights by kind of matrix, over ± four "
         "standard deviations; the outermost bins hold what is beyond. Dashed: the normal "
         "distribution of the same mean and standard deviation.",
@@ -60,7 +61,8 @@ def weight_histograms(found: Rows) -> Sketch:
             line_handle("weights (density, a line a seed)", PALETTE[0], width=1.5),
             line_handle("normal, same mean and std", linestyle="--"),
         ],
-        panel_inches=(3.5, 2.3),
+        height_inches=2.0,
+        own_point="dense",
     )
 
 
@@ -81,23 +83,24 @@ def weight_std(found: Rows, *, paper: Rows | None = None) -> Sketch:
         shown.append(("paper", "the paper", _by_layer(theirs)))
     kinds = [kind for kind in KINDS if any(kind in of.kind.array for *_, of in shown)]
     top = Axis(low=0, high=1.08 * max(of.value.max() for *_, of in shown))
-    said = "; ".join(
-        f"{name}: from {of.value.min():.3f} to {of.value.max():.3f}, mean over matrices "
-        f"{of.value.mean():.3f}"
-        for _, name, of in shown
-    )
+    means = " and ".join(f"{of.value.mean():.3f} ({name})" for _, name, of in shown)
     return Sketch(
         "weight-std",
         [
             Panel(
-                f"standard deviation, {name}", of, _std_by_layer, Axis("layer"), top, source=source
+                *(f"standard deviation, {name}", of, _std_by_layer, Axis("layer"), top),
+                source=source,
+                along="layer",
             )
             for source, name, of in shown
         ],
-        alt=f"Standard deviation of the weights of each prunable matrix. {said}.",
+        alt="Standard deviation of the weights of each prunable matrix by layer, a line for each "
+        f"kind. Mean over matrices: {means}.",
         caption="Standard deviation of the weights of each prunable matrix of the dense model. "
         + seeds_in_words([shown[0][-1]], "kind", x="layer"),
         handles=handles({_in_words(kind): _KIND_LOOKS[kind] for kind in kinds}),
+        columns=2,
+        own_point="dense",
     )
 
 
@@ -113,63 +116,60 @@ def memory(found: Rows) -> Sketch:
     def bars(axes: Axes, _: Panel) -> None:
         names = [textwrap.fill(part, 20) for part in shown]
         drawn = axes.barh(names, sizes / total, color=PALETTE[0], height=0.65)
-        axes.bar_label(drawn, list(shown.values()), padding=4, fontsize=10)
+        axes.bar_label(drawn, list(shown.values()), padding=4)
         axes.grid(visible=False)
         axes.xaxis.set_visible(False)
         axes.spines["bottom"].set_visible(False)
 
-    said = ", ".join(f"{part} {size}" for part, size in reversed(shown.items()))
+    largest, its_size = list(shown.items())[-1]
     # Room for the words beside the longest bar.
     width = Axis(low=0, high=1.9 * float(sizes.max()) / total)
     return Sketch(
         "memory",
-        [Panel(f"memory, of {_megabytes(total)}", rows, bars, x=width)],
-        alt=f"Memory of the parameters, {_megabytes(total)} in all: {said}.",
+        [Panel(f"memory, of {_megabytes(total)}", rows, bars, x=width, along="seed")],
+        alt=f"Memory of the parameters, {_megabytes(total)} in all, a bar for each part. Largest: "
+        f"{largest}, {its_size}.",
         caption="What the parameters of the dense model take as 32-bit numbers, tied ones counted "
         "once.",
-        panel_inches=(5.4, 3.0),
+        height_inches=2.6,
+        own_point="dense",
     )
 
 
-def embedding_magnitudes(found: Rows) -> Sketch:
-    """The paper's figure 8: mean magnitudes of the dense model's word embeddings as a heat map,
-    and what is pruned of them by length of the subword and by dimension.
+def pruned_embeddings(found: Rows) -> Sketch:
+    """The right half of the paper's figure 8: what is pruned of the word embeddings, by length of
+    the subword and by dimension.
 
-    A panel that the rows have nothing of is left out; raises UserError if all are.
+    A panel that the rows have nothing of is left out; raises UserError if both are.
     """
-    magnitudes = _dense(found, Metric.MAGNITUDE)
-    magnitudes = where(magnitudes, seed=magnitudes.seed.min())
     of_embeddings = {"split": Split.EMBEDDINGS, "metric": Metric.PRUNED_SHARE}
     pruned = final(where(found, task=PRETRAINING, **of_embeddings))
     lengths = where(pruned, part="subword")
     of_dimensions = pruned[pruned.part.str.startswith("dimension ")]
     dimensions = _sorted_shares(of_dimensions)
-    looks_of = shades(sorted(pruned.sparsity.unique()), lightest=0.15)
+    looks_of = shades(sorted(pruned.sparsity.unique()))
     by_length, by_rank = (partial(draw, looks=looks_of) for draw in (_by_length, _by_rank))
-    tokens, characters = Axis("token id"), Axis("characters in the subword", ticks=8)
+    characters = Axis("characters in the subword", ticks=8)
     share = Axis(is_share=True, low=0, high=1)
     shown = [
         (
-            Panel("embedding magnitudes", magnitudes, _heat_map, Axis("dimension"), tokens),
-            "Magnitudes of the dense model of the first seed, means over blocks of dimensions and "
-            "tokens.",
-        ),
-        (
-            Panel("pruned, by subword length", lengths, by_length, characters, share),
+            Panel(
+                *("pruned, by subword length", lengths, by_length, characters, share),
+                along="position",
+            ),
             "Share that is pruned of the embeddings of subwords with so many characters.",
         ),
         (
-            Panel("pruned, by dimension", dimensions, by_rank, Axis("dimensions, in order"), share),
+            Panel(
+                *("pruned, by dimension", dimensions, by_rank, Axis("dimensions, in order"), share),
+                along="position",
+            ),
             "Share that is pruned of each dimension over all tokens, dimensions in ascending order "
             "of it.",
         ),
     ]
-    needed(
-        pd.concat([panel.points for panel, _ in shown]),
-        "word embeddings",
-        f"{_DENSE_RUNS} and above",
-    )
     shown = [(panel, words) for panel, words in shown if len(panel.points)]
+    needed(pruned if shown else pruned[:0], "pruned word embeddings", "runs of prune_pretrain")
     captions = ["Word embeddings.", *(words for _, words in shown)]
     captions.append(seeds_in_words([lengths, of_dimensions], lead="Lines are means over {seeds}"))
     entries = handles({f"{percent(sparsity)} pruned": look for sparsity, look in looks_of.items()})
@@ -177,11 +177,15 @@ def embedding_magnitudes(found: Rows) -> Sketch:
         random = ARMS[RANDOM_PRUNING].words
         entries.append(line_handle(f"dotted: {random}", QUIET, ":", 1.2))
     return Sketch(
-        "embedding-magnitudes",
+        "pruned-embeddings",
         [panel for panel, _ in shown],
-        alt=_embeddings_in_words(magnitudes, lengths, dimensions),
+        alt="Share that is pruned of word embeddings, "
+        + " and ".join(panel.title.removeprefix("pruned, ") for panel, _ in shown)
+        + f", a line for each of {len(looks_of)} sparsities.",
         caption=" ".join(captions).rstrip(),
         handles=entries,
+        columns=2,
+        own_point="prune_pretrain",
     )
 
 
@@ -231,20 +235,6 @@ def _megabytes(size: float) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
 
 
-def _heat_map(axes: Axes, panel: Panel) -> None:
-    """Tokens down, dimensions across; the darkest and brightest hundredth share their colour."""
-    grid = panel.points.assign(dimension=panel.points.part.map(first_number)).pivot(
-        index="position", columns="dimension", values="value"
-    )
-    low, high = np.nanquantile(grid, [0.01, 0.99])
-    image = axes.imshow(grid, aspect="auto", cmap="viridis", vmin=low, vmax=high)
-    axes.grid(visible=False)
-    for axis, names in ((axes.xaxis, grid.columns), (axes.yaxis, grid.index)):
-        places = np.unique(np.linspace(0, len(names) - 1, min(6, len(names))).round().astype(int))
-        axis.set_ticks(places, [f"{float(names[place]):,.0f}" for place in places])
-    axes.figure.colorbar(image, ax=axes, pad=0.02)
-
-
 def _by_length(axes: Axes, panel: Panel, *, looks: Mapping[float, Look]) -> None:
     for sparsity, look in looks.items():
         random, ours = _arms_at(panel.points, sparsity)
@@ -278,22 +268,3 @@ def _sorted_shares(points: Rows) -> pd.DataFrame:
         ["arm", "sparsity", "position"], as_index=False
     )
     return by_place.agg(value=("value", "mean"), std=("value", "std"))
-
-
-def _embeddings_in_words(magnitudes: Rows, lengths: Rows, dimensions: pd.DataFrame) -> str:
-    said = []
-    if len(magnitudes):
-        by_block = magnitudes.groupby("part").value.mean()
-        said.append(
-            f"Heat map of mean magnitudes of word embeddings, from {by_block.min():.3g} to "
-            f"{by_block.max():.3g} by block of dimensions."
-        )
-    for sparsity, at in lengths[lengths.arm == PRUNE_PRETRAIN].groupby("sparsity"):
-        by_length = in_words(at, shown_percent, x="position")
-        said.append(f"At {percent(float(str(sparsity)))}, pruned by characters: {by_length}.")
-    for sparsity, at in dimensions[dimensions.arm == PRUNE_PRETRAIN].groupby("sparsity"):
-        said.append(
-            f"At {percent(float(str(sparsity)))}, the least pruned dimension has "
-            f"{shown_percent(at.value.min())} pruned, the most {shown_percent(at.value.max())}."
-        )
-    return " ".join(said)

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from bertprune.base.errors import UserError
 from bertprune.book import figures
-from bertprune.book.figures import accuracy, pruned_weights, weight_shapes
+from bertprune.book.drawing.picture import Picture, Sketch, made_by
+from bertprune.book.figures import accuracy, differences, pruned_weights, weight_shapes
 from bertprune.book.figures.accuracy import (
     accuracy_and_loss,
     accuracy_drop,
@@ -24,12 +25,11 @@ from bertprune.book.figures.accuracy import (
     average_and_training_loss,
     drops_beside,
 )
-from bertprune.book.figures.information import information_deletion
-from bertprune.book.figures.picture import Axis, Panel, Picture, Sketch, made_by
+from bertprune.book.figures.information import accuracy_against_loss, feature_similarity
 from bertprune.book.figures.pruned_weights import before_pruning, mask_difference, pruned_heads
 from bertprune.book.figures.sort_order_movement import movement_by_epoch, movement_by_position
 from bertprune.book.figures.training_curves import recovery_from_pruning
-from bertprune.book.figures.weight_shapes import embedding_magnitudes, memory, weight_histograms
+from bertprune.book.figures.weight_shapes import memory, pruned_embeddings, weight_histograms
 from bertprune.evidence import paper, scores
 from bertprune.evidence.claims import straight_lines
 from bertprune.protocol import rows
@@ -73,6 +73,10 @@ def _beside_bits(found: Rows) -> pd.DataFrame:
 GIVEN: dict[str, Callable[[Rows], Any]] = {
     "found": lambda found: found,
     "paper": lambda _: paper.rows(),
+    "majorities": lambda _: accuracy.GLUE_MAJORITIES,
+    "arm": lambda _: "information_deletion",
+    "recalled": _bits,
+    "labels": lambda _: {"sst2": pd.Series([0, 0, 1])},
     "scores": scores.scores,
     "losses": scores.pretraining_losses,
     "recovery": scores.recovery_curves,
@@ -128,14 +132,13 @@ def legend(sketch: Sketch) -> list[str]:
 def test_a_figure_says_on_itself_who_made_it(picture: Picture) -> None:
     for svg in (picture.svg, picture.narrow_svg):
         assert "Made by study tiny &amp; small" in svg
-    assert "study tiny & small" in picture.alt
+    assert "Made by study tiny &amp; small" in picture._repr_html_()
 
 
 def test_a_figure_is_whole_in_itself(picture: Picture) -> None:
-    page = re.sub(r"(<(?:img|source) [^>]*)>", r"\1/>", picture._repr_html_())
-    image = ElementTree.fromstring(page).find("picture/img")
+    image = ElementTree.fromstring(picture._repr_html_()).find("picture/img")
     assert image is not None
-    assert image.get("alt") == picture.alt
+    assert image.get("alt") == picture.sketch.alt
     assert (image.get("src") or "").startswith("data:image/svg+xml;base64,")
     for svg in (picture.svg, picture.narrow_svg):
         for element in ElementTree.fromstring(svg).iter():
@@ -144,8 +147,20 @@ def test_a_figure_is_whole_in_itself(picture: Picture) -> None:
 
 
 def test_words_for_those_who_do_not_see_it(picture: Picture) -> None:
-    assert len(re.findall(r"\d", picture.alt.removesuffix(MAKER))) > 3
-    assert "nan" not in picture.alt
+    assert 40 < len(picture.sketch.alt) <= 300
+    assert "nan" not in picture.sketch.alt
+    tables = picture.sketch.numbers
+    assert tables and all(re.search(r"\d", table.to_string()) for table in tables.values())
+    assert not any("nan" in table.to_string() for table in tables.values())
+    assert all(len(table.columns) <= 11 and len(table) <= 60 for table in tables.values())
+
+
+def test_no_words_are_smaller_than_eleven_pixels_on_screen(picture: Picture) -> None:
+    """A page shows them at least as wide as 660 and 290 pixels."""
+    for svg, least_px in ((picture.svg, 660), (picture.narrow_svg, 290)):
+        width = float((ElementTree.fromstring(svg).get("width") or "").removesuffix("pt"))
+        sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", svg)]
+        assert sizes and min(sizes) * least_px / width >= 11
 
 
 def test_the_data_is_what_is_drawn(picture: Picture) -> None:
@@ -153,12 +168,15 @@ def test_the_data_is_what_is_drawn(picture: Picture) -> None:
     assert len(picture.sketch.data) and picture.sketch.data.value.notna().all()
     assert not picture.sketch.data.duplicated().any()
     for panel in picture.sketch.data.panel.unique():
-        assert panel in picture.alt + ElementTree.tostring(
+        assert panel in ElementTree.tostring(
             ElementTree.fromstring(picture.svg), "unicode", method="text"
         )
 
 
-@pytest.mark.parametrize("figure", [accuracy_drop, embedding_magnitudes])
+_OF_SCORES = (".accuracy", ".differences", ".information", ".training_curves")
+
+
+@pytest.mark.parametrize("figure", [accuracy_drop, pruned_embeddings])
 def test_the_same_rows_give_the_same_bytes(figure: Sketcher) -> None:
     first, second = drawn(figure), sketched(figure, study()).drawn(MAKER)
     assert first == second
@@ -167,11 +185,7 @@ def test_the_same_rows_give_the_same_bytes(figure: Sketcher) -> None:
 
 @pytest.mark.parametrize(
     "figure",
-    [
-        figure
-        for figure in FIGURES
-        if not figure.__module__.endswith((".accuracy", ".information", ".training_curves"))
-    ],
+    [figure for figure in FIGURES if not figure.__module__.endswith(_OF_SCORES)],
 )
 def test_rows_without_the_analysis_are_a_users_error(figure: Sketcher) -> None:
     analyses = ("weights", "embeddings", "heads", "features", "masks")
@@ -212,17 +226,19 @@ def test_captions_name_the_levels_and_whose_mean_they_are() -> None:
     assert sketched(average_and_training_loss, alone).caption.endswith("Dashed: dense.")
 
 
-def test_the_papers_drops_do_not_set_the_axis() -> None:
-    ours = pd.DataFrame(
-        {"arm": "prune_pretrain", "sparsity": [0.0, 0.9], "seed": 0, "value": [0.0, -2.0]}
-    )
-    limits = []
-    for axis in (accuracy._DROP, Axis()):
-        axes = Figure().subplots()
-        Panel("a", ours, accuracy._lines, y=axis, paper=ours.assign(value=[0.0, -30.0])).fill(axes)
-        limits.append(axes.get_ylim())
-    assert -3 < limits[0][0] < -2 and 0 < limits[0][1] < 1
-    assert limits[1][0] < -30
+def test_the_drop_as_a_share_of_skill_compares_with_the_papers() -> None:
+    first = sketched(accuracy_drop).panels[0]
+    assert first.title == "share of skill lost" and first.paper is not None
+    scored = scores.scores(study())
+    average = where(scored, task="average").set_index(["arm", "sparsity", "seed"]).accuracy
+    majority = accuracy.GLUE_MAJORITIES[list(TASKS)].mean()
+    dense = average["prune_pretrain", 0.0, 1]
+    one = where(first.points, arm="random_pruning", sparsity=0.9, seed=1).value.item()
+    lost = average["random_pruning", 0.9, 1] - dense
+    assert one == pytest.approx(lost / (dense - majority))
+    without = sketched(accuracy_drop, majorities=None)
+    assert without.panels[0].title != first.title
+    assert all(panel.paper is None for panel in without.panels)
 
 
 def test_the_dense_level_is_of_the_seeds_that_were_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,8 +257,8 @@ def test_a_part_of_a_study_can_be_drawn(arm: str) -> None:
     found = study()
     part = found[(found.arm == arm) | (found.task == rows.PRETRAINING)]
     sketch = sketched(accuracy_and_loss, part)
-    assert ARMS[arm].words in sketch.alt
-    assert "pruned after fine-tuning" not in [sketch.alt, *legend(sketch)]
+    assert ARMS[arm].words in legend(sketch)
+    assert "pruned after fine-tuning" not in legend(sketch)
 
 
 def test_one_task_is_its_own_average() -> None:
@@ -259,10 +275,8 @@ def test_one_task_is_its_own_average() -> None:
 def test_averages_over_other_tasks_are_not_laid_over_each_other() -> None:
     found = study().replace({"task": {"mnli": "mrpc"}})
     assert set(sketched(average_and_training_loss, found).data.source) == {"study"}
-    drawn = sketched(accuracy_drop, found).data
-    assert set(where(drawn, source="paper").panel) == {"sst2 (points)"}
-    alone = found[found.task != "sst2"]
-    assert set(sketched(accuracy_drop, alone).data.source) == {"study"}
+    majorities = pd.Series({"sst2": 0.5, "mrpc": 0.6})
+    assert set(sketched(accuracy_drop, found, majorities=majorities).data.source) == {"study"}
 
 
 def test_a_readers_own_task_leaves_the_averages() -> None:
@@ -283,7 +297,7 @@ def test_an_average_needs_all_tasks() -> None:
 
 
 def test_drops_are_from_the_same_seeds_dense_model() -> None:
-    drawn = data(accuracy_drop)
+    drawn = data(accuracy_drop).query("panel != 'share of skill lost'")
     dense = where(drawn, arm="prune_pretrain", sparsity=0)
     assert (dense.value == 0).all()
     scored = scores.scores(study()).set_index(["arm", "task", "sparsity", "seed"]).accuracy
@@ -300,14 +314,6 @@ def test_without_a_dense_model_there_is_no_drop() -> None:
         sketched(accuracy_drop, found[(found.sparsity > 0) | (found.arm != "prune_pretrain")])
 
 
-def test_the_papers_drops_are_behind_ours() -> None:
-    theirs = data(accuracy_drop, "paper")
-    at = where(theirs, task="mnli", arm="prune_pretrain", sparsity=0.9)
-    table = paper.glue().set_index(["arm", "sparsity", "task"]).dev_accuracy
-    drop = table["prune_pretrain", 0.9, "mnli"] - table["prune_pretrain", 0.0, "mnli"]
-    assert at.value.tolist() == pytest.approx([drop])
-
-
 def test_recovery_is_of_pruned_pretraining_with_its_ramp() -> None:
     sketch = sketched(recovery_from_pruning)
     assert set(sketch.data.step) == {50, 70, 100} and set(sketch.data.sparsity) == set(SPARSITIES)
@@ -317,35 +323,51 @@ def test_recovery_is_of_pruned_pretraining_with_its_ramp() -> None:
         sketched(recovery_from_pruning, where(study(), step=100))
 
 
-def test_slopes_are_in_the_legend() -> None:
+def test_slopes_are_in_the_titles() -> None:
     found = study()
     fit = straight_lines.line_fits(found).set_index("task")
-    sketch = sketched(information_deletion)
+    sketch = sketched(accuracy_against_loss)
     for task in TASKS:
-        slope = f"{task} −{100 * abs(fit.slope[task]):.1f} ("
-        assert slope in " ".join(legend(sketch)) and slope in sketch.alt
-
-
-def test_half_of_figure_2_can_be_drawn() -> None:
-    found = study()
-    sketch = sketched(information_deletion, found[found.split != "features"])
-    assert "imilarity" not in sketch.caption + sketch.alt
-    only = where(found, metric="cosine_similarity")
-    sketch = sketched(information_deletion, only)
-    assert titles(sketch) == ["similarity to dense features"]
-    assert "Accuracy of information deletion" not in sketch.alt
+        slope = f"−{100 * abs(fit.slope[task]):.1f}"
+        assert any(title.startswith(f"{task}: {slope} [") for title in titles(sketch))
+        assert f"{task} {slope}" in sketch.alt
     with pytest.raises(UserError, match="information_deletion"):
-        sketched(information_deletion, where(found, arm="from_scratch"))
+        sketched(accuracy_against_loss, where(found, arm="from_scratch"))
 
 
 def test_a_task_of_too_few_points_has_no_slope() -> None:
     found = study()
     kept = (found.task != "sst2") | (found.sparsity < 0.5)
     seed = found.seed == 0
-    sketch = sketched(information_deletion, found[kept & (seed | (found.task != "sst2"))])
-    assert "sst2" in legend(sketch)
+    sketch = sketched(accuracy_against_loss, found[kept & (seed | (found.task != "sst2"))])
+    assert "sst2" in titles(sketch)
     assert "nan" not in sketch.drawn(MAKER).svg + sketch.alt
     assert "mnli −" in sketch.alt and "sst2 " not in sketch.alt
+
+
+def test_features_need_runs_that_compared_them() -> None:
+    found = study()
+    assert len(sketched(feature_similarity).data)
+    with pytest.raises(UserError, match="prune_pretrain"):
+        sketched(feature_similarity, found[found.split != "features"])
+
+
+def test_a_gain_is_that_of_the_same_seed_with_its_bounds() -> None:
+    sketch = sketched(differences.gain)
+    scored = where(scores.scores(study()), task=list(TASKS), sparsity=0.6)
+    mean = scored.groupby(["arm", "seed"]).accuracy.mean()
+    gains = 100 * (mean["information_deletion"] - mean["prune_pretrain"])
+    point = where(sketch.panels[0].points, sparsity=0.6).iloc[0]
+    assert point.value == pytest.approx(gains.mean())
+    assert point.low < gains.mean() < point.high
+    of_one = sketched(differences.gain, study()[study().seed == 0]).panels[0].points
+    assert of_one.low.isna().all()
+
+
+def test_at_a_glance_each_arm_begins_at_nothing() -> None:
+    changes = sketched(differences.regimes_at_a_glance).panels[0].points
+    at_zero = where(changes, sparsity=0.0)
+    assert len(at_zero) and (at_zero.value == 0).all()
 
 
 def test_heads_are_means_over_seeds() -> None:
@@ -354,7 +376,7 @@ def test_heads_are_means_over_seeds() -> None:
     of_head = {"part": "layer 1 head 2", "sparsity": 0.6, "arm": "prune_pretrain"}
     one, shown = where(study(), **of_head), where(drawn, **of_head)
     assert len(one) == len(SEEDS)
-    assert shown.value.tolist() == pytest.approx([one.value.mean()])
+    assert shown.value.tolist() == pytest.approx([100 * (one.value.mean() - 0.6)])
 
 
 def test_mask_differences_are_of_the_whole_model() -> None:
@@ -416,11 +438,11 @@ def test_matrices_are_placed_by_layer_and_kind() -> None:
 
 
 def test_memory_is_counted_in_shares_of_the_whole() -> None:
-    assert "word embeddings 94.0 MB, 21.3 %" in sketched(memory).alt
+    assert "94.0 MB, 21.3 %" in sketched(memory).drawn(MAKER).svg
 
 
 def test_dimensions_are_sorted_by_what_is_pruned_of_them() -> None:
-    ranked = where(data(embedding_magnitudes), panel="pruned, by dimension")
+    ranked = where(data(pruned_embeddings), panel="pruned, by dimension")
     for _, one in ranked.groupby(["arm", "sparsity"]):
         at = one.sort_values("position")
         assert at.position.tolist() == list(range(1, DIMENSIONS + 1))
@@ -429,7 +451,7 @@ def test_dimensions_are_sorted_by_what_is_pruned_of_them() -> None:
 
 def test_a_panel_of_embeddings_may_be_missing() -> None:
     found = study()
-    sketch = sketched(embedding_magnitudes, found[found.part != "subword"])
-    assert titles(sketch) == ["embedding magnitudes", "pruned, by dimension"]
-    dense = sketched(embedding_magnitudes, where(found, sparsity=0))
-    assert titles(dense) == ["embedding magnitudes"]
+    sketch = sketched(pruned_embeddings, found[found.part != "subword"])
+    assert titles(sketch) == ["pruned, by dimension"]
+    with pytest.raises(UserError, match="prune_pretrain"):
+        sketched(pruned_embeddings, where(found, sparsity=0))

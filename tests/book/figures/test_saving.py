@@ -37,7 +37,9 @@ def sizes() -> rows.Rows:
 def test_sizes_are_drawn_in_megabytes() -> None:
     drawn = saving.storage(sizes())
     assert len(drawn.data) == 24 and drawn.data.value.max() == pytest.approx(9.2)
-    assert f"sparse float32: 9.1 MB at {percent(0)}, 6.7 MB at {percent(0.3)}" in drawn.alt
+    assert drawn.numbers["size on disk (MB) (study)"].loc["sparse float32"].tolist()[:2] == [
+        *("9.1", "6.7"),
+    ]
 
 
 def test_the_table_has_means_over_seeds() -> None:
@@ -96,9 +98,12 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
     published_benchmark.write_rows(table, file)
     drawn = saving.inference_time()
     small, large = SIZES.values()
-    assert f"(ms), {small}, sparse (CSR): 70 at {percent(0)}, 9 at {percent(0.9)}" in drawn.alt
-    assert f"(ms), {large}, dense: 20 at {percent(0)}, 22 at {percent(0.9)}" in drawn.alt
-    assert f"dense by sparse, {small}, sparse (CSR): 0.14 at {percent(0)}, 1.2 at" in drawn.alt
+    numbers = drawn.sketch.numbers
+    of_small = numbers[f"a forward pass (ms), {small} (benchmark)"]
+    assert of_small.loc["sparse (CSR)"].tolist() == ["70", "9"]
+    of_large = numbers[f"a forward pass (ms), {large} (benchmark)"]
+    assert of_large.loc["dense"].tolist() == ["20", "22"]
+    assert numbers[f"dense by sparse, {small} (benchmark)"].iloc[0].tolist() == ["0.14", "1.2"]
     assert "abacus, 2 threads, 2026-01-02" in drawn.svg
     assert drawn.sketch.data.groupby("panel").size().tolist() == [4, 4, 2, 2]
     assert "On a GPU: not measured." in drawn.sketch.caption

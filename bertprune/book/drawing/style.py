@@ -22,10 +22,21 @@ from bertprune.protocol.arms import ARMS, COMPARED, FROM_SCRATCH, Look, words_of
 INK = "#222222"
 QUIET = "#666666"
 
+WIDE_INCHES, NARROW_INCHES = 7.5, 3.3
+"""Widths of a figure for a wide page and for a narrow one, such that it is shown about as wide: at
+96 pixels an inch, 9 points are 12 pixels."""
+NARROW_SCREEN_PX = 740
+"""Screens up to this width show the narrow figure."""
+SMALLEST_POINTS = 9
+TITLE_LETTERS = 12
+"""An inch, of the title of a panel."""
+LEGEND_ENTRY_INCHES = 2.4
+PNG_DPI = 160
+
 RC_PARAMETERS: Any = {
-    # White paper under dark ink reads on a light page and on a dark one.
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
+    # The page is the paper: the dark theme turns the colours round (see book.css).
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": QUIET,
@@ -36,34 +47,30 @@ RC_PARAMETERS: Any = {
     "axes.grid": True,
     "grid.color": "#e3e3e3",
     "axes.axisbelow": True,
-    "axes.titlesize": 12,
+    "axes.titlesize": 10,
     "axes.titleweight": "bold",
-    "font.size": 11,
+    "font.size": SMALLEST_POINTS,
+    "legend.fontsize": SMALLEST_POINTS,
+    "axes.labelsize": SMALLEST_POINTS,
     "legend.edgecolor": "none",
-    "legend.framealpha": 0.8,
+    "legend.facecolor": "none",
     # Words as words, not as shapes: a third of the size.
     "svg.fonttype": "none",
     # The same bytes for the same rows.
     "svg.hashsalt": "bertprune",
 }
-PANEL_INCHES = (4.3, 3.3)
-"""Width and height of a panel; and where there are many:"""
-SMALL_PANEL_INCHES = (3.5, 2.9)
-TITLE_LETTERS = 40
-"""Of a panel's title in one line."""
-LEGEND_ENTRY_INCHES = 2.6
-PNG_DPI = 120
 
-# Told apart by the colour-blind too: seaborn's palette "colorblind", in an order of our own.
+# Told apart by the colour-blind too: seaborn's palette "colorblind", its light colours darkened to
+# a contrast of 3 to 1 with white.
 PALETTE = (
     "#0173b2",
-    "#de8f05",
+    "#b07d00",
     "#029e73",
     "#d55e00",
-    "#cc78bc",
-    "#ca9161",
-    "#949494",
-    "#56b4e9",
+    "#c566b3",
+    "#8a5a2b",
+    "#808080",
+    "#6f4fbf",
 )
 _MARKERS = "osD^vP*X"
 
@@ -74,11 +81,10 @@ def looks(things: Iterable[Any]) -> dict[Any, Look]:
     return {thing: Look(colour, marker) for thing, colour, marker in cycled}
 
 
-def shades(
-    sparsities: Sequence[float], *, lightest: float, markers: str = _MARKERS
-) -> dict[float, Look]:
-    """A look for each of `sparsities`: darker for more, from the share `lightest` of all shades."""
-    colours = colormaps["viridis_r"](np.linspace(lightest, 1, len(sparsities)))
+def shades(sparsities: Sequence[float], *, markers: str = _MARKERS) -> dict[float, Look]:
+    """A look for each of `sparsities`: darker for more."""
+    # The lighter colours of this map are too pale on white.
+    colours = colormaps["plasma"](np.linspace(0.62, 0, len(sparsities)))
     return {
         sparsity: Look(to_hex(colour), marker)
         for sparsity, colour, marker in zip(sparsities, colours, cycle(markers), strict=False)
@@ -98,6 +104,42 @@ def like(look: Look) -> dict[str, Any]:
 
 
 # What panels are made of.
+
+
+def label_ends(panel: Axes, ends: Mapping[str, tuple[float, float, str]]) -> None:
+    """Write each name beside the end of its line, in the line's colour: name to x, y and colour.
+
+    Lines that end close to each other have their names moved apart.
+    """
+    figure = panel.figure
+    height = panel.get_position().height * figure.get_figure(root=True).get_figheight() * 72
+    low, high = panel.get_ylim()
+    lines = {name: 1 + name.count("\n") for name in ends}
+    room = {name: 1.25 * SMALLEST_POINTS * of * (high - low) / height for name, of in lines.items()}
+    at = -np.inf
+    for name, (x, y, colour) in sorted(ends.items(), key=lambda end: end[1][1]):
+        at = max(y - room[name] / 2, at)
+        panel.annotate(
+            name,
+            (x, at + room[name] / 2),
+            xytext=(6, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            annotation_clip=False,
+        )
+        at += room[name]
+
+
+def label_arms(panel: Axes, points: pd.DataFrame, arms: Iterable[str]) -> None:
+    """Write the name of each of `arms` beside the end of its mean over `points`."""
+    ends = {}
+    for arm in arms:
+        mean = points[points.arm == arm].groupby("sparsity").value.mean()
+        if len(mean):
+            end = float(str(mean.index[-1])), float(mean.iloc[-1]), ARMS[arm].look.colour
+            ends[ARMS[arm].words] = end
+    label_ends(panel, ends)
 
 
 def curve(
@@ -169,7 +211,7 @@ def thin_curve(panel: Axes, points: pd.DataFrame, look: Look, *, x: str = "spars
     if points.empty:
         return
     mean = points.groupby(x).value.mean()
-    panel.plot(mean.index, mean, **like(look), ms=2.5, lw=0.9, alpha=0.6, zorder=1.5)
+    panel.plot(mean.index, mean, **like(look), ms=2.5, lw=0.9, alpha=0.85, zorder=1.5)
 
 
 def dashed(panel: Axes, value: float, label: str | None = None) -> None:

@@ -1,0 +1,1 @@
+"""How figures are drawn: their look, panels, and the picture that a page shows."""

@@ -1,0 +1,154 @@
+"""Differences between arms against sparsity, with their bounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from bertprune.base.words import percent, signed
+from bertprune.book.drawing.panel import Panel, needed
+from bertprune.book.drawing.picture import Sketch
+from bertprune.book.drawing.style import (
+    INK,
+    QUIET,
+    curves,
+    label_arms,
+    like,
+    line_handle,
+    paper_handle,
+    thin_curve,
+)
+from bertprune.evidence import regimes, scores
+from bertprune.evidence.scores import AVERAGE
+from bertprune.evidence.statistics import Differences
+from bertprune.protocol.arms import ARMS, BY_SPARSITY, PRUNE_PRETRAIN
+from bertprune.protocol.rows import Rows, where
+
+
+def gain(found: Rows, arm: str, *, paper: Rows | None = None) -> Sketch:
+    """How much more accurate `arm` is than pruning while pre-training, in points against sparsity:
+    means over tasks and seeds with one-sided 95 % bounds, as they are and less what the epochs of
+    the arm gain where nothing is pruned; the same of `paper` behind, over its tasks.
+
+    A panel that the rows have nothing of is left out; raises UserError if both are.
+    """
+    panels = []
+    for title, is_beyond in (("gain (points)", False), ("beyond its epochs (points)", True)):
+        points = _points(_gains(found, arm, beyond=is_beyond))
+        theirs = None if paper is None else _points(_gains(paper, arm, beyond=is_beyond))
+        if len(points):
+            panels.append(Panel(title, points, partial(_with_bounds, arm=arm), paper=theirs))
+    everything = pd.concat([panel.points for panel in panels] or [_points({})])
+    words, other = ARMS[arm].words, ARMS[PRUNE_PRETRAIN].words
+    needed(everything, f"what {words} gains", f"the arms {arm} and {PRUNE_PRETRAIN}")
+    last = panels[-1]
+    most = last.points.sort_values("value").iloc[-1]
+    entries = [line_handle(f"{words} − {other}", ARMS[arm].look.colour, width=1.8)]
+    if paper is not None:
+        entries.append(paper_handle())
+    return Sketch(
+        f"gain-of-{arm}".replace("_", "-"),
+        panels,
+        alt=f"Accuracy of {words} minus {other} against sparsity, in points. {last.title}: at most "
+        f"{signed(most.value)} at {percent(most.sparsity)}.",
+        caption=f"Dev accuracy of {words} minus that of {other}, the mean over tasks; first as it "
+        "is, then after subtracting what as many epochs gain where nothing is pruned. Bars: "
+        "one-sided 95 % bounds. A point without a bar is of one seed.",
+        handles=entries,
+        columns=2,
+        own_point=ARMS[arm].parameters.notebook,
+    )
+
+
+def _gains(found: Rows, arm: str, *, beyond: bool) -> Differences:
+    gains = regimes.against(scores.scores(found), arm, beyond_epochs=beyond)
+    return {at: one for at, one in gains.items() if at > 0}
+
+
+def _points(differences: Differences) -> pd.DataFrame:
+    """In points of accuracy; bounds of one seed, which are infinite, are left out."""
+    lines = [
+        (at, *(100 * of if math.isfinite(of) else math.nan for of in (d.mean, d.lower, d.upper)))
+        for at, d in differences.items()
+    ]
+    return pd.DataFrame(lines, columns=["sparsity", "value", "low", "high"])
+
+
+def _with_bounds(axes: Axes, panel: Panel, *, arm: str) -> None:
+    look, points = ARMS[arm].look, panel.points
+    axes.axhline(0, color=INK, lw=1)
+    if panel.paper is not None:
+        axes.plot(panel.paper.sparsity, panel.paper.value, color=QUIET, marker=".", lw=0.9)
+    spread = [(points.value - points.low).fillna(0), (points.high - points.value).fillna(0)]
+    axes.errorbar(points.sparsity, points.value, spread, **like(look), lw=1.8, capsize=3)
+
+
+RANGES = (
+    (0.0, 0.4, "no effect"),
+    (0.4, 0.7, "information goes"),
+    (0.7, 1.0, "room goes too"),
+)
+"""The paper's three ranges (its section 4), and what it says of them."""
+
+
+def regimes_at_a_glance(
+    found: Rows, *, paper: Rows | None = None, recalled: pd.DataFrame | None = None
+) -> Sketch:
+    """A study at a glance against sparsity, with the paper's ranges shaded: the average accuracy of
+    each arm less its own at 0 %, in points, with the paper's behind; the pre-training loss; and
+    the bits `recalled` where a language is known (`scores.bits`)."""
+    panels = [Panel("change in accuracy (points)", _changes(found), _labelled_arms)]
+    if paper is not None:
+        panels[0] = replace(panels[0], paper=_changes(paper))
+    losses = scores.pretraining_losses(found).rename(columns={"loss": "value"})
+    panels.append(Panel("pre-training loss (nats)", losses, _labelled_arms))
+    if recalled is not None and len(recalled):
+        bits = where(recalled, sort="all").rename(columns={"bits": "value"})
+        panels.append(Panel("bits recalled", bits, _labelled_arms))
+    change = where(panels[0].points, arm=PRUNE_PRETRAIN).groupby("sparsity").value.mean()
+    said = ", ".join(f"{signed(of)} at {percent(float(str(at)))}" for at, of in change.items())
+    return Sketch(
+        "regimes",
+        panels,
+        alt="Change in accuracy, in points, and pre-training loss against sparsity, a line for "
+        f"each arm. {ARMS[PRUNE_PRETRAIN].words.capitalize()}: {said}.",
+        caption="Average dev accuracy of each arm minus its own at 0 %, where nothing is pruned "
+        "(or else minus the dense model's), and the dev loss of pre-training. Thin: the paper. "
+        "Shaded: the paper's three ranges.",
+        columns=1,
+        height_inches=3.0,
+    )
+
+
+def _changes(found: Rows) -> pd.DataFrame:
+    """Average accuracy of each arm less its own at 0 % of the same seed, in points; less the dense
+    model's where it has none."""
+    average = scores.scores(found)
+    average = where(average, arm=BY_SPARSITY, task=AVERAGE)
+    at_zero = where(average, sparsity=0).set_index(["arm", "seed"]).accuracy
+    own = pd.MultiIndex.from_frame(average[["arm", "seed"]])
+    dense = pd.MultiIndex.from_frame(average[["arm", "seed"]].assign(arm=PRUNE_PRETRAIN))
+    start = at_zero.reindex(own).fillna(at_zero.reindex(dense).set_axis(own)).to_numpy()
+    return average.assign(value=100 * (average.accuracy.to_numpy() - start)).dropna(
+        subset=["value"]
+    )
+
+
+def _labelled_arms(axes: Axes, panel: Panel) -> None:
+    for low, high, _ in RANGES:
+        axes.axvspan(low, high, color=INK, alpha=0.05 * (1 + round(3 * low)), lw=0)
+    for low, _, words in RANGES if panel.paper is not None else ():
+        axes.annotate(
+            words, (low, 0), (2, 3), xycoords=("data", "axes fraction"), textcoords="offset points"
+        )
+    present = [arm for arm in BY_SPARSITY if arm in panel.points.arm.array]
+    curves(axes, panel.points, "arm", {arm: ARMS[arm].look for arm in present})
+    if panel.paper is not None:
+        for arm in present:
+            thin_curve(axes, where(panel.paper, arm=arm), ARMS[arm].look)
+    axes.set_xlim(0, 1)
+    label_arms(axes, panel.points, present)

@@ -21,7 +21,7 @@ HAS ?= torch transformers numpy pandas pyarrow scipy scikit-learn matplotlib
 CARRIED := .venv-wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help install book test test-gpu wheels lab clean
+.PHONY: help install book test test-gpu wheels axe lab clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
@@ -49,11 +49,18 @@ wheels: $(VENV)/.installed-dev  ## download what test-gpu needs on a machine wit
 	rm -rf $(WHEELS)
 	$(BIN)/python tests/gpu/wheels.py $(WHEELS) --python $(PYTHON_THERE) --has "$(HAS)"
 
+# Nothing of it is kept in the project: npm brings it into a folder that git ignores.
+axe: .axe/node_modules  ## check the built pages with axe-core (needs node and Chromium)
+	node tests/book/site/axe.mjs .axe _build/html $(PAGES)
+
+.axe/node_modules:
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix .axe axe-core@4.14 puppeteer-core@24
+
 lab: $(VENV)/.installed-lab  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 clean:  ## remove .venv and the built pages; runs and caches stay
-	rm -rf $(VENV) $(CARRIED) _build *.egg-info .import_linter_cache .mypy_cache .pytest_cache \
+	rm -rf $(VENV) $(CARRIED) _build .axe *.egg-info .import_linter_cache .mypy_cache .pytest_cache \
 		.ruff_cache
 
 $(VENV)/bin/python:

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,11 +22,13 @@ import yaml
 
 from bertprune.base import paths, strict_yaml
 from bertprune.base.errors import UserError, full_disk_is_user_error
-from bertprune.base.files import part_of_name, remove_folder
+from bertprune.base.files import part_of_name, remove_folder, write_json
 from bertprune.base.machine import usable_cores
 from bertprune.base.words import percent
 from bertprune.book.fitness import refuse_unfit
 from bertprune.book.records import PARTS, facts_of_run, records_page
+from bertprune.book.site.embedded import take_out
+from bertprune.book.site.mending import mend
 from bertprune.evidence import gathering, published
 from bertprune.experiments import execution, studies
 from bertprune.experiments.runs import NOTEBOOK_FILE, Run
@@ -56,6 +58,7 @@ def build(study: Study, *, live: bool = False) -> Path:
         assemble(study, part, source)
         _render(source, work, folder / "book.log")
         built = work / "_build" / "html"
+        _mend(built)
         if found := list(remote_assets(built)):
             raise UserError(
                 "pages of the book would load from the network: " + "; ".join(found[:10])
@@ -86,8 +89,8 @@ def assemble(study: Study, part: Study, source: Path) -> None:
         for place, page in zip(chapters, workers.map(_executed, chapters.values()), strict=True):
             if place not in own_chapters:
                 _set_apart(page, chapters[place][0].name)
-            _write_page(source / f"{place}.ipynb", page)
-    gathering.rows_of(study).to_csv(source / "rows.csv", index=False)
+            _write_page(source, place, page)
+    gathering.rows_of(study).to_csv(source / "rows.csv.gz", index=False)
     titles = page_titles(plan)
     titles |= {run: f"{titles[run]} (added by the reader)" for run in own}
     places = {run: f"{run.notebook}/{_slug(title)}" for run, title in titles.items()}
@@ -96,8 +99,9 @@ def assemble(study: Study, part: Study, source: Path) -> None:
         _retitle(page, titles[run])
         facts = facts_of_run(run, titles, places)
         page.cells.insert(1, nbformat.v4.new_markdown_cell(facts, id="facts"))
-        _write_page(source / f"{places[run]}.ipynb", page)
+        _write_page(source, places[run], page)
     (source / "records.md").write_text(records_page(part, plan, titles, places), encoding="utf-8")
+    write_json({run.id: run.record().as_values() for run in plan}, source / "records.json")
     contents = strict_yaml.read(root / "book" / "_toc.yml")
     contents["parts"][0]["chapters"] = [
         *({"file": place} for place in own_chapters),
@@ -107,9 +111,9 @@ def assemble(study: Study, part: Study, source: Path) -> None:
         of_other = [{"file": place} for place in of_chapters]
         caption = f"Beside it: {other.title}"
         contents["parts"].insert(1, {"caption": caption, "chapters": of_other})
-    for notebook, caption in PARTS.items():
-        if pages := _chapters([run for run in plan if run.notebook == notebook], places):
-            contents["parts"].append({"caption": caption, "chapters": pages})
+    # The records are the door to the pages of runs: the contents beside each page leave them out.
+    behind = next(one for one in contents["parts"][0]["chapters"] if one["file"] == "records")
+    behind["sections"] = [{"file": places[run]} for run in plan]
     _write_yaml(contents, source / "_toc.yml")
     settings = strict_yaml.read(root / "_config.yml")
     bar = f"<b>Study {study.name}</b>: {study.title}. {study.caution}"
@@ -134,15 +138,6 @@ def _executed(asked: tuple[Study, Chapter]) -> nbformat.NotebookNode:
     study, chapter = asked
     executed = execution.execute_view(chapter, study.view(), threads=1, forked=True)
     return nbformat.read(executed, as_version=4)
-
-
-def _chapters(runs: Sequence[Run], places: Mapping[Run, str]) -> list[dict[str, Any]]:
-    """Entries of the contents: a chapter for what differs in more than the seed, in which the
-    first seed's page leads to those of the others."""
-    by_what: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for run in runs:
-        by_what[_title(run, with_seed=False)].append({"file": places[run]})
-    return [first | ({"sections": more} if more else {}) for first, *more in by_what.values()]
 
 
 def _reading_order(run: Run) -> tuple[int, str, float]:
@@ -213,17 +208,24 @@ def _retitle(page: nbformat.NotebookNode, title: str) -> None:
     first.source = re.sub(r"^# .*", lambda _: f"# {title}", first.source, count=1)
 
 
-def _write_page(file: Path, page: nbformat.NotebookNode) -> None:
-    """Write a page with its cells of parameters folded."""
-    folded = {
-        "parameters": "Parameters and defaults",
-        "injected-parameters": "Parameters of this run",
-    }
+def _write_page(source: Path, place: str, page: nbformat.NotebookNode) -> None:
+    """Write a page with its code folded, and what it embeds in files of its own."""
+    tagged = {tag for cell in page.cells for tag in cell.metadata.get("tags", [])}
+    if "injected-parameters" in tagged:
+        # The defaults are in them too.
+        page.cells = [one for one in page.cells if "parameters" not in one.metadata.get("tags", [])]
     for cell in page.cells:
-        tags = cell.metadata.get("tags", [])
-        for name in folded.keys() & set(tags):
+        if cell.cell_type == "code":
+            tags = cell.metadata.get("tags", [])
+            has_parameters = {"parameters", "injected-parameters"} & set(tags)
             cell.metadata["tags"] = [*tags, "hide-input"]
-            cell.metadata["mystnb"] = {"code_prompt_show": folded[name]}
+            prompt = "Parameters" if has_parameters else "Show code"
+            cell.metadata["mystnb"] = {
+                "code_prompt_show": prompt,
+                "code_prompt_hide": prompt.replace("Show", "Hide"),
+            }
+    take_out(page, place, source)
+    file = source / f"{place}.ipynb"
     file.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(page, file)
 
@@ -260,6 +262,13 @@ def _render(source: Path, output: Path, log: Path) -> None:
             "Jupyter Book has complaints, and a book with complaints is not built "
             f"(all it said: {log}):\n  " + "\n  ".join(said[:20] or done.stderr.splitlines()[-20:])
         )
+
+
+def _mend(folder: Path) -> None:
+    """Mend all pages of the site but those that come with the theme."""
+    pages = [page for page in folder.rglob("*.html") if "_static" not in page.parts]
+    with local_workers(min(usable_cores(), len(pages))) as workers:
+        list(workers.map(mend, pages))
 
 
 def remote_assets(folder: Path) -> Iterator[str]:

@@ -4,10 +4,8 @@ all records; and how any such text is made of a template that lies beside.
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -58,7 +56,6 @@ def records_page(
         work=work,
         beside=published_beside(study),
         versions=Counter(tuple(record.versions.items()) for record in records.values()),
-        json=partial(json.dumps, indent=1),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -48,19 +48,18 @@ def _table(panel: Panel, points: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for words, (column, how) in measures.items():
         if column in kept:
-            part = kept.pivot_table(column, "curve", panel.along, how, sort=False)
-            part.index = pd.Index([f"{name}, {words}".strip(", ") for name in part.index])
-            parts.append(part)
+            named = kept.assign(curve=[f"{name}, {words}".strip(", ") for name in kept.curve])
+            parts.append(named.pivot_table(column, "curve", panel.along, how, sort=False))
     lines = pd.concat(parts).sort_index(axis=1)
     place = percent if panel.along == "sparsity" else "{:g}".format
     shown = lines.map(lambda value: NOTHING if pd.isna(value) else panel.y.in_words(value))
-    shown.columns = pd.Index([place(at) for at in shown.columns], name=panel.along)
-    return shown
+    names = [place(float(str(at))) for at in shown.columns]
+    return shown.set_axis(names, axis=1).rename_axis(index=None, columns=panel.along)
 
 
 def _name(curve: dict[str, Any]) -> str:
     """The curve that has these values, in words."""
-    words = {
+    words: dict[str, Callable[[Any], str]] = {
         "arm": words_of_arm,
         "sparsity": percent,
         "learning_rate": "learning rate {:g}".format,

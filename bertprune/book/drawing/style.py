@@ -22,7 +22,7 @@ from bertprune.protocol.arms import ARMS, COMPARED, FROM_SCRATCH, Look, words_of
 INK = "#222222"
 QUIET = "#666666"
 
-WIDE_INCHES, NARROW_INCHES = 7.5, 3.3
+WIDE_INCHES, NARROW_INCHES = 7.5, 3.2
 """Widths of a figure for a wide page and for a narrow one, such that it is shown about as wide: at
 96 pixels an inch, 9 points are 12 pixels."""
 NARROW_SCREEN_PX = 740

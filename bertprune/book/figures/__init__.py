@@ -57,9 +57,12 @@ def own_point(study: Study, what: str) -> str:
     """The commands that add a point of the reader's own to a study and its book: of the notebook
     `what`, at a sparsity that the study has not; for "dense", another seed of the dense model."""
     grid = study.grid
-    notebook, settings = what, {"sparsity": next(at for at in _OWN if at not in grid["sparsity"])}
-    if what == "dense":
-        notebook, settings = "finetune", {"sparsity": 0, "seed": max(grid.get("seed", [0])) + 1}
+    notebook, settings = what, dict[str, Any]()
+    if what != "dense":
+        settings["sparsity"] = next(at for at in _OWN if at not in grid["sparsity"])
+    else:
+        notebook, settings["sparsity"] = "finetune", 0
+        settings["seed"] = max(grid.get("seed", [0])) + 1
     words = ["bertprune", "run", notebook, "--study", study.given_as or study.name]
     if issubclass(CONTRACTS[notebook], Finetune) and (tasks := grid.get("task")):
         first = tasks[0]

@@ -59,7 +59,7 @@ def accuracy_against_loss(found: Rows, fits: pd.DataFrame, *, paper: Rows | None
     slopes = theirs.set_index("task").slope
     panels = [
         Panel(
-            f"{task}: {_slope(lines.loc[task])}" if task in lines.index else task,
+            f"{task}: {_slope(lines.loc[[task]].iloc[0])}" if task in lines.index else task,
             where(points, task=task),
             partial(_against_loss, look=look, lines=lines, slopes=slopes),
             x=Axis("pre-training dev loss (nats)"),

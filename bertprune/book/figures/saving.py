@@ -45,7 +45,7 @@ def storage(found: Rows) -> Sketch:
         label_ends(
             axes,
             {
-                part: (float(last.sparsity.max()), float(at), parts[str(part)].colour)
+                str(part): (float(last.sparsity.max()), float(at), parts[str(part)].colour)
                 for part, at in ends.items()
             },
         )

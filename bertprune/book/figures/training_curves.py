@@ -47,7 +47,10 @@ def learning_curves(
         ("loss (nats)", losses, _losses, Axis()),
         ("dev accuracy", accuracies, _accuracies, Axis(is_share=True, low=0, high=1)),
     )
-    said = "; ".join(_in_words(where(dev_loss, task=task), name) for task, name in tasks.items())
+    first = next(iter(tasks))
+    said = _in_words(where(dev_loss, task=first), tasks[first])
+    if len(tasks) > 1:
+        said += f"; {len(tasks) - 1} other tasks"
     ramp = " The shaded steps are the pruning ramp." if ramp_steps else ""
     return Sketch(
         "learning-curves",
@@ -71,7 +74,7 @@ def learning_curves(
     )
 
 
-def _losses(axes: Axes, panel: Panel, *, ramp_steps: int, **_: object) -> None:
+def _losses(axes: Axes, panel: Panel, *, ramp_steps: int, **given: object) -> None:
     rates = sorted(panel.points.learning_rate.unique())
     for rate, (colour, _) in looks(rates).items():
         of_rate = where(panel.points, learning_rate=rate)

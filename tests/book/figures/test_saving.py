@@ -37,7 +37,7 @@ def sizes() -> rows.Rows:
 def test_sizes_are_drawn_in_megabytes() -> None:
     drawn = saving.storage(sizes())
     assert len(drawn.data) == 24 and drawn.data.value.max() == pytest.approx(9.2)
-    assert drawn.numbers["size on disk (MB) (study)"].loc["sparse float32"].tolist()[:2] == [
+    assert drawn.numbers["size on disk (MB) (study)"].T["sparse float32"].to_list()[:2] == [
         *("9.1", "6.7"),
     ]
 
@@ -100,9 +100,9 @@ def test_times_are_those_of_the_benchmark(tmp_path: Path, monkeypatch: pytest.Mo
     small, large = SIZES.values()
     numbers = drawn.sketch.numbers
     of_small = numbers[f"a forward pass (ms), {small} (benchmark)"]
-    assert of_small.loc["sparse (CSR)"].tolist() == ["70", "9"]
+    assert of_small.T["sparse (CSR)"].to_list() == ["70", "9"]
     of_large = numbers[f"a forward pass (ms), {large} (benchmark)"]
-    assert of_large.loc["dense"].tolist() == ["20", "22"]
+    assert of_large.T["dense"].to_list() == ["20", "22"]
     assert numbers[f"dense by sparse, {small} (benchmark)"].iloc[0].tolist() == ["0.14", "1.2"]
     assert "abacus, 2 threads, 2026-01-02" in drawn.svg
     assert drawn.sketch.data.groupby("panel").size().tolist() == [4, 4, 2, 2]

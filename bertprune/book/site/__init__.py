@@ -1,0 +1,1 @@
+"""What becomes of pages on their way to a web site."""

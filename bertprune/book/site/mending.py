@@ -1,0 +1,76 @@
+"""What the theme and pandas leave out of HTML, and those need who do not see a page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from bs4 import BeautifulSoup, Tag
+
+_HEADINGS = ("h1", "h2", "h3", "h4")
+_DESCRIPTION_CHARACTERS = 160
+
+
+def mend(file: Path) -> None:
+    """Mend a page of the site in place: tables get captions and headers that say what they are of,
+    and the page gets a description."""
+    page = BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
+    article = page.find("article")
+    if isinstance(article, Tag):
+        titles: Counter[str] = Counter()
+        for table in article.find_all("table"):
+            _mend_headers(table)
+            _add_caption(page, table, titles)
+        _describe(page, article)
+    file.write_text(str(page), encoding="utf-8")
+
+
+def _mend_headers(table: Tag) -> None:
+    head = table.find("thead")
+    if isinstance(head, Tag):
+        _join_rows(head.find_all("tr"))
+        for cell in head.find_all("th"):
+            cell["scope"] = "colgroup" if int(str(cell.get("colspan", "1"))) > 1 else "col"
+    for row in table.select("tbody th"):
+        row["scope"] = "rowgroup" if int(str(row.get("rowspan", "1"))) > 1 else "row"
+    for cell in table.find_all("th"):
+        if not cell.get_text(strip=True):
+            cell.name = "td"
+            del cell["scope"]
+
+
+def _join_rows(rows: list[Tag]) -> None:
+    """One row of heads out of two: pandas writes the names of the index below those of the
+    columns."""
+    if len(rows) != 2:
+        return
+    upper, lower = (row.find_all(["th", "td"]) for row in rows)
+    names = [cell.get_text(strip=True) for cell in lower]
+    index = [place for place, name in enumerate(names) if name]
+    if len(upper) == len(lower) and index == list(range(len(index))):
+        for place in index:
+            upper[place].string = names[place]
+        rows[1].decompose()
+
+
+def _add_caption(page: BeautifulSoup, table: Tag, titles: Counter[str]) -> None:
+    """The heading above it, with a number if it is not the first below that heading."""
+    if table.find("caption"):
+        return
+    above = table.find_previous(_HEADINGS)
+    title = above.get_text(strip=True).rstrip("#") if above else "Table"
+    titles[title] += 1
+    caption = page.new_tag("caption", attrs={"class": "visually-hidden"})
+    caption.string = title if titles[title] == 1 else f"{title} ({titles[title]})"
+    table.insert(0, caption)
+
+
+def _describe(page: BeautifulSoup, article: Tag) -> None:
+    """The first words of the page, as search engines show them."""
+    first = article.find("p")
+    if page.head is None or first is None or page.find("meta", attrs={"name": "description"}):
+        return
+    words = " ".join(first.get_text(" ", strip=True).split())
+    if len(words) > _DESCRIPTION_CHARACTERS:
+        words = words[:_DESCRIPTION_CHARACTERS].rsplit(" ", 1)[0] + " …"
+    page.head.append(page.new_tag("meta", attrs={"name": "description", "content": words}))

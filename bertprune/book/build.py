@@ -25,6 +25,7 @@ from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.files import part_of_name, remove_folder, write_json
 from bertprune.base.machine import usable_cores
 from bertprune.base.words import percent
+from bertprune.book.figures import own_point
 from bertprune.book.fitness import refuse_unfit
 from bertprune.book.records import PARTS, facts_of_run, records_page
 from bertprune.book.site.embedded import take_out
@@ -97,7 +98,7 @@ def assemble(study: Study, part: Study, source: Path) -> None:
     for run in plan:
         page = nbformat.read(run.folder / NOTEBOOK_FILE, as_version=4)
         _retitle(page, titles[run])
-        facts = facts_of_run(run, titles, places)
+        facts = facts_of_run(run, titles, places, own_point(study, run.notebook))
         page.cells.insert(1, nbformat.v4.new_markdown_cell(facts, id="facts"))
         _write_page(source, places[run], page)
     (source / "records.md").write_text(records_page(part, plan, titles, places), encoding="utf-8")

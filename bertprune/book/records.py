@@ -35,8 +35,18 @@ def filled(template: str, **values: Any) -> str:
     return _TEMPLATES.get_template(f"{template}.md").render(values)
 
 
-def facts_of_run(run: Run, titles: Mapping[Run, str], places: Mapping[Run, str]) -> str:
-    return filled("facts", run=run, record=run.record(), titles=titles, places=places)
+def facts_of_run(
+    run: Run, titles: Mapping[Run, str], places: Mapping[Run, str], own_point: str
+) -> str:
+    """What stands below the title of a run's page; `own_point` are the commands that add one."""
+    return filled(
+        "facts",
+        run=run,
+        record=run.record(),
+        titles=titles,
+        places=places,
+        own_point=own_point,
+    )
 
 
 def records_page(

@@ -247,7 +247,7 @@ def test_the_page_of_records_has_every_run(plan: list[Run]) -> None:
         assert f"| [{titles[run]}]({places[run]}.ipynb) | 90.0" in page
     assert f"{len(plan)} runs: torch 2." in page
     first = next(run for run in plan if run.upstream in plan)
-    assert records.facts_of_run(first, titles, places).startswith("Starts from [")
+    assert records.facts_of_run(first, titles, places, "do").startswith("Starts from [")
 
 
 def test_rows_and_records_of_other_studies_can_be_taken_along() -> None:

@@ -58,7 +58,9 @@ def own_point(study: Study, what: str) -> str:
     `what`, at a sparsity that the study has not; for "dense", another seed of the dense model."""
     grid = study.grid
     notebook, settings = what, dict[str, Any]()
-    if what != "dense":
+    if what == "burn_in":
+        settings["burn_in_seed"] = 1
+    elif what != "dense":
         settings["sparsity"] = next(at for at in _OWN if at not in grid["sparsity"])
     else:
         notebook, settings["sparsity"] = "finetune", 0

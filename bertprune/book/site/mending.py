@@ -13,7 +13,7 @@ _DESCRIPTION_CHARACTERS = 160
 
 def mend(file: Path) -> None:
     """Mend a page of the site in place: tables get captions and headers that say what they are of,
-    and the page gets a description."""
+    the page gets a description, and the theme's parts what the accessibility guidelines ask."""
     page = BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
     article = page.find("article")
     if isinstance(article, Tag):
@@ -22,6 +22,7 @@ def mend(file: Path) -> None:
             _mend_headers(table)
             _add_caption(page, table, titles)
         _describe(page, article)
+    _mend_theme(page)
     file.write_text(str(page), encoding="utf-8")
 
 
@@ -74,3 +75,21 @@ def _describe(page: BeautifulSoup, article: Tag) -> None:
     if len(words) > _DESCRIPTION_CHARACTERS:
         words = words[:_DESCRIPTION_CHARACTERS].rsplit(" ", 1)[0] + " …"
     page.head.append(page.new_tag("meta", attrs={"name": "description", "content": words}))
+
+
+def _mend_theme(page: BeautifulSoup) -> None:
+    """What axe-core finds in pages of sphinx-book-theme 1.1 and sphinxcontrib-bibtex 2.7."""
+    # The label leaves out the words that are seen.
+    for button in page.select("button.search-button-field"):
+        button["aria-label"] = " ".join(button.get_text(" ").split())
+    for sidebar in page.select("div.bd-sidebar-primary"):
+        sidebar.attrs |= {"role": "region", "aria-label": "Contents of the book"}
+    for summary in page.select("li.has-children > details > summary"):
+        above = summary.find_previous("a")
+        summary["aria-label"] = f"Pages below {above.get_text(strip=True) if above else ''}"
+    # Deprecated roles, and a list without items.
+    for entry in page.select("[role=doc-biblioentry], .citation-list[role=list]"):
+        del entry["role"]
+    # Whoever has no mouse scrolls what has the focus.
+    for table in page.select(".pst-scrollable-table-container"):
+        table["tabindex"] = "0"

@@ -4,6 +4,7 @@ import functools
 import inspect
 import pkgutil
 import re
+import shlex
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -32,10 +33,13 @@ from bertprune.book.figures.training_curves import recovery_from_pruning
 from bertprune.book.figures.weight_shapes import memory, pruned_embeddings, weight_histograms
 from bertprune.evidence import paper, scores
 from bertprune.evidence.claims import straight_lines
-from bertprune.protocol import rows
+from bertprune.experiments import studies
+from bertprune.experiments.runs import Run
+from bertprune.protocol import notebook_parameters, rows
 from bertprune.protocol.arms import ARMS
 from bertprune.protocol.notebook_parameters import Finetune
 from bertprune.protocol.rows import Rows, where
+from bertprune.protocol.views import parameters_of_run
 from bertprune.pruning.matrices import KINDS
 
 from .synthetic import DIMENSIONS, RATE, SEEDS, SPARSITIES, TASKS, study
@@ -455,3 +459,19 @@ def test_a_panel_of_embeddings_may_be_missing() -> None:
     assert titles(sketch) == ["pruned, by dimension"]
     with pytest.raises(UserError, match="prune_pretrain"):
         sketched(pruned_embeddings, where(found, sparsity=0))
+
+
+@pytest.mark.parametrize("name", ["lab", "english", "ci"])
+def test_the_command_under_a_figure_runs_a_point_that_the_study_has_not(name: str) -> None:
+    small = studies.load(name)
+    plan = small.plan()
+    for what in ["dense", "burn_in", *{sketched(figure).own_point for figure in FIGURES}]:
+        run_it, book = figures.own_point(small, what).splitlines()
+        words = shlex.split(run_it)
+        assert words[:2] == ["bertprune", "run"] and book == f"bertprune book {name}"
+        contract = parameters_of_run(words[2])
+        given = dict(zip(words[6::3], words[7::3], strict=True))
+        assert words[5::3] == ["-p"] * len(given)
+        values = {key: studies.parse_value(value) for key, value in given.items()}
+        one = notebook_parameters.parse(contract, small.values_for(contract, values))
+        assert Run.of(one) not in plan

@@ -37,6 +37,20 @@ def test_a_caption_that_is_there_stays(tmp_path: Path) -> None:
     assert [one.get_text() for one in page.find_all("caption")] == ["Own"]
 
 
+def test_the_parts_of_the_theme_have_names_and_roles_that_there_are(tmp_path: Path) -> None:
+    page = mended(
+        tmp_path,
+        '<div class="citation-list" role="list"><div role="doc-biblioentry">A</div></div>'
+        '<li class="has-children"><a href="#">Runs</a><details><summary><i></i></summary></details>'
+        '</li><button class="search-button-field" aria-label="Search">Search Ctrl K</button>'
+        '<div class="pst-scrollable-table-container"></div>',
+    )
+    assert not page.select("[role=list], [role=doc-biblioentry]")
+    assert page.button is not None and page.button["aria-label"] == "Search Ctrl K"
+    assert page.summary is not None and page.summary["aria-label"] == "Pages below Runs"
+    assert page.select(".pst-scrollable-table-container[tabindex='0']")
+
+
 def test_the_first_words_describe_the_page(tmp_path: Path) -> None:
     page = mended(tmp_path, f"<h1>T</h1><p>{'word ' * 60}</p>")
     meta = page.find("meta", attrs={"name": "description"})

@@ -79,9 +79,10 @@ def _describe(page: BeautifulSoup, article: Tag) -> None:
 
 def _mend_theme(page: BeautifulSoup) -> None:
     """What axe-core finds in pages of sphinx-book-theme 1.1 and sphinxcontrib-bibtex 2.7."""
-    # The label leaves out the words that are seen.
-    for button in page.select("button.search-button-field"):
-        button["aria-label"] = " ".join(button.get_text(" ").split())
+    # Its label leaves out some of the words that are seen; a script writes it.
+    for script in page.find_all("script"):
+        if script.string and "search-button-field" in script.string:
+            script.string = script.string.replace(' title="Search" aria-label="Search"', "")
     for sidebar in page.select("div.bd-sidebar-primary"):
         sidebar.attrs |= {"role": "region", "aria-label": "Contents of the book"}
     for summary in page.select("li.has-children > details > summary"):

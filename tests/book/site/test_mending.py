@@ -42,7 +42,8 @@ def test_the_parts_of_the_theme_have_names_and_roles_that_there_are(tmp_path: Pa
         tmp_path,
         '<div class="citation-list" role="list"><div role="doc-biblioentry">A</div></div>'
         '<li class="has-children"><a href="#">Runs</a><details><summary><i></i></summary></details>'
-        '</li><script>`<button class="search-button-field" title="Search" aria-label="Search">`</script>'
+        '</li><script>`<button class="search-button-field" '
+        'title="Search" aria-label="Search">`</script>'
         '<div class="pst-scrollable-table-container"></div>',
     )
     assert not page.select("[role=list], [role=doc-biblioentry]")

@@ -83,6 +83,9 @@ def _mend_theme(page: BeautifulSoup) -> None:
     for script in page.find_all("script"):
         if script.string and "search-button-field" in script.string:
             script.string = script.string.replace(' title="Search" aria-label="Search"', "")
+    # So does that of folded code.
+    for summary in page.select("details.hide > summary[aria-label]"):
+        del summary["aria-label"]
     for sidebar in page.select("div.bd-sidebar-primary"):
         sidebar.attrs |= {"role": "region", "aria-label": "Contents of the book"}
     for summary in page.select("li.has-children > details > summary"):

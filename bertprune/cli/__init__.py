@@ -1,6 +1,6 @@
-"""The command line: `bertprune run | train | sweep | status | results | ledger | cost | bench |
-import | export | ship | book`. What takes seconds to import is imported by the command that needs
-it."""
+"""The command line: `bertprune run | train | sweep | status | results | ledger | power | cost |
+bench | import | export | ship | book`. What takes seconds to import is imported by the command that
+needs it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bertprune.base.machine import prepare_process
 from bertprune.base.words import output_takes_every_character
 from bertprune.cli.costs import bench, cost
 from bertprune.cli.one_run import run, train
-from bertprune.cli.outcome import book, ledger, results
+from bertprune.cli.outcome import book, ledger, power, results
 from bertprune.cli.sweeping import status, sweep
 from bertprune.cli.to_and_from import export, import_, ship
 
@@ -51,7 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @click.group(
     no_args_is_help=False,
-    commands=[run, train, sweep, status, results, ledger, cost, bench, import_, export, ship, book],
+    commands=[
+        run,
+        train,
+        sweep,
+        status,
+        results,
+        ledger,
+        power,
+        cost,
+        bench,
+        import_,
+        export,
+        ship,
+        book,
+    ],
 )
 def commands() -> None:
     """Weight pruning of BERT and its effect on transfer, as a re-executable book."""

@@ -1,11 +1,14 @@
-"""The commands about what a study gives: `results`, `ledger` and `book`."""
+"""The commands about what a study gives: `results`, `ledger`, `power` and `book`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from bertprune.base.errors import UserError
+from bertprune.base.machine import usable_cores
 from bertprune.cli.arguments import CSV, LIVE, about_study, write_csv
 from bertprune.experiments.studies import Study
 
@@ -49,6 +52,40 @@ def ledger(study: Study, of_paper: bool, file: Path | None) -> None:
         write_csv(ledger.table(entries), file, "claims")
     else:
         print(f"{source}\n\n{ledger.text(entries)}")
+
+
+@click.command()
+@click.argument("claims", nargs=-1, metavar="[CLAIM]...")
+@click.option(
+    "--workers", type=click.IntRange(1), default=usable_cores, help="(default: all cores)"
+)
+@CSV
+@click.option(
+    "--publish", is_flag=True, help="Write them to book/published, for the ledger's page."
+)
+def power(claims: Sequence[str], workers: int, file: Path | None, publish: bool) -> None:
+    """Say how often the rules are right where the truth is known: simulated, with the noise of the
+    published studies; by default the rules of all CLAIMs (C1, ...) that chance has a part in."""
+    from bertprune.evidence.power import published_rates, rates
+    from bertprune.experiments.sweep import local_workers
+
+    known = list(dict.fromkeys(each.claim for each in rates.QUESTIONS))
+    if unknown := [key for key in claims if key not in known]:
+        raise UserError(f"nothing is simulated for {unknown[0]}: valid: {', '.join(known)}")
+    if publish and claims:
+        raise UserError("--publish takes the rates of all claims: name none")
+    with local_workers(workers) as executor:
+        try:
+            found = rates.measure(executor, claims or known)
+        except KeyboardInterrupt:
+            executor.shutdown(cancel_futures=True)
+            raise
+    if publish:
+        print(published_rates.publish(found))
+    elif file:
+        write_csv(found, file, "lines")
+    else:
+        print(published_rates.readable(found).to_string(index=False))
 
 
 @click.command()

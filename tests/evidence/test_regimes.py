@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bertprune.evidence import regimes
-from bertprune.evidence.statistics import mean_difference
+from bertprune.evidence.regimes.statistics import mean_difference
 from bertprune.protocol import rows
 
 from .. import made_up

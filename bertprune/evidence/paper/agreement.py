@@ -18,8 +18,8 @@ from bertprune.base.shown import Sentence
 from bertprune.base.words import NOTHING, percent
 from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence.paper.beside_ours import numbers
+from bertprune.evidence.regimes.statistics import by_sparsity
 from bertprune.evidence.scores import AVERAGE
-from bertprune.evidence.statistics import by_sparsity
 from bertprune.protocol.arms import ARMS, COMPARED
 from bertprune.protocol.rows import Rows
 

@@ -19,8 +19,7 @@ import pandas as pd
 from bertprune.base.words import NOTHING, listed, percent
 from bertprune.evidence import scores
 from bertprune.evidence.claims.ranges import PART
-from bertprune.evidence.scores import AVERAGE, pretraining_losses, without_own
-from bertprune.evidence.statistics import (
+from bertprune.evidence.regimes.statistics import (
     Cells,
     Difference,
     Differences,
@@ -30,6 +29,7 @@ from bertprune.evidence.statistics import (
     paired,
     shared_by_seeds,
 )
+from bertprune.evidence.scores import AVERAGE, pretraining_losses, without_own
 from bertprune.protocol.arms import INFORMATION_DELETION, PRUNE_PRETRAIN, RANDOM_PRUNING
 from bertprune.protocol.rows import Rows, where
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bertprune.evidence.statistics import mean_difference
+from bertprune.evidence.regimes.statistics import mean_difference
 
 
 def test_the_interval_is_students() -> None:

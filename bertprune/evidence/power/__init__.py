@@ -1,0 +1,1 @@
+"""Power: how often the rules of the ledger are right where the truth is known."""

@@ -1,0 +1,97 @@
+"""The published rates of verdicts where the truth is known: written, read, and as pages show them.
+
+They are two files of `book/published`: `power.csv` (see `rates.measure`) and `power.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bertprune.base import paths
+from bertprune.base.errors import UserError
+from bertprune.base.files import check_readable, read_json, replacing, write_json
+from bertprune.base.fingerprint import code_key
+from bertprune.base.shown import Prose, Sentence
+from bertprune.base.words import NOTHING, percent
+from bertprune.evidence.power import rates
+from bertprune.evidence.power.designs import PAPER, SIZES
+from bertprune.evidence.power.worlds import TRUTHS
+from bertprune.protocol.record import utc_now
+
+_NAME = "power"
+
+
+def publish(table: pd.DataFrame) -> Path:
+    """Write the table of `rates.measure`, and by what code and when it was made; gives its file."""
+    file = paths.published(_NAME)
+    with replacing(file) as unfinished:
+        table.to_csv(unfinished, index=False, float_format="%.6g")
+    write_json({"code": _code(), "finished": utc_now()}, file.with_suffix(".json"))
+    return file
+
+
+def read() -> pd.DataFrame:
+    """The published table. Raises UserError if it is not there, or damaged."""
+    file = paths.published(_NAME)
+    check_readable(file)
+    try:
+        return pd.read_csv(file)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{file} cannot be read ({error}): take it from the repository again, or make it with "
+            "`bertprune power --publish`"
+        ) from error
+
+
+def _code() -> str:
+    return code_key(rates.__name__)
+
+
+def provenance() -> Sentence:
+    """By what rules the published rates were made, and when."""
+    facts = read_json(paths.published(_NAME).with_suffix(".json"))
+    rules = "the present rules" if facts["code"] == _code() else "rules of an earlier edition"
+    return Sentence(f"By {rules}, finished {facts['finished'][:10]}.")
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of `rates.measure` for people, a line for each question: its margin; how often the
+    right verdict is given with no effect and with twice the margin; how often a wrong "holds" and
+    a wrong "does not hold" are, at most; and the smallest effect that is told."""
+    lines = []
+    for (study, claim, part), of in table.groupby(["study", "claim", "part"], sort=False):
+        lines_of = dict(zip(of.truth, of.to_dict("records"), strict=True))
+        none, margin, twice = (lines_of[truth] for truth in TRUTHS.values())
+        told = lines_of.get(rates.TOLD)
+        lines.append(
+            {
+                "study": study,
+                "claim": f"{claim}, {part}",
+                "margin": _effect(margin),
+                "right with no effect": _right(none),
+                "right with twice the margin": _right(twice),
+                "wrong “holds”": percent(of["wrong holds"].max()),
+                "wrong “does not hold”": percent(of["wrong does not hold"].max()),
+                rates.TOLD: _effect(told) if told else NOTHING,
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _effect(line: Mapping[Hashable, Any]) -> str:
+    return f"{line['effect']:.3g} {line['unit']}"
+
+
+def _right(line: Mapping[Hashable, Any]) -> str:
+    return f"{percent(line[line['right']])} {line['right']}"
+
+
+def shown(study: str) -> Prose:
+    """What the rules can tell in a study of this name, of each size, and in the paper's tables."""
+    table = readable(read())
+    sizes = [name for name, size in SIZES.items() if size.study in (study, PAPER)]
+    return Prose(table[table.study.isin(sizes)].reset_index(drop=True))

@@ -1,0 +1,58 @@
+"""Designs are what was published, and noise is what was put into rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bertprune.evidence import published
+from bertprune.evidence.power.designs import SIZES, design, points_of, shares_in_common
+from bertprune.evidence.power.replicates import rows_at
+from bertprune.protocol.arms import INFORMATION_DELETION, PRUNE_PRETRAIN
+from bertprune.protocol.rows import Metric, Rows, where
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_every_point_has_its_noise(name: str) -> None:
+    points = design(SIZES[name]).points
+    assert points["std"].notna().all() and (points["std"] >= 0).all()
+    assert points.value.notna().all() and (points.seeds > 0).all()
+    accuracies = where(points, metric=Metric.ACCURACY)
+    assert len(accuracies) and (accuracies.examples > 0).all()
+
+
+def test_points_are_means_over_seeds() -> None:
+    found = published.rows_of("lab")
+    points = where(points_of(found), arm=PRUNE_PRETRAIN, metric=Metric.ACCURACY, split="dev")
+    point = where(points, task="sst2", sparsity=0.5).iloc[0]
+    values = where(
+        found, arm=PRUNE_PRETRAIN, metric="accuracy", split="dev", task="sst2", sparsity=0.5
+    ).value
+    assert (point["value"], point["std"]) == pytest.approx((values.mean(), values.std()))
+
+
+def test_a_larger_lab_has_its_seeds_and_sparsities() -> None:
+    size = SIZES["lab, 16 seeds"]
+    points = design(size).points
+    assert (points.seeds == size.seeds).all()
+    curve = where(points, arm=PRUNE_PRETRAIN, task="cola", metric=Metric.ACCURACY)
+    assert sorted(curve.sparsity) == pytest.approx(size.sparsities)
+
+
+def made(common: float, seeds: int = 400) -> Rows:
+    """Accuracies of two arms at three sparsities, with a share of their variance in common."""
+    generator = np.random.default_rng(0)
+    places = pd.DataFrame({"sparsity": [0.3, 0.5, 0.7] * 2, "task": "cola", "epoch": 3})
+    places["arm"] = [PRUNE_PRETRAIN] * 3 + [INFORMATION_DELETION] * 3
+    points = places.assign(split="dev", metric="accuracy", part="", position=np.nan)
+    noise = np.sqrt(1 - common) * generator.standard_normal((seeds, 6))
+    noise += np.sqrt(common) * generator.standard_normal((seeds, 1))
+    return pd.concat(
+        rows_at(points.assign(value=0.7 + 0.01 * noise[seed]), seed) for seed in range(seeds)
+    )
+
+
+@pytest.mark.parametrize("common", [0.0, 0.5])
+def test_what_seeds_have_in_common_is_found(common: float) -> None:
+    found = shares_in_common(made(common))
+    assert found.index.tolist() == [("dev", "accuracy", "cola")]
+    assert found[["seed", "start"]].to_numpy() == pytest.approx(np.array([[common, 0]]), abs=0.1)

@@ -27,16 +27,17 @@ _NAME = "power"
 
 def publish(table: pd.DataFrame) -> Path:
     """Write the table of `rates.measure`, and by what code and when it was made; gives its file."""
-    file = paths.published(_NAME)
+    file = paths.published(_NAME, ".csv")
     with replacing(file) as unfinished:
         table.to_csv(unfinished, index=False, float_format="%.6g")
-    write_json({"code": _code(), "finished": utc_now()}, file.with_suffix(".json"))
+    facts = {"code": _code(), "finished": utc_now()}
+    write_json(facts, paths.published(_NAME, ".json"))
     return file
 
 
 def read() -> pd.DataFrame:
     """The published table. Raises UserError if it is not there, or damaged."""
-    file = paths.published(_NAME)
+    file = paths.published(_NAME, ".csv")
     check_readable(file)
     try:
         return pd.read_csv(file)
@@ -52,8 +53,11 @@ def _code() -> str:
 
 
 def provenance() -> Sentence:
-    """By what rules the published rates were made, and when."""
-    facts = read_json(paths.published(_NAME).with_suffix(".json"))
+    """By what rules the published rates were made, and when; nothing where there are none."""
+    file = paths.published(_NAME, ".json")
+    if not file.exists():
+        return Sentence("")
+    facts = read_json(file)
     rules = "the present rules" if facts["code"] == _code() else "rules of an earlier edition"
     return Sentence(f"By {rules}, finished {facts['finished'][:10]}.")
 
@@ -90,8 +94,11 @@ def _right(line: Mapping[Hashable, Any]) -> str:
     return f"{percent(line[line['right']])} {line['right']}"
 
 
-def shown(study: str) -> Prose:
-    """What the rules can tell in a study of this name, of each size, and in the paper's tables."""
+def shown(study: str) -> Prose | Sentence:
+    """What the rules can tell in a study of this name, of each size, and in the paper's tables; a
+    sentence where no rates are published."""
+    if not paths.published(_NAME, ".csv").exists():
+        return Sentence("No rates are published yet: `bertprune power --publish` makes them.")
     table = readable(read())
     sizes = [name for name, size in SIZES.items() if size.study in (study, PAPER)]
     return Prose(table[table.study.isin(sizes)].reset_index(drop=True))

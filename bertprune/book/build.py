@@ -34,7 +34,7 @@ from bertprune.evidence import gathering, published
 from bertprune.experiments import execution, studies
 from bertprune.experiments.runs import NOTEBOOK_FILE, Run
 from bertprune.experiments.studies import Study
-from bertprune.experiments.sweep import local_workers
+from bertprune.experiments.sweep.local import local_workers
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
 from bertprune.protocol.notebook_parameters import Finetune, PrunePretrain
 from bertprune.protocol.pruning_methods import METHODS

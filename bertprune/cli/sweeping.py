@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
+from bertprune.base.errors import UserError
 from bertprune.base.machine import usable_cores
 from bertprune.cli.arguments import DRY_RUN, LIVE, WORKERS, about_study
 from bertprune.experiments.runs import Run
 from bertprune.experiments.studies import Study
 from bertprune.experiments.timekeeping import progress_in_words
+
+if TYPE_CHECKING:
+    from bertprune.experiments.sweep.scheduling import Outcome
 
 # A stack of small models fills a GPU; more of them only take more memory.
 _AT_ONCE_ON_GPU = 16
@@ -33,6 +38,20 @@ _AT_ONCE_ON_GPU = 16
     help="Only runs that book/published lacks, with what they need.",
 )
 @LIVE
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Threads of each run (default: on this machine its cores, shared by those side by side; "
+    "one on a cluster). Equal threads give equal rows.",
+)
+@click.option(
+    "--cluster",
+    "place",
+    metavar="PLACE",
+    help="Execute them on a Dask cluster: local:N, the address or the file of a scheduler, or a "
+    "queueing system of Dask's configuration (slurm, pbs, sge, lsf ...).",
+)
 @DRY_RUN
 def sweep(
     study: Study,
@@ -40,38 +59,30 @@ def sweep(
     at_once: int | None,
     unpublished: bool,
     live: bool,
+    threads: int | None,
+    place: str | None,
     dry_run: bool,
 ) -> int:
     """Execute the notebooks of a study that are not done yet."""
-    import torch
-
     from bertprune.evidence import gathering
-    from bertprune.experiments.sweep import local_workers, sweep, thread_counts
 
-    gpu = torch.cuda.is_available()
-    # A notebook that starts or ends leaves its core idle; on a GPU they would share its memory.
-    workers = workers or (1 if gpu else usable_cores() + 1)
-    at_once = at_once or (_AT_ONCE_ON_GPU if gpu else 1)
-    plan = study.plan()
+    if place and workers:
+        raise UserError("--workers is about this machine, and a cluster has its own: leave it out")
+    whole = study.plan()
     # Equal inputs need no second look.
-    for one in {one.inputs: one for one in plan}.values():
+    for one in {one.inputs: one for one in whole}.values():
         one.check_inputs()
-    # Bits depend on the threads, and these on the whole plan.
-    threads = thread_counts(plan, workers)
     published = gathering.published_runs(study) if unpublished or dry_run else {}
-    if live:
-        plan = study.live_part().plan()
+    plan = study.live_part().plan() if live else whole
     if unpublished:
         plan = gathering.still_to_publish(study, published)
     if dry_run:
         _show_status(plan, published)
         return 0
-    with local_workers(workers) as executor:
-        try:
-            outcome = sweep(plan, executor, threads, at_once)
-        except KeyboardInterrupt:
-            executor.shutdown(cancel_futures=True)
-            raise
+    if place and plan:
+        outcome = _on_cluster(place, plan, threads or 1, at_once)
+    else:
+        outcome = _here(whole, plan, workers, threads, at_once)
     print(
         f"{len(outcome.done)} executed, {len(outcome.skipped)} done before, "
         f"{len(outcome.failed)} failed"
@@ -79,6 +90,49 @@ def sweep(
     for name, reason in outcome.failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     return 1 if outcome.failed else 0
+
+
+def _here(
+    whole: Sequence[Run],
+    plan: Sequence[Run],
+    workers: int | None,
+    threads: int | None,
+    at_once: int | None,
+) -> Outcome:
+    """A sweep of `plan`, a part of the `whole` study, on this machine."""
+    import torch
+
+    from bertprune.experiments.sweep.local import local_workers, thread_counts
+    from bertprune.experiments.sweep.scheduling import sweep
+
+    gpu = torch.cuda.is_available()
+    # A notebook that starts or ends leaves its core idle; on a GPU they would share its memory.
+    workers = workers or (1 if gpu else usable_cores() + 1)
+    # Bits depend on the threads, and these on the whole plan.
+    counts = dict.fromkeys(plan, threads) if threads else thread_counts(whole, workers)
+    with local_workers(workers) as executor:
+        try:
+            return sweep(plan, executor, counts, at_once or (_AT_ONCE_ON_GPU if gpu else 1))
+        except KeyboardInterrupt:
+            executor.shutdown(cancel_futures=True)
+            raise
+
+
+def _on_cluster(place: str, plan: Sequence[Run], threads: int, at_once: int | None) -> Outcome:
+    from bertprune.experiments.sweep.cluster import cluster
+    from bertprune.experiments.sweep.scheduling import sweep
+    from bertprune.speed.cost.amounts_of_work import memory_bytes
+
+    def memory(run: Run, on_gpu: bool) -> float:
+        try:
+            return memory_bytes(run.parameters, on_gpu=on_gpu)
+        except UserError:
+            # Of a task that is not at hand: nothing is known, so nothing is asked.
+            return 0.0
+
+    with cluster(place, plan, memory) as workers:
+        at_once = at_once or (_AT_ONCE_ON_GPU if workers.trains_on_gpu else 1)
+        return sweep(plan, workers, dict.fromkeys(plan, threads), at_once)
 
 
 @click.command()

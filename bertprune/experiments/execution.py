@@ -38,6 +38,10 @@ _SOCKET_PATH_BYTES = 103
 _SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 
 
+class KernelKilled(UserError):
+    """A notebook's kernel was killed, for lack of memory perhaps, or with the machine."""
+
+
 def begin(notebook: str, namespace: Mapping[str, Any]) -> Run:
     """The run of `notebook` with the parameters that the notebook's variables have.
 
@@ -231,7 +235,7 @@ def _failures_in_words(name: str, folder: Path) -> Iterator[None]:
         # For one that dies at its start the library has no class of its own.
         if not (isinstance(error, DeadKernelError) or "Kernel died" in str(error)):
             raise
-        raise UserError(
+        raise KernelKilled(
             f"{name}: its kernel was killed, perhaps for lack of memory; give the same "
             f"command again to go on from its last checkpoint (log: {folder / LOG_FILE})"
         ) from error

@@ -59,15 +59,13 @@ def facts(folder: Path, tries: int, wall_time_s: float) -> dict[str, Any]:
 
     from bertprune.model.products import share_of_one_dnn
 
-    versions = {"python": platform.python_version(), "bertprune": __version__}
-    versions |= {name: metadata.version(name) for name in _VERSIONED}
     gpu = torch.cuda.is_available()
     precision = BF16 if AcceleratorState().mixed_precision == "bf16" else FLOAT32
     # Linux counts in kB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     together = trained_together(folder)
     return {
-        "versions": versions,
+        "versions": versions(),
         "device": device_name(),
         "threads": torch.get_num_threads(),
         "precision": precision,
@@ -78,6 +76,12 @@ def facts(folder: Path, tries: int, wall_time_s: float) -> dict[str, Any]:
         "tries": tries,
         "trained_at_once": together["models"],
     }
+
+
+def versions() -> dict[str, str]:
+    """Those of Python, this package, and what its results come from."""
+    found = {"python": platform.python_version(), "bertprune": __version__}
+    return found | {name: metadata.version(name) for name in _VERSIONED}
 
 
 def progress_in_words(folder: Path) -> str:

@@ -14,7 +14,7 @@ from bertprune.evidence.published import Published, is_published
 from bertprune.experiments import studies
 from bertprune.experiments.runs import Run, lineage
 from bertprune.experiments.studies import Study
-from bertprune.experiments.sweep import thread_counts
+from bertprune.experiments.sweep.local import thread_counts
 from bertprune.model.shape import shape_of
 from bertprune.protocol.arms import arm_of, words_of_arm
 from bertprune.protocol.notebook_parameters import Finetune

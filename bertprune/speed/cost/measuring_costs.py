@@ -25,7 +25,7 @@ from bertprune.base.fingerprint import code_key
 from bertprune.base.machine import device_name, gpu_name, usable_cores
 from bertprune.base.words import counted
 from bertprune.experiments.runs import Run
-from bertprune.experiments.sweep import local_workers, thread_counts
+from bertprune.experiments.sweep.local import local_workers, thread_counts
 from bertprune.model.shape import Shape
 from bertprune.protocol.notebook_parameters import CONTRACTS
 from bertprune.speed.cost.estimate import default_workers

@@ -22,8 +22,10 @@ from bertprune.data.glue import TASKS
 from bertprune.evidence import answers, gathering, scores
 from bertprune.evidence import published as stored
 from bertprune.evidence.published import Published, publishing
-from bertprune.experiments import runs, studies, sweep
+from bertprune.experiments import runs, studies
 from bertprune.experiments.runs import Run
+from bertprune.experiments.sweep import local, scheduling
+from bertprune.experiments.sweep.scheduling import Outcome
 from bertprune.protocol import predictions, rows
 from bertprune.protocol.arms import EPOCHS_BEFORE_PRUNING
 from bertprune.protocol.predictions import Predictions
@@ -403,15 +405,17 @@ def test_a_sweep_may_leave_out_what_is_published(
     )
     given: dict[str, Any] = {}
 
-    def note(plan: list[Run], executor: object, threads: dict[Run, int], _: int) -> sweep.Outcome:
+    def note(
+        plan: list[Run], executor: object, threads: dict[Run, int], _: int
+    ) -> scheduling.Outcome:
         given.update(plan=plan, threads=threads)
-        return sweep.Outcome()
+        return scheduling.Outcome()
 
-    monkeypatch.setattr(sweep, "sweep", note)
+    monkeypatch.setattr(scheduling, "sweep", note)
     assert cli.main(["sweep", "ci", "--unpublished", "--workers", "2"]) == 0
     assert given["plan"] == [*runs.lineage(tuned), tuned]
     # Bits depend on the threads: as many as in a sweep over all.
-    assert given["threads"] == sweep.thread_counts(plan, 2)
+    assert given["threads"] == local.thread_counts(plan, 2)
 
 
 def test_what_is_executed_again_is_laid_beside_what_was_published(

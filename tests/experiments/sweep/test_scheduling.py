@@ -3,19 +3,21 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bertprune.base.errors import UserError
-from bertprune.experiments import execution, stacking, studies, sweep
+from bertprune.experiments import execution, stacking, studies
 from bertprune.experiments.lock import InWork
 from bertprune.experiments.runs import Run, lineage
+from bertprune.experiments.sweep import local, scheduling, task
+from bertprune.experiments.sweep.local import thread_counts
+from bertprune.experiments.sweep.scheduling import sweep
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
 
-from ..finished import write_record
+from ...finished import write_record
 
 
 class Inline(Executor):
@@ -30,35 +32,8 @@ class Inline(Executor):
         return future
 
 
-@pytest.fixture
-def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The runs that were executed, in order; each leaves a record, but runs nothing."""
-    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
-    (tmp_path / "notebooks").symlink_to(Path(__file__).parents[2] / "notebooks")
-    order: list[str] = []
-
-    def execute(run: Run, *, threads: int, forked: bool, wait: bool) -> bool:
-        assert not wait
-        if run.is_current():
-            return False
-        assert all(upstream.is_done() for upstream in lineage(run))
-        order.append(run.id)
-        write_record(run)
-        if run.parameters.leaves_model():
-            run.model_folder.mkdir(exist_ok=True)
-        return True
-
-    monkeypatch.setattr(execution, "execute", execute)
-    return order
-
-
-@pytest.fixture
-def plan(executed: list[str]) -> list[Run]:
-    return studies.load("ci", ["sparsity=[0.0, 0.5]"]).plan()
-
-
-def _sweep(plan: list[Run]) -> sweep.Outcome:
-    return sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 2))
+def _sweep(plan: list[Run]) -> scheduling.Outcome:
+    return sweep(plan, Inline(), thread_counts(plan, 2))
 
 
 def test_each_run_once_after_what_it_needs(plan: list[Run], executed: list[str]) -> None:
@@ -105,7 +80,7 @@ def test_what_another_sweep_has_in_work_is_waited_for(
 ) -> None:
     """It is in work when this one comes to it, and done a moment later."""
     monkeypatch.setattr(stacking, "train", lambda parameters, most: None)
-    monkeypatch.setattr(sweep, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(scheduling, "_SECONDS_BETWEEN_LOOKS", 0.01)
     theirs = plan[which]
     looks: list[Run] = []
 
@@ -119,7 +94,7 @@ def test_what_another_sweep_has_in_work_is_waited_for(
         return True
 
     monkeypatch.setattr(Run, "is_in_work", is_in_work)
-    outcome = sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 2), at_once)
+    outcome = sweep(plan, Inline(), thread_counts(plan, 2), at_once)
     assert outcome.skipped == [theirs.id] and not outcome.failed
     assert sorted([*executed, theirs.id]) == sorted(run.id for run in plan)
 
@@ -146,7 +121,7 @@ def test_what_another_sweep_takes_at_the_last_moment_is_waited_for(
 
     monkeypatch.setattr(execution, "execute", in_work_once)
     monkeypatch.setattr(stacking, "train", stack_in_work_once)
-    outcome = sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 2), at_once)
+    outcome = sweep(plan, Inline(), thread_counts(plan, 2), at_once)
     assert sorted(outcome.done) == sorted(executed) == sorted(run.id for run in plan)
     assert not outcome.failed
 
@@ -166,18 +141,19 @@ def test_results_that_do_not_arrive_end_the_sweep(
     plan: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(execution, "execute", lambda run, **_: True)
+    monkeypatch.setattr(task, "_SECONDS_UNTIL_FILES_APPEAR", 0.3)
     with pytest.raises(UserError, match="do all workers write there"):
         _sweep(plan)
 
 
 def test_threads_come_from_the_plan(plan: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "usable_cores", lambda: 8)
-    threads = sweep.thread_counts(plan, 4)
+    monkeypatch.setattr(local, "usable_cores", lambda: 8)
+    threads = thread_counts(plan, 4)
     # Two of them: that of the study's model, and random weights.
     assert {threads[run] for run in plan if run.notebook == "burn_in"} == {4}
     assert {threads[run] for run in plan if run.notebook == "finetune"} == {2}
-    assert set(sweep.thread_counts(plan, 100).values()) <= {1, 2, 4, 8}
-    elsewhere = sweep.thread_counts(plan, 4, cores=16)
+    assert set(thread_counts(plan, 100).values()) <= {1, 2, 4, 8}
+    elsewhere = thread_counts(plan, 4, cores=16)
     assert {elsewhere[run] for run in plan if run.notebook == "burn_in"} == {8}
     # Four of them side by side, or the two of the last level.
     assert {elsewhere[run] for run in plan if run.notebook == "finetune"} == {4}
@@ -205,7 +181,7 @@ def test_threads_sleep_while_they_wait_where_workers_share_the_machine(
 ) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "")
     monkeypatch.delenv("OMP_WAIT_POLICY")
-    with sweep.local_workers(workers) as executor:
+    with local.local_workers(workers) as executor:
         assert executor.submit(os.getenv, "OMP_WAIT_POLICY").result() == policy
 
 
@@ -213,7 +189,7 @@ def test_runs_of_a_kind_train_together_before_their_notebooks(
     executed: list[str], stacks: list[list[Run]]
 ) -> None:
     plan = studies.load("ci", ["sparsity=[0.0, 0.5, 0.9]", "seed=[0, 1]"]).plan()
-    outcome = sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 1), at_once=8)
+    outcome = sweep(plan, Inline(), thread_counts(plan, 1), at_once=8)
     assert sorted(executed) == sorted(run.id for run in plan) == sorted(outcome.done)
     of_notebook = {
         notebook: [group for group in stacks if group[0].notebook == notebook]
@@ -239,7 +215,7 @@ def test_runs_of_which_only_the_page_is_old_do_not_train_again(
     _sweep(plan)
     executed.clear()
     monkeypatch.setattr("bertprune.experiments.runs.page_key", lambda notebook: "another")
-    outcome = sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 1), at_once=8)
+    outcome = sweep(plan, Inline(), thread_counts(plan, 1), at_once=8)
     assert sorted(executed) == sorted(run.id for run in plan) == sorted(outcome.done)
     assert not stacks
 
@@ -251,5 +227,5 @@ def test_runs_of_a_stack_that_fails_train_alone(
         raise MemoryError("too many")
 
     monkeypatch.setattr(stacking, "train", fail)
-    outcome = sweep.sweep(plan, Inline(), sweep.thread_counts(plan, 1), at_once=8)
+    outcome = sweep(plan, Inline(), thread_counts(plan, 1), at_once=8)
     assert sorted(outcome.done) == sorted(run.id for run in plan) and not outcome.failed

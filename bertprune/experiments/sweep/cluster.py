@@ -1,0 +1,259 @@
+"""An executor whose workers are those of a Dask cluster.
+
+Dask gives a task that was on a lost worker to another one. What it does not do is here: how often
+one is begun, what becomes of a task that no worker can take, and what is said of it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bertprune.base import paths, progress
+from bertprune.base.errors import UserError
+from bertprune.base.words import counted, listed
+from bertprune.experiments.lock import InWork, locked
+from bertprune.experiments.runs import Run
+from bertprune.experiments.sweep import on_worker
+from bertprune.experiments.sweep.crew import BYTES, SECONDS_OF_PATIENCE, Amounts, Crew
+from bertprune.experiments.sweep.on_worker import Answer, Order, What
+from bertprune.experiments.sweep.places import Place, opened
+from bertprune.experiments.sweep.task import Task
+
+if TYPE_CHECKING:
+    import distributed
+
+MOST_TRIES = 4
+"""A run is begun, and goes on elsewhere three times."""
+
+_SECONDS_BETWEEN_LOOKS, _SECONDS_BETWEEN_LOOKS_AT_CREW = 0.2, 2.0
+
+Memory = Callable[[Run, bool], float]
+"""How many bytes a run takes at most, of the card where it trains on a GPU."""
+
+
+@contextmanager
+def cluster(place: str, plan: Sequence[Run], memory: Memory) -> Iterator[Cluster]:
+    """The workers at `place` (see `places.opened`), for a sweep of runs of `plan`.
+
+    Raises UserError where there is no such place, or nobody there may work.
+    """
+    name = f"cluster-{secrets.token_hex(8)}"
+    lock = paths.runs_folder() / ".partial" / f"{name}.lock"
+    try:
+        # That workers see this lock, and cannot take it, shows that they see the folder.
+        with locked(name, lock), opened(place) as found:
+            crew = Crew(found, plan, lock)
+            crew.wait_for_first()
+            print(
+                f"{counted(len(crew), 'worker')} at {found.client.scheduler.address}; "
+                f"dashboard: {found.client.dashboard_link}"
+            )
+            with Cluster(found, crew, memory) as workers:
+                yield workers
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+@dataclass
+class _Ordered:
+    """A task that was given to Dask, until there is an answer."""
+
+    name: str
+    """The run's id. It is found out once: Python 3.11 has a lock for a property that is cached,
+    the same for all runs, so that threads that look at different ones first would wait for each
+    other."""
+    order: Order
+    asked: Amounts
+    outcome: Future[bool]
+    begun_by: list[str] = field(default_factory=list)
+    submitted: int = 0
+    remote: distributed.Future | None = None
+    unmet_since: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Of the task in Dask: the run's id. Dask keeps what became of a key for a while, so the
+        task gets another one when it is given to Dask again."""
+        return self.name if self.submitted == 1 else f"{self.name}, {self.submitted}"
+
+
+class Cluster(Executor):
+    """Gives tasks to the members of a `crew`, and looks after them."""
+
+    def __init__(self, place: Place, crew: Crew, memory: Memory) -> None:
+        self._client, self._has_queue = place.client, place.has_queue
+        self._crew, self._memory = crew, memory
+        self._ordered: list[_Ordered] = []
+        self._broken: BrokenExecutor | None = None
+        self._ended = threading.Event()
+        self._topic = f"bertprune-{self._client.id}"
+        self._client.subscribe_topic(self._topic, self._note_begin)
+        threading.Thread(target=self._keep_watch, daemon=True).start()
+
+    @property
+    def trains_on_gpu(self) -> bool:
+        return self._crew.trains_on_gpu
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have a `Task` carried out; the future is as it would be of a local worker, or has
+        BrokenExecutor where nobody is left to do it."""
+        if not isinstance(fn, Task):
+            raise TypeError(f"a cluster carries out tasks, not {fn!r}")
+        runs = fn.runs
+        identities = [run.identity for run in (*on_worker.needed_by(runs), *runs)]
+        order = Order(fn, str(paths.root()), identities, self._topic)
+        one = _Ordered(runs[0].id, order, self._asked_by(runs), Future())
+        if self._broken:
+            one.outcome.set_exception(self._broken)
+        else:
+            self._ordered.append(one)
+            self._submit(one)
+        return one.outcome
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End; what is in work is given up, and goes on from its checkpoint another time."""
+        self._ended.set()
+        with suppress(Exception):
+            self._client.cancel([one.remote for one in self._ordered], force=True)
+
+    def _asked_by(self, runs: Sequence[Run]) -> Amounts:
+        if all(run.is_trained() for run in runs):
+            return self._crew.for_page()
+        on_gpu = self.trains_on_gpu
+        return self._crew.to_train(max(self._memory(run, on_gpu) for run in runs))
+
+    def _submit(self, one: _Ordered) -> None:
+        one.submitted += 1
+        one.remote = self._client.submit(
+            on_worker.carry_out, one.order, key=one.key, resources=dict(one.asked), pure=False
+        )
+
+    def _note_begin(self, event: tuple[float, dict[str, str]]) -> None:
+        _, said = event
+        for one in list(self._ordered):
+            if one.key == said["key"]:
+                if one.begun_by:
+                    _say(f"{one.name} goes on at {said['by']}: {one.begun_by[-1]} was lost")
+                one.begun_by.append(said["by"])
+
+    def _keep_watch(self) -> None:
+        looked = time.monotonic()
+        while not self._ended.wait(_SECONDS_BETWEEN_LOOKS):
+            try:
+                if time.monotonic() - looked > _SECONDS_BETWEEN_LOOKS_AT_CREW:
+                    self._crew.look()
+                    looked = time.monotonic()
+                for one in list(self._ordered):
+                    self._see_to(one)
+            except Exception as error:
+                self._give_up(error)
+                return
+
+    def _give_up(self, error: Exception) -> None:
+        """Have all tasks end, and any that are still to come."""
+        address = self._client.scheduler.address if self._client.scheduler else "its address"
+        if not isinstance(error, BrokenExecutor):
+            error = BrokenExecutor(
+                f"the scheduler at {address} is lost ({error!r}): start it again, and give the "
+                "same command again, to go on"
+            )
+        self._broken = error
+        for one in self._ordered:
+            one.outcome.set_exception(error)
+        self._ordered.clear()
+
+    def _see_to(self, one: _Ordered) -> None:
+        if one.remote is None:
+            # It is about to be submitted.
+            return
+        status = one.remote.status
+        if status == "pending":
+            self._see_to_waiting(one)
+        elif status == "finished":
+            self._take(one, one.remote.result())
+        elif status == "error":
+            self._take(one, self._answer_of_error(one.remote.exception()))
+        else:
+            # Dask cancels what its scheduler no longer knows of.
+            raise ConnectionError(status)
+
+    def _answer_of_error(self, error: BaseException) -> Answer:
+        from distributed.scheduler import KilledWorker
+
+        if isinstance(error, KilledWorker):
+            return Answer(What.LOST, f"{error.last_worker.name} was lost")
+        return Answer(What.FAILED, repr(error))
+
+    def _take(self, one: _Ordered, answer: Answer) -> None:
+        if answer.what in (What.REFUSED, What.IN_WORK) and one.begun_by:
+            # That was no try.
+            one.begun_by.pop()
+        if answer.what == What.REFUSED:
+            self._crew.dismiss(answer.worker, answer.said)
+            self._submit(one)
+        elif answer.what == What.LOST and len(one.begun_by) < MOST_TRIES:
+            self._submit(one)
+        elif answer.what == What.LOST:
+            self._end(one, _too_often(one, answer.said))
+        elif answer.what == What.IN_WORK:
+            self._end(one, InWork(answer.said))
+        elif answer.what == What.FAILED:
+            self._end(one, UserError(answer.said))
+        else:
+            self._end(one, answer.what == What.DONE)
+
+    def _see_to_waiting(self, one: _Ordered) -> None:
+        if len(one.begun_by) > MOST_TRIES:
+            one.begun_by.pop()
+            self._client.cancel([one.remote])
+            self._end(one, _too_often(one, "and there was none after it"))
+        elif self._crew.can_meet(one.asked):
+            one.unmet_since = None
+        elif one.unmet_since is None:
+            one.unmet_since = time.monotonic()
+        elif time.monotonic() - one.unmet_since > SECONDS_OF_PATIENCE:
+            self._see_to_unmet(one)
+
+    def _see_to_unmet(self, one: _Ordered) -> None:
+        if self._crew:
+            self._client.cancel([one.remote])
+            self._end(one, self._unmet(one))
+        elif not self._has_queue:
+            raise BrokenExecutor(self._crew.nobody())
+
+    def _unmet(self, one: _Ordered) -> UserError:
+        asked = listed(
+            f"{amount / 1e9:.1f} GB of memory" if name == BYTES else f"a {name}"
+            for name, amount in one.asked.items()
+        )
+        return UserError(
+            f"{one.name} asks for {asked}, which none of {counted(len(self._crew), 'worker')} has; "
+            f"the largest has {self._crew.most_bytes() / 1e9:.1f} GB: start a worker that does"
+        )
+
+    def _end(self, one: _Ordered, outcome: bool | UserError) -> None:
+        self._ordered.remove(one)
+        if isinstance(outcome, UserError):
+            one.outcome.set_exception(outcome)
+        else:
+            one.outcome.set_result(outcome)
+
+
+def _too_often(one: _Ordered, said: str) -> UserError:
+    return UserError(
+        f"{one.name} was begun {counted(len(one.begun_by), 'time')}, and each time its worker was "
+        f"lost ({said}): {listed(one.begun_by)}; give the same command again to go on from its "
+        "last checkpoint"
+    )
+
+
+def _say(words: str) -> None:
+    progress.Bar.write(words, file=sys.stderr)

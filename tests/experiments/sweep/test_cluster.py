@@ -1,0 +1,185 @@
+"""A cluster as an executor: what is lost goes on, what fails does not, what cannot be met is said.
+
+Its workers are threads of this process, so that what they execute can be replaced.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bertprune.base.errors import UserError
+from bertprune.experiments import execution
+from bertprune.experiments.execution import KernelKilled
+from bertprune.experiments.lock import InWork
+from bertprune.experiments.runs import Run
+from bertprune.experiments.sweep import cluster as clusters
+from bertprune.experiments.sweep import crew, on_worker
+from bertprune.experiments.sweep.cluster import MOST_TRIES, cluster
+from bertprune.experiments.sweep.scheduling import Outcome, sweep
+
+distributed = pytest.importorskip("distributed")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+Workers = Callable[..., str]
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
+    """Starts a cluster of so many workers, each with so many threads; gives its address."""
+    started: list[Any] = []
+    pools: list[Executor] = [ThreadPoolExecutor(4)]
+    monkeypatch.setattr(on_worker, "_process", lambda: pools[0])
+    monkeypatch.setattr(crew, "_SECONDS_BETWEEN_LOOKS", 0.1)
+
+    def start(number: int, threads: int = 1, **options: Any) -> str:
+        made = distributed.LocalCluster(
+            n_workers=number,
+            threads_per_worker=threads,
+            processes=False,
+            protocol="tcp://",
+            dashboard_address=":0",
+            **options,
+        )
+        started.append(made)
+        return str(made.scheduler_address)
+
+    yield start
+    for one in started:
+        one.close()
+    pools[0].shutdown()
+
+
+def _sweep(address: str, plan: list[Run], size_bytes: float = 1e6) -> Outcome:
+    with cluster(address, plan, lambda run, on_gpu: size_bytes) as executor:
+        assert not executor.trains_on_gpu
+        return sweep(plan, executor, dict.fromkeys(plan, 1))
+
+
+def test_each_run_once_under_its_own_name(
+    plan: list[Run], executed: list[str], workers: Workers
+) -> None:
+    address = workers(2)
+    with cluster(address, plan, lambda run, on_gpu: 1e6) as executor:
+        outcome = sweep(plan, executor, dict.fromkeys(plan, 1))
+        events = executor._client.get_events(executor._topic)
+    ids = sorted(run.id for run in plan)
+    assert sorted(executed) == sorted(outcome.done) == ids
+    assert sorted(said["key"] for _, said in events) == ids
+    assert _sweep(address, plan).skipped == [run.id for run in plan]
+    # Nothing of the sweep itself is left.
+    assert not list(Path(plan[0].partial_folder).parent.glob("cluster-*"))
+
+
+def test_a_mistake_is_not_tried_again(
+    plan: list[Run], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+
+    def fail(run: Run, **_: Any) -> bool:
+        tries.append(run.id)
+        raise UserError("out of luck")
+
+    monkeypatch.setattr(execution, "execute", fail)
+    outcome = _sweep(workers(2), plan)
+    assert len(tries) == len(set(tries)) < len(outcome.failed) == len(plan)
+    assert {outcome.failed[name] for name in tries} == {"out of luck"}
+
+
+@pytest.mark.parametrize("times", [1, MOST_TRIES - 1, MOST_TRIES])
+def test_what_is_lost_goes_on_three_times(
+    plan: list[Run],
+    executed: list[str],
+    workers: Workers,
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+) -> None:
+    works = execution.execute
+    tries: list[str] = []
+    first = plan[0]
+
+    def lose(run: Run, **options: Any) -> bool:
+        if run.id == first.id and len(tries) < times:
+            tries.append(run.id)
+            raise KernelKilled("its kernel was killed")
+        return works(run, **options)
+
+    monkeypatch.setattr(execution, "execute", lose)
+    outcome = _sweep(workers(1), plan)
+    assert len(tries) == times
+    if times < MOST_TRIES:
+        assert sorted(outcome.done) == sorted(run.id for run in plan)
+    else:
+        said = outcome.failed[first.id]
+        assert f"begun {MOST_TRIES} times" in said and said.count(" on ") >= MOST_TRIES
+
+
+def test_waiting_for_another_sweep_is_no_try(
+    plan: list[Run], executed: list[str], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = execution.execute
+    tries: list[str] = []
+
+    def in_work(run: Run, **options: Any) -> bool:
+        if run.id == plan[0].id and len(tries) <= MOST_TRIES:
+            tries.append(run.id)
+            raise InWork("by another")
+        return works(run, **options)
+
+    monkeypatch.setattr(execution, "execute", in_work)
+    assert sorted(_sweep(workers(1), plan).done) == sorted(run.id for run in plan)
+
+
+def test_what_no_worker_can_meet_is_said(
+    plan: list[Run], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters, "SECONDS_OF_PATIENCE", 0.3)
+    outcome = _sweep(workers(2, memory_limit="2GB"), plan, size_bytes=7e9)
+    said = outcome.failed[plan[0].id]
+    assert "asks for 7.0 GB of memory" in said and "none of 2 workers" in said and "2.0 GB" in said
+
+
+def test_workers_of_several_threads_are_refused(plan: list[Run], workers: Workers) -> None:
+    with pytest.raises(UserError, match="2 threads.*dask worker tcp.* --nthreads 1 --nworkers 2"):
+        _sweep(workers(1, threads=2), plan)
+
+
+def test_where_nobody_comes_it_is_said(
+    plan: list[Run], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "SECONDS_OF_PATIENCE", 0.3)
+    with pytest.raises(UserError, match="no worker is there.*dask worker"):
+        _sweep(workers(0), plan)
+
+
+def test_a_worker_that_sees_something_else_is_left_out(
+    plan: list[Run], executed: list[str], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two, the one that is asked first says that it has other data; the other does it all."""
+    refused: list[str] = []
+    answer = on_worker._answer
+
+    def other_data(order: on_worker.Order) -> on_worker.Answer:
+        if not refused:
+            refused.append("")
+            return on_worker.Answer(on_worker.What.REFUSED, "it has data text 1 where ...")
+        return answer(order)
+
+    monkeypatch.setattr(on_worker, "_answer", other_data)
+    assert sorted(_sweep(workers(2), plan).done) == sorted(run.id for run in plan)
+
+
+def test_a_lost_scheduler_ends_the_sweep(
+    plan: list[Run], executed: list[str], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = workers(1)
+    with cluster(address, plan, lambda run, on_gpu: 1.0) as executor:
+        monkeypatch.setattr(executor._crew, "look", lambda: (_ for _ in ()).throw(OSError("gone")))
+        monkeypatch.setattr(clusters, "_SECONDS_BETWEEN_LOOKS_AT_CREW", 0.0)
+        monkeypatch.setattr(execution, "execute", lambda run, **_: __import__("time").sleep(1))
+        with pytest.raises(UserError, match="the scheduler at tcp.* is lost.*same command again"):
+            sweep(plan, executor, dict.fromkeys(plan, 1))

@@ -1,0 +1,80 @@
+"""Places: what is none says what would be one, and queues get the jobs that Dask describes."""
+
+import re
+from typing import Any
+
+import pytest
+
+from bertprune.base.errors import UserError
+from bertprune.experiments.sweep import places
+
+dask = pytest.importorskip("dask")
+pytest.importorskip("dask_jobqueue")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+JOB = {
+    **{"cores": 4, "processes": 1, "memory": "16GB", "walltime": "01:00:00", "queue": "long"},
+    "scheduler-options": {"dashboard_address": ":0"},
+}
+ON_GPU = {"worker-extra-args": ["--resources", "GPU=1", "--lifetime", "55m"]}
+
+
+def _described(name: str, job: dict[str, Any]) -> dict[str, Any]:
+    """As Dask's configuration has it, beside its own defaults."""
+    return {f"jobqueue.{name}.{key}": value for key, value in job.items()}
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("local:", "say how many workers, as in local:4"),
+        ("local:0", "say how many workers, as in local:4"),
+        ("local:many", "say how many workers, as in local:4"),
+        ("none.json", "there is no such scheduler file"),
+        ("slrum", "no queueing system: did you mean 'slurm'"),
+        ("slurm", "jobqueue.slurm in Dask's configuration describes no cluster"),
+    ],
+)
+def test_what_is_no_place(place: str, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)), places.opened(place):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("slurm", ["#SBATCH -p long", "#SBATCH --cpus-per-task=4", "#SBATCH --mem=15G"]),
+        ("pbs", ["#PBS -q long", "#PBS -l select=1:ncpus=4:mem=15GB", "#PBS -l walltime=01:00:00"]),
+        ("sge", ["#$ -q long", "#$ -l h_rt=01:00:00"]),
+    ],
+)
+def test_jobs_of_queues(name: str, lines: list[str]) -> None:
+    with dask.config.set(_described(name, JOB | ON_GPU)):
+        cluster = places.queue(name)
+        try:
+            script = cluster.job_script()
+        finally:
+            cluster.close()
+    assert [line for line in lines if line not in script.splitlines()] == []
+    worker = script.splitlines()[-1]
+    assert "--resources GPU=1 --lifetime 55m" in worker and "--memory-limit" in worker
+    # The last word counts: a worker does one run at a time, whatever its cores.
+    assert worker.split().index("1", worker.split().index("--lifetime")) == len(worker.split()) - 1
+    assert worker.endswith("--nthreads 1")
+
+
+@pytest.mark.parametrize("most", [4, float("inf")])
+def test_a_queue_needs_its_command_and_a_limit(
+    most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None if most == 4 else name)
+    described = _described("slurm", JOB) | {"distributed.adaptive.maximum": most}
+    said = "no command sbatch" if most == 4 else "distributed.adaptive.maximum"
+    with (
+        dask.config.set(described),
+        pytest.raises(UserError, match=said),
+        places.opened("slurm"),
+    ):
+        pass

@@ -10,6 +10,7 @@ import secrets
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager, suppress
@@ -74,15 +75,10 @@ class _Ordered:
     asked: Amounts
     outcome: Future[bool]
     begun_by: list[str] = field(default_factory=list)
-    submitted: int = 0
+    key: str = ""
+    """Of the task in Dask."""
     remote: distributed.Future | None = None
     unmet_since: float | None = None
-
-    @property
-    def key(self) -> str:
-        """Of the task in Dask: the run's id. Dask keeps what became of a key for a while, so the
-        task gets another one when it is given to Dask again."""
-        return self.name if self.submitted == 1 else f"{self.name}, {self.submitted}"
 
 
 class Cluster(Executor):
@@ -92,6 +88,7 @@ class Cluster(Executor):
         self._client, self._has_queue = place.client, place.has_queue
         self._crew, self._memory = crew, memory
         self._ordered: list[_Ordered] = []
+        self._submitted: Counter[str] = Counter()
         self._broken: BrokenExecutor | None = None
         self._ended = threading.Event()
         self._topic = f"bertprune-{self._client.id}"
@@ -131,7 +128,11 @@ class Cluster(Executor):
         return self._crew.to_train(max(self._memory(run, on_gpu) for run in runs))
 
     def _submit(self, one: _Ordered) -> None:
-        one.submitted += 1
+        # Dask keeps what became of a key for a while, so a task that is given to it again has
+        # another one.
+        self._submitted[one.name] += 1
+        again = self._submitted[one.name] - 1
+        one.key = f"{one.name}, again {again}" if again else one.name
         one.remote = self._client.submit(
             on_worker.carry_out, one.order, key=one.key, resources=dict(one.asked), pure=False
         )

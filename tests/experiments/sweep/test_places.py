@@ -15,7 +15,11 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 JOB = {
-    **{"cores": 4, "processes": 1, "memory": "16GB", "walltime": "01:00:00", "queue": "long"},
+    "cores": 4,
+    "processes": 1,
+    "memory": "16GB",
+    "walltime": "01:00:00",
+    "queue": "long",
     "scheduler-options": {"dashboard_address": ":0"},
 }
 ON_GPU = {"worker-extra-args": ["--resources", "GPU=1", "--lifetime", "55m"]}

@@ -17,13 +17,12 @@ from bertprune.base.files import new_folder, open_sealed, seal
 from bertprune.base.paths import resolve
 from bertprune.base.progress import bar
 from bertprune.data.documents import check_text, documents, text_key, text_size_bytes
-from bertprune.data.reading.hub import download
+from bertprune.data.reading.hub import TOKENIZER_FILES, download
 from bertprune.lab import language as lab
 from bertprune.lab.text import vocabulary
 
 FORMAT = 1  # changes when the same text gives another vocabulary
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-TOKENIZER_FILES = ["*.json", "*.txt", "*.model"]
 
 
 def load_tokenizer(name_or_folder: str) -> PreTrainedTokenizerFast:

@@ -25,6 +25,7 @@ from bertprune.experiments import timekeeping
 from bertprune.experiments.lock import is_free, locked
 from bertprune.lab.language import find_source
 from bertprune.lab.text import vocabulary
+from bertprune.model.folders import model_key
 from bertprune.model.precision import FLOAT32, precision_of
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import arm_of, bert_of, seed_of
@@ -388,8 +389,6 @@ def _key_of(kind: str, named: str) -> str:
     """Identity of the model or tokenizer `named`."""
     if kind == "tokenizer" and (source := find_source(named)):
         return f"lab {source.seed} {code_key(vocabulary.__module__)}"
-    from bertprune.model.loading import model_key
-
     return model_key(named)
 
 

@@ -1,16 +1,14 @@
 """BERT models: fresh ones, pre-trained ones, and pruned ones with their masks beside them."""
 
 import copy
-import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-import xxhash
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -23,12 +21,9 @@ from transformers import (
 )
 from transformers.activations import ACT2FN
 
-from bertprune.base import paths
 from bertprune.base.errors import UserError, full_disk_is_user_error
-from bertprune.base.files import check_readable, file_key
-from bertprune.data.reading.hub import download
-from bertprune.data.tokenizer import TOKENIZER_FILES
-from bertprune.lab import language as lab
+from bertprune.base.files import check_readable
+from bertprune.model.folders import CONFIG_FILE, config_of, folder_of, local_folder
 from bertprune.model.shape import Shape
 from bertprune.pruning import storage
 from bertprune.pruning.masks import Masks
@@ -37,7 +32,6 @@ from bertprune.pruning.storage import SPARSE_FILE, load_sparse
 
 MASKS_FILE = "masks.safetensors"
 DENSE_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
 CURVE_FILE = "training.csv"
 """Rows of how a model was pre-trained, which `bertprune ship` puts beside it."""
@@ -70,7 +64,7 @@ def check_model(name: str) -> BertConfig:
     said = config_of(name)
     if (kind := said.get("model_type")) != "bert":
         raise UserError(f"{name} is not a BERT: its {CONFIG_FILE} says model_type {kind!r}")
-    config = _checked_config(said, _folder(name, [CONFIG_FILE]))
+    config = _checked_config(said, folder_of(name, [CONFIG_FILE]))
     if folder := local_folder(name):
         _weight_files(folder)
     return config
@@ -84,26 +78,6 @@ def check_fit(config: BertConfig, vocabulary_size: int, max_length_tokens: int) 
     ):
         if needed > there:
             raise UserError(f"{what} is {needed}, but the model has embeddings for {there} only")
-
-
-def local_folder(name: str) -> Path | None:
-    """The folder of the model `name`, one that comes with the package or a path; None if there is
-    none here."""
-    folder = _shipped(name) or paths.resolve(name)
-    return folder if folder.is_dir() else None
-
-
-def model_key(name: str) -> str:
-    """Identity of a model or tokenizer: hash of its files, or its name on the Hub."""
-    folder = local_folder(name)
-    if folder is None:
-        return name
-    files = [
-        file for pattern in ("*.safetensors", *TOKENIZER_FILES) for file in folder.glob(pattern)
-    ]
-    return xxhash.xxh3_128_hexdigest(
-        "\0".join(f"{file.name} {file_key(file)}" for file in sorted(files)).encode()
-    )
 
 
 def load_pretraining_model(name: str, *, seed: int) -> BertForPreTraining:
@@ -190,18 +164,6 @@ def load_masks(folder: Path, model: nn.Module) -> Masks:
     return masks
 
 
-def config_of(name: str) -> dict[str, Any]:
-    """The config of the model `name`; raises UserError if it has none."""
-    file = _folder(name, [CONFIG_FILE]) / CONFIG_FILE
-    if not file.exists():
-        raise UserError(f"{name} is not a Hugging Face model: it has no {CONFIG_FILE}")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is not JSON: {error}") from error
-    return config if isinstance(config, dict) else {}
-
-
 # What an encoder has, where a config may say something else. Fields of other versions of
 # transformers, which this one reads past, are among them.
 _OF_AN_ENCODER = {
@@ -272,33 +234,6 @@ def _weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def _folder(name: str, files: Sequence[str]) -> Path:
-    """The folder of the model `name`, with the `files` that were asked for where it is the Hub's.
-
-    Raises UserError, within seconds, if there is neither a folder nor a way to the Hub.
-    """
-    if folder := local_folder(name):
-        return folder
-    path = paths.resolve(name)
-    if name.startswith((".", "/", "~")):
-        raise UserError(f"there is no model folder {path}")
-    instead = f"the folder of a downloaded model (there is no folder {path})"
-    return download(name, files, instead=instead)
-
-
-def _shipped(name: str) -> Path | None:
-    """The folder of the BERT that comes with the package, if `name` is a lab language."""
-    source = lab.find_source(name)
-    if source is None:
-        return None
-    if source.seed:
-        raise UserError(
-            f"no model of the language {name!r} comes with the package, only one of {lab.SOURCE!r}:"
-            " leave model empty and pre-train one, as the study lab-another does"
-        )
-    return Path(lab.__file__).parent / "model"
-
-
 def _load(kind: Any, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     """The model, of class `kind`, and what transformers says of loading it.
 
@@ -306,7 +241,7 @@ def _load(kind: Any, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     than the config says, or is not finite.
     """
     # Weights from outside are read as safetensors only: a pickle could run code.
-    folder = _folder(name, [CONFIG_FILE, "*.safetensors"])
+    folder = folder_of(name, [CONFIG_FILE, "*.safetensors"])
     files = ", ".join(map(str, _weight_files(folder)))
     source: dict[str, Any] = {"pretrained_model_name_or_path": folder, **options}
     if sparse := _sparse_file(folder):

@@ -17,8 +17,8 @@ from bertprune.data.tokenizer import load_tokenizer, tokenizer_key, wordpiece
 from bertprune.lab import language as lab
 from bertprune.lab.language import language
 from bertprune.lab.probe import probe
+from bertprune.model.folders import CONFIG_FILE, model_key
 from bertprune.model.loading import (
-    CONFIG_FILE,
     DENSE_FILE,
     MASKS_FILE,
     check_fit,
@@ -27,7 +27,6 @@ from bertprune.model.loading import (
     load_classifier,
     load_masks,
     load_pretraining_model,
-    model_key,
     save_pretrained,
 )
 from bertprune.model.shape import BERT_BASE, Shape

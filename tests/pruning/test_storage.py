@@ -13,12 +13,12 @@ from transformers import BertForPreTraining
 
 import bertprune
 from bertprune.base.errors import UserError
+from bertprune.model.folders import model_key
 from bertprune.model.loading import (
     fresh_model,
     load_classifier,
     load_masks,
     load_pretraining_model,
-    model_key,
 )
 from bertprune.model.shape import Shape
 from bertprune.pruning.matrices import prunable_matrices

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Kind = Literal["model", "dataset"]
 TIMEOUT_S = 5.0
 
+TOKENIZER_FILES = ["*.json", "*.txt", "*.model"]
+
 
 def check_hub(
     repository: str,

@@ -111,8 +111,9 @@ class Record(Execution):
         """The record of the run in `folder`. Raises DamagedRecord if it cannot be read."""
         file = folder / RECORD_FILE
         check_readable(file)
+        state = file.stat()
         try:
-            return cls.of(read_json(file))
+            return _read(file, state.st_ino, state.st_mtime_ns)
         except ValueError as error:
             raise DamagedRecord(
                 f"the record {file} is damaged ({error}): delete the folder {folder}, and its run "
@@ -128,6 +129,13 @@ class Record(Execution):
 
     def replace(self, **changes: Any) -> Record:
         return dataclasses.replace(self, **changes)
+
+
+# A study of a thousand runs is asked for each of them several times by a command.
+@lru_cache(maxsize=4096)
+def _read(file: Path, inode: int, mtime_ns: int) -> Record:
+    """The record in `file`, read again only when it was replaced."""
+    return Record.of(read_json(file))
 
 
 def sha256_of(file: Path) -> str:

@@ -13,7 +13,7 @@ from bertprune.book.tables import spread
 from bertprune.evidence.scores import best_accuracies
 from bertprune.experiments.studies import Study
 from bertprune.lab.language import language_of
-from bertprune.model import folders, loading
+from bertprune.model import loading, model_folder
 from bertprune.protocol import rows
 from bertprune.protocol.arms import BURN_IN, PRUNE_PRETRAIN
 from bertprune.protocol.rows import PRETRAINING, Rows
@@ -47,7 +47,7 @@ def card(study: Study) -> Card:
     name = study.typical().parameters.model
     if not name:
         raise UserError("the study pre-trains a BERT of its own, which has a page but no card")
-    folder = folders.local_folder(name)
+    folder = model_folder.local_folder(name)
     if folder is None or not (folder / loading.CARD_FILE).is_file():
         raise UserError(f"the card of {name} is not in this project")
     return Card((folder / loading.CARD_FILE).read_text(encoding="utf-8"))
@@ -57,7 +57,7 @@ def pretraining_curve(study: Study, found: Rows) -> Rows:
     """Rows of how the dense model was pre-trained, step by step: those that lie beside the study's
     model, or else of its own burn-in. Raises UserError if there are none."""
     name = study.typical().parameters.model
-    folder = folders.local_folder(name) if name else None
+    folder = model_folder.local_folder(name) if name else None
     if folder is not None and (folder / loading.CURVE_FILE).is_file():
         return rows.read(folder / loading.CURVE_FILE)
     curve = rows.where(found, arm=BURN_IN, task=PRETRAINING)
@@ -99,5 +99,5 @@ def _shape(study: Study) -> str:
     parameters = study.typical().parameters
     if not parameters.model:
         return f"{parameters.layers} × {parameters.hidden_size}"
-    config = folders.config_of(parameters.model)
+    config = model_folder.config_of(parameters.model)
     return f"{config['num_hidden_layers']} × {config['hidden_size']}"

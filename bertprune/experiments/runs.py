@@ -25,7 +25,7 @@ from bertprune.experiments import timekeeping
 from bertprune.experiments.lock import is_free, locked
 from bertprune.lab.language import find_source
 from bertprune.lab.text import vocabulary
-from bertprune.model.folders import model_key
+from bertprune.model.model_folder import model_key
 from bertprune.model.precision import FLOAT32, precision_of
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import arm_of, bert_of, seed_of

@@ -18,8 +18,8 @@ from transformers import (
 )
 
 from bertprune.base.errors import UserError
-from bertprune.model.folders import local_folder
 from bertprune.model.loading import load_masks
+from bertprune.model.model_folder import local_folder
 from bertprune.pruning.masks import Masks
 from bertprune.pruning.matrices import check_same_matrices, prunable_matrices
 

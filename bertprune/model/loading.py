@@ -23,7 +23,7 @@ from transformers.activations import ACT2FN
 
 from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.files import check_readable
-from bertprune.model.folders import CONFIG_FILE, config_of, folder_of, local_folder
+from bertprune.model.model_folder import CONFIG_FILE, config_of, folder_of, local_folder
 from bertprune.model.shape import Shape
 from bertprune.pruning import storage
 from bertprune.pruning.masks import Masks

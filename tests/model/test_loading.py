@@ -17,7 +17,6 @@ from bertprune.data.tokenizer import load_tokenizer, tokenizer_key, wordpiece
 from bertprune.lab import language as lab
 from bertprune.lab.language import language
 from bertprune.lab.probe import probe
-from bertprune.model.folders import CONFIG_FILE, model_key
 from bertprune.model.loading import (
     DENSE_FILE,
     MASKS_FILE,
@@ -29,6 +28,7 @@ from bertprune.model.loading import (
     load_pretraining_model,
     save_pretrained,
 )
+from bertprune.model.model_folder import CONFIG_FILE, model_key
 from bertprune.model.shape import BERT_BASE, Shape
 from bertprune.pruning.masks import sparsity_of
 from bertprune.pruning.matrices import prunable_matrices

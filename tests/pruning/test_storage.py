@@ -13,13 +13,13 @@ from transformers import BertForPreTraining
 
 import bertprune
 from bertprune.base.errors import UserError
-from bertprune.model.folders import model_key
 from bertprune.model.loading import (
     fresh_model,
     load_classifier,
     load_masks,
     load_pretraining_model,
 )
+from bertprune.model.model_folder import model_key
 from bertprune.model.shape import Shape
 from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.storage import SPARSE_FILE, load_sparse, pack, save_sparse, unpack

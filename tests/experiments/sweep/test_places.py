@@ -1,9 +1,11 @@
 """Places: what is none says what would be one, and queues get the jobs that Dask describes."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bertprune.base.errors import UserError
 from bertprune.experiments.sweep import places
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 
+PAGE = Path(__file__).parents[3] / "book" / "on_a_cluster.md"
 JOB = {
     "cores": 4,
     "processes": 1,
@@ -67,6 +70,29 @@ def test_jobs_of_queues(name: str, lines: list[str]) -> None:
     # The last word counts: a worker does one run at a time, whatever its cores.
     assert worker.split().index("1", worker.split().index("--lifetime")) == len(worker.split()) - 1
     assert worker.endswith("--nthreads 1")
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("slurm", ["#SBATCH -p gpu", "#SBATCH -A my-group", "#SBATCH --gres=gpu:1"]),
+        ("pbs", ["#PBS -q workq", "#PBS -l select=1:ncpus=4:mem=16GB"]),
+    ],
+)
+def test_examples_of_the_page(name: str, lines: list[str]) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    examples = [yaml.safe_load(one) for one in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    (example,) = (one for one in examples if name in one["jobqueue"])
+    job = example["jobqueue"][name] | {"scheduler-options": {"dashboard_address": ":0"}}
+    with dask.config.set(_described(name, job)):
+        cluster = places.queue(name)
+        try:
+            script = cluster.job_script().splitlines()
+        finally:
+            cluster.close()
+    assert [line for line in lines if line not in script] == []
+    assert "--lifetime" in script[-1] and script[-1].endswith("--nthreads 1")
+    assert example["distributed"]["adaptive"]["maximum"] > 1
 
 
 @pytest.mark.parametrize("most", [4, float("inf")])

@@ -25,7 +25,6 @@ from bertprune.evidence.published import Published, publishing
 from bertprune.experiments import runs, studies
 from bertprune.experiments.runs import Run
 from bertprune.experiments.sweep import local, scheduling
-from bertprune.experiments.sweep.scheduling import Outcome
 from bertprune.protocol import predictions, rows
 from bertprune.protocol.arms import EPOCHS_BEFORE_PRUNING
 from bertprune.protocol.predictions import Predictions

@@ -67,7 +67,7 @@ def power(claims: Sequence[str], workers: int, file: Path | None, publish: bool)
     """Say how often the rules are right where the truth is known: simulated, with the noise of the
     published studies; by default the rules of all CLAIMs (C1, ...) that chance has a part in."""
     from bertprune.evidence.power import published_rates, rates
-    from bertprune.experiments.sweep import local_workers
+    from bertprune.experiments.sweep.local import local_workers
 
     known = list(dict.fromkeys(each.claim for each in rates.QUESTIONS))
     if unknown := [key for key in claims if key not in known]:

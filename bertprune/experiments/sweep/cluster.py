@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -91,6 +91,7 @@ class Cluster(Executor):
         self._submitted: Counter[str] = Counter()
         self._broken: BrokenExecutor | None = None
         self._ended = threading.Event()
+        self._looks = ThreadPoolExecutor(1)
         self._topic = f"bertprune-{self._client.id}"
         self._client.subscribe_topic(self._topic, self._note_begin)
         threading.Thread(target=self._keep_watch, daemon=True).start()
@@ -118,6 +119,7 @@ class Cluster(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End; what is in work is given up, and goes on from its checkpoint another time."""
         self._ended.set()
+        self._looks.shutdown(wait=False, cancel_futures=True)
         with suppress(Exception):
             self._client.cancel([one.remote for one in self._ordered], force=True)
 
@@ -146,11 +148,14 @@ class Cluster(Executor):
                 one.begun_by.append(said["by"])
 
     def _keep_watch(self) -> None:
+        # Whoever is new takes a while to say what it has, and answers shall not wait for that.
+        looking = self._looks.submit(self._crew.look)
         looked = time.monotonic()
         while not self._ended.wait(_SECONDS_BETWEEN_LOOKS):
             try:
-                if time.monotonic() - looked > _SECONDS_BETWEEN_LOOKS_AT_CREW:
-                    self._crew.look()
+                if looking.done() and time.monotonic() - looked > _SECONDS_BETWEEN_LOOKS_AT_CREW:
+                    looking.result()
+                    looking = self._looks.submit(self._crew.look)
                     looked = time.monotonic()
                 for one in list(self._ordered):
                     self._see_to(one)

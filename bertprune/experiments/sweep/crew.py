@@ -157,9 +157,9 @@ class Crew:
     def can_meet(self, asked: Amounts) -> bool:
         return any(
             all(one.has.get(name, 0.0) >= amount for name, amount in asked.items())
-            for one in self._members.values()
+            for one in list(self._members.values())
         )
 
     def most_bytes(self) -> float:
         """The memory of the largest worker."""
-        return max((one.has[BYTES] for one in self._members.values()), default=0.0)
+        return max((one.has[BYTES] for one in list(self._members.values())), default=0.0)

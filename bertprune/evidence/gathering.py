@@ -26,10 +26,10 @@ from bertprune.protocol.arms import (
     bert_of,
     words_of_arm,
 )
-from bertprune.protocol.notebook_parameters import Finetune
+from bertprune.protocol.notebook_parameters import Finetune, PrunePretrain
 from bertprune.protocol.predictions import Predictions
 from bertprune.protocol.record import Execution
-from bertprune.protocol.rows import PRETRAINING, Metric, Rows, Split, where
+from bertprune.protocol.rows import ANOTHER_SEED, PRETRAINING, WHOLE, Metric, Rows, Split, where
 from bertprune.protocol.views import View
 
 
@@ -54,6 +54,41 @@ def rows_of(study: Study) -> Rows:
     """
     gathered = _gathered(study, Run.rows, published.rows_of)
     return gathered[["notebook", *rows.COLUMNS, "run", "bert", "own"]]
+
+
+def masks_between_seeds(study: Study) -> Rows:
+    """By how much masks differ that were pruned gradually from one BERT to one sparsity by two
+    seeds, those of each run done here and of the next seed: rows as `rows_of` has them."""
+    # Here, since it takes seconds, and most pages do not need it.
+    from bertprune.analysis.pruned_parts import difference
+    from bertprune.model.loading import load_masks, load_pretraining_model
+
+    alike: dict[tuple[str, float], list[tuple[Run, PrunePretrain]]] = {}
+    elsewhere = published_runs(study)
+    for run in dict.fromkeys(study.needed_for(PRUNE_PRETRAIN)):
+        p = run.parameters
+        if not isinstance(p, PrunePretrain) or isinstance(p, Finetune) or not 0 < p.sparsity < 1:
+            continue
+        if run not in elsewhere and run.is_done() and run.model_folder.is_dir():
+            alike.setdefault((_bert_of(run), p.sparsity), []).append((run, p))
+    found = [rows.join([])]
+    for (bert, sparsity), of_seeds in alike.items():
+        if len(of_seeds) < 2:
+            continue
+        folders = [run.model_folder for run, _ in of_seeds]
+        model = load_pretraining_model(str(folders[0]), seed=0)
+        masks = [load_masks(folder, model) for folder in folders]
+        for (run, p), own, others in zip(of_seeds, masks, [*masks[1:], masks[0]], strict=True):
+            (whole,) = [one for one in difference(own, others) if one["part"] == WHOLE]
+            of_run = rows.of_history(
+                [whole | {"part": ANOTHER_SEED, "step": p.pretrain_steps}],
+                arm=PRUNE_PRETRAIN,
+                sparsity=sparsity,
+                learning_rate=p.pretrain_learning_rate,
+                seed=p.seed,
+            )
+            found.append(of_run.assign(notebook=run.notebook, run=run.id, bert=bert, own=False))
+    return pd.concat(found, ignore_index=True)
 
 
 def predictions_of(study: Study) -> Predictions:

@@ -70,6 +70,10 @@ WHOLE = ""
 """The part of values that are of the whole model or matrix."""
 
 
+ANOTHER_SEED = "another seed"
+"""The part of differences between the masks of one BERT that two seeds pruned."""
+
+
 class Entry(TypedDict):
     """A measured value; whoever asked for it adds the step, and the epoch where there is one."""
 

@@ -29,6 +29,7 @@ from bertprune.evidence.claims.measured import (
     Seeds,
     estimates,
 )
+from bertprune.evidence.paper import sizes_of_tasks
 from bertprune.protocol import rows
 from bertprune.protocol.rows import Rows, where
 
@@ -86,8 +87,8 @@ class Claim:
         answers: Mapping[str, Answers | None] | None = None,
     ) -> Finding:
         """What is found in rows; `facts` of tasks and `answers` as `Measured` has them."""
-        known = {} if facts is None else {"facts": facts}
-        return self.of(Measured(found, answers=answers or {}, **known))
+        known = sizes_of_tasks() if facts is None else facts
+        return self.of(Measured(found, known, answers or {}))
 
 
 def claim(

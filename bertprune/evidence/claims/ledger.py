@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from bertprune.base.errors import UserError
 from bertprune.base.shown import Prose, Sentence
 from bertprune.evidence import baselines, gathering, paper
 from bertprune.evidence.answers import answers_in, answers_of
@@ -24,7 +25,9 @@ from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Claim, Finding
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.published import Published, predictions_of, rows_of
 from bertprune.evidence.scores import without_own
+from bertprune.experiments import studies
 from bertprune.experiments.studies import Study
+from bertprune.model.shape import shape_of
 from bertprune.protocol.rows import PRETRAINING
 
 
@@ -117,7 +120,15 @@ def counts(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:
 
 def ledger(measured: Measured) -> Ledger:
     """The paper's claims C1 to C14, tested on what a study measured, which may lack anything."""
-    return Ledger(entry(claim, claim.of(measured)) for claim in CLAIMS)
+    return Ledger(_entry_of(claim, measured) for claim in CLAIMS)
+
+
+def _entry_of(claim: Claim, measured: Measured) -> Entry:
+    """The line of a claim, with the scale at which something was found."""
+    ours = claim.of(measured)
+    if ours.says and measured.scale:
+        ours = ours._replace(says=f"{measured.scale}: {ours.says}")
+    return entry(claim, ours)
 
 
 def measured(study: Study) -> Measured:
@@ -126,14 +137,25 @@ def measured(study: Study) -> Measured:
     Runs that a reader added to the grid do not count: a rule that is fixed beforehand is no use if
     runs are added until it is met.
     """
-    found = without_own(gathering.rows_of(study))
-    return Measured(found, baselines.of_study(study), answers_of(study))
+    every = [gathering.rows_of(study), gathering.masks_between_seeds(study)]
+    found = without_own(pd.concat(every, ignore_index=True))
+    return Measured(found, baselines.of_study(study), answers_of(study), _scale(study))
+
+
+def _scale(study: Study) -> str:
+    """The study, and the size of its BERT where that is at hand."""
+    try:
+        shape = shape_of(study.typical().parameters)
+    except UserError:
+        return study.title
+    return f"{study.title} (a BERT of {shape.layers} layers × {shape.hidden_size})"
 
 
 def published(name: str) -> Measured:
     """What the study of this name measured, as it was published."""
     tasks = pd.DataFrame.from_dict(Published.read(name).tasks, orient="index")
-    return Measured(rows_of(name), tasks, answers_in(predictions_of(name)))
+    answers = answers_in(predictions_of(name))
+    return Measured(rows_of(name), tasks, answers, _scale(studies.load(name)))
 
 
 def of_paper() -> Measured:
@@ -154,7 +176,7 @@ def on_tasks(measured: Measured, tasks: Sequence[str]) -> Prose | Sentence:
         )
     of_tasks = replace(measured, rows=found[found.task.isin([*tasks, PRETRAINING])])
     on_all, alone = (
-        Ledger(entry(claim, claim.of(of)) for claim in ON_ACCURACY) for of in (measured, of_tasks)
+        Ledger(_entry_of(claim, of) for claim in ON_ACCURACY) for of in (measured, of_tasks)
     )
     name = f"{', '.join(tasks)} alone"
     table = verdicts({"all tasks": on_all, name: alone}).drop(columns="claim")

@@ -59,6 +59,8 @@ class Measured:
     `baselines.of_study`). Without any, examples are as many as GLUE's."""
     answers: Mapping[str, Answers | None] = field(default_factory=dict)
     """By task. Where there are none, the draw of dev examples is bounded by their number."""
+    scale: str = ""
+    """The study and the size of its model, in words."""
 
     @cached_property
     def _best(self) -> pd.DataFrame:

@@ -31,7 +31,16 @@ from bertprune.evidence.claims.measured import Measured, Seeds
 from bertprune.evidence.scores import of_usual_length
 from bertprune.model.shape import BERT_BASE
 from bertprune.protocol.arms import PRUNE_AFTER_FINETUNE, PRUNE_PRETRAIN
-from bertprune.protocol.rows import PRETRAINING, WHOLE, Metric, Rows, Split, final, where
+from bertprune.protocol.rows import (
+    ANOTHER_SEED,
+    PRETRAINING,
+    WHOLE,
+    Metric,
+    Rows,
+    Split,
+    final,
+    where,
+)
 
 _PRETRAINED = {"arm": PRUNE_PRETRAIN, "task": PRETRAINING}
 
@@ -105,9 +114,6 @@ def _number(of: Estimate, scale: float = 1) -> str:
 FEW = 0.06
 """The paper's number: of the mask's entries, and here of the weights that are pruned too."""
 
-OTHER_SEEDS = "another seed"
-"""The part of rows that compare the masks of gradual prunings of one BERT by different seeds."""
-
 
 @claim(
     "C8",
@@ -161,7 +167,7 @@ def masks(m: Measured) -> Finding:
 def _beyond_seeds(m: Measured, tuned: Rows) -> tuple[Estimate | None, str]:
     """Of the weights that are pruned, the share that is another after fine-tuning less that between
     two seeds, the mean over sparsities; and both in words."""
-    of = {"split": Split.MASKS, "metric": Metric.MASK_DIFFERENCE, "part": OTHER_SEEDS}
+    of = {"split": Split.MASKS, "metric": Metric.MASK_DIFFERENCE, "part": ANOTHER_SEED}
     seeds = _by_seed(_pruned(at_end(m.rows, **of, **_PRETRAINED)), "sparsity")
     both = _by_seed(tuned, "sparsity").reindex_like(seeds)
     scale = 1 / (2 * seeds.index.to_numpy(float))[:, None]

@@ -47,6 +47,7 @@ def publish(study: Study) -> Path:
         versions.append(Published.read(study.name).versions)
     # These look at what was published before.
     again, found = gathering.executed_again(study), gathering.rows_of(study)
+    found = pd.concat([found, gathering.masks_between_seeds(study)], ignore_index=True)
     predicted = gathering.predictions_of(study)
     again = again[again.run.isin([run.id for run in kept])]
     Published(
@@ -114,7 +115,7 @@ def _worth_publishing(found: Rows) -> Rows:
     recovery = {"task": PRETRAINING, "split": Split.DEV, "metric": Metric.LOSS}
     keep |= found.index.isin(where(found, arm=PRUNE_PRETRAIN, **recovery).index)
     is_of_matrix = is_movement | (found.metric == Metric.MASK_DIFFERENCE)
-    keep &= ~is_of_matrix | found.part.isin([WHOLE, "starting position"])
+    keep &= ~is_of_matrix | found.part.isin([WHOLE, "starting position", rows.ANOTHER_SEED])
     is_shape = found.metric.isin([Metric.MAGNITUDE, "histogram"])
     is_shape |= (found.arm == RANDOM_PRUNING) & found.part.str.startswith("dimension ")
     keep &= ~is_shape | (found.seed == found.seed.min())

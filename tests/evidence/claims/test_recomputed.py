@@ -29,7 +29,7 @@ MASKED, OFF, LATE, RANDOM = (
 
 @cache
 def rows(study: str) -> pd.DataFrame:
-    return pd.read_csv(paths.published(study), keep_default_na=False, na_values={"position": "nan"})
+    return pd.read_parquet(paths.published(study))
 
 
 @cache

@@ -10,9 +10,8 @@ from scipy import stats
 from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence import paper
 from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN
-from bertprune.evidence.claims.weights import OTHER_SEEDS
 from bertprune.protocol import rows
-from bertprune.protocol.rows import Rows
+from bertprune.protocol.rows import ANOTHER_SEED, Rows
 
 from ...made_up import made
 from .altered import entry
@@ -62,7 +61,7 @@ def masks(shares: Mapping[tuple[str, float, int], float], by_seeds: float = 0.01
     """Differences after fine-tuning, and between the prunings of two seeds."""
     fixed = {"arm": "prune_after_finetune", "split": "masks", "metric": "mask_difference"}
     other = {(at, seed): by_seeds for _, at, seed in shares}
-    of_seeds = fixed | {"arm": "prune_pretrain", "part": OTHER_SEEDS}
+    of_seeds = fixed | {"arm": "prune_pretrain", "part": ANOTHER_SEED}
     return rows.join(
         [made(shares, "task sparsity seed", **fixed), made(other, "sparsity seed", **of_seeds)]
     )
@@ -100,7 +99,7 @@ def test_masks_that_differ_little_and_much(
 
 def test_masks_without_those_of_other_seeds_are_not_told_to_differ_little() -> None:
     found = masks(THREE)
-    got = entry("C8", found[found.part != OTHER_SEEDS])
+    got = entry("C8", found[found.part != ANOTHER_SEED])
     assert got.verdict == OPEN and "other weights pruned than without" in got.reason
     assert "50\u00a0% 3.1\u00a0%" in got.statistic
     wide = {(task, at, seed): 0.03 + 0.02 * seed for task, at, seed in THREE}

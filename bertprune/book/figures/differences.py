@@ -24,7 +24,7 @@ from bertprune.book.drawing.style import (
 )
 from bertprune.evidence import regimes, scores
 from bertprune.evidence.scores import AVERAGE
-from bertprune.evidence.statistics import Differences
+from bertprune.evidence.regimes.statistics import Differences
 from bertprune.protocol.arms import ARMS, BY_SPARSITY, PRUNE_PRETRAIN
 from bertprune.protocol.rows import Rows, where
 

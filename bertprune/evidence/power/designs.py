@@ -14,7 +14,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from bertprune.evidence import paper, scores
-from bertprune.evidence.claims.weights import OTHER_SEEDS
 from bertprune.evidence.published import Published, rows_of
 from bertprune.protocol.arms import (
     ARMS,
@@ -23,7 +22,7 @@ from bertprune.protocol.arms import (
     PRUNE_AFTER_FINETUNE,
     PRUNE_PRETRAIN,
 )
-from bertprune.protocol.rows import PRETRAINING, Metric, Rows, Split, final, where
+from bertprune.protocol.rows import ANOTHER_SEED, PRETRAINING, Metric, Rows, Split, final, where
 
 Points = pd.DataFrame
 """Places where a study measures: the columns of PLACE; `value`, what is expected there; `std`, its
@@ -121,7 +120,7 @@ def _controls(points: Points) -> Points:
     dense = where(points, arm=PRUNE_AFTER_FINETUNE, sparsity=0)[[*KIND, "value", "std"]]
     unpruned = varied.drop(columns=["value", "std"]).merge(dense, on=KIND).assign(sparsity=0.0)
     masks = where(points, arm=PRUNE_AFTER_FINETUNE, split=Split.MASKS).drop_duplicates("sparsity")
-    of_seeds = masks.assign(arm=PRUNE_PRETRAIN, task=PRETRAINING, part=OTHER_SEEDS)
+    of_seeds = masks.assign(arm=PRUNE_PRETRAIN, task=PRETRAINING, part=ANOTHER_SEED)
     return pd.concat([unpruned, of_seeds])[points.columns]
 
 

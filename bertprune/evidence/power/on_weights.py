@@ -11,7 +11,7 @@ from bertprune.evidence.claims import weights
 from bertprune.evidence.claims.claim import USUAL_EPOCHS
 from bertprune.evidence.power.worlds import MUCH_CLAIMED, NONE_CLAIMED, World, question
 from bertprune.protocol.arms import PRUNE_AFTER_FINETUNE
-from bertprune.protocol.rows import PRETRAINING, WHOLE, Metric, Split
+from bertprune.protocol.rows import ANOTHER_SEED, PRETRAINING, WHOLE, Metric, Split
 
 AS_CLAIMED = 0.5
 """What the parts of C9 that are not asked have, as a share of what the claim allows."""
@@ -70,7 +70,7 @@ LITTLE = 0.2
 )
 def beyond_seeds(world: World, margins: float) -> float:
     entries = _are(world, Split.MASKS, Metric.MASK_DIFFERENCE)
-    is_of_seeds = world.points.part == weights.OTHER_SEEDS
+    is_of_seeds = world.points.part == ANOTHER_SEED
     at = world.points.sparsity[entries].unique()
     beyond = margins * weights.FEW / (1 / (2 * at)).mean()
     world.points.loc[entries, "value"] = LITTLE * weights.FEW + beyond * ~is_of_seeds

@@ -23,8 +23,8 @@ from bertprune.book.drawing.style import (
     thin_curve,
 )
 from bertprune.evidence import regimes, scores
-from bertprune.evidence.scores import AVERAGE
 from bertprune.evidence.regimes.statistics import Differences
+from bertprune.evidence.scores import AVERAGE
 from bertprune.protocol.arms import ARMS, BY_SPARSITY, PRUNE_PRETRAIN
 from bertprune.protocol.rows import Rows, where
 

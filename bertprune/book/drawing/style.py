@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import Any
@@ -111,8 +112,10 @@ def label_ends(panel: Axes, ends: Mapping[str, tuple[float, float, str]]) -> Non
 
     Lines that end close to each other have their names moved apart.
     """
-    figure = panel.figure
-    height = panel.get_position().height * figure.get_figure(root=True).get_figheight() * 72
+    figure = panel.figure.get_figure(root=True)
+    if figure.get_figwidth() == NARROW_INCHES:
+        ends = {textwrap.fill(name, 12): end for name, end in ends.items()}
+    height = panel.get_position().height * figure.get_figheight() * 72
     low, high = panel.get_ylim()
     lines = {name: 1 + name.count("\n") for name in ends}
     room = {name: 1.25 * SMALLEST_POINTS * of * (high - low) / height for name, of in lines.items()}

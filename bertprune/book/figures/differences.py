@@ -15,6 +15,7 @@ from bertprune.book.drawing.picture import Sketch
 from bertprune.book.drawing.style import (
     INK,
     QUIET,
+    WIDE_INCHES,
     curves,
     label_arms,
     like,
@@ -47,7 +48,7 @@ def gain(found: Rows, arm: str, *, paper: Rows | None = None) -> Sketch:
     needed(everything, f"what {words} gains", f"the arms {arm} and {PRUNE_PRETRAIN}")
     last = panels[-1]
     most = last.points.sort_values("value").iloc[-1]
-    entries = [line_handle(f"{words} − {other}", ARMS[arm].look.colour, width=1.8)]
+    entries = [line_handle(f"{words}\n− {other}", ARMS[arm].look.colour, width=1.8)]
     if paper is not None:
         entries.append(paper_handle())
     return Sketch(
@@ -141,7 +142,9 @@ def _changes(found: Rows) -> pd.DataFrame:
 def _labelled_arms(axes: Axes, panel: Panel) -> None:
     for low, high, _ in RANGES:
         axes.axvspan(low, high, color=INK, alpha=0.05 * (1 + round(3 * low)), lw=0)
-    for low, _, words in RANGES if panel.paper is not None else ():
+    # A narrow figure has no room for the words.
+    is_wide = axes.figure.get_figure(root=True).get_figwidth() == WIDE_INCHES
+    for low, _, words in RANGES if is_wide and panel.paper is not None else ():
         axes.annotate(
             words, (low, 0), (2, 3), xycoords=("data", "axes fraction"), textcoords="offset points"
         )

@@ -75,7 +75,10 @@ class Crew:
 
     def look(self) -> None:
         """See who has come and who has gone. Raises OSError if there is no scheduler any more."""
-        there = self._client.scheduler_info(n_workers=-1)["workers"]
+        there = self._client.scheduler_info(n_workers=-1).get("workers")
+        if there is None:
+            # What a client knows that has lost its scheduler.
+            raise ConnectionError("the scheduler is lost: start it, and give the command again")
         for gone in self._members.keys() - there.keys():
             del self._members[gone]
         new = {

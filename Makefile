@@ -21,7 +21,7 @@ HAS ?= torch transformers numpy pandas pyarrow scipy scikit-learn matplotlib
 CARRIED := .venv-wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help install book test test-gpu wheels axe lab clean
+.PHONY: help install book test test-gpu wheels axe axe-core lab clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
@@ -50,8 +50,10 @@ wheels: $(VENV)/.installed-dev  ## download what test-gpu needs on a machine wit
 	$(BIN)/python tests/gpu/wheels.py $(WHEELS) --python $(PYTHON_THERE) --has "$(HAS)"
 
 # Nothing of it is kept in the project: npm brings it into a folder that git ignores.
-axe: .axe/node_modules  ## check the built pages with axe-core (needs node and Chromium)
+axe: axe-core  ## check the built pages with axe-core (needs node and Chromium)
 	node tests/book/site/axe.mjs .axe _build/html $(PAGES)
+
+axe-core: .axe/node_modules
 
 .axe/node_modules:
 	npm install --silent --no-audit --no-fund --ignore-scripts --prefix .axe axe-core@4.14 puppeteer-core@24

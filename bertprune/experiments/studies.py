@@ -165,7 +165,7 @@ class Study:
             for chapter in CHAPTERS.values()
             if (is_lab or not chapter.needs_language)
             and self.name not in chapter.beside
-            and all(paths.published(name).exists() for name in chapter.beside)
+            and all(paths.published(name, ".json").exists() for name in chapter.beside)
         ]
 
     def run(self, arm: str, point: Mapping[str, Any]) -> Run:

@@ -115,6 +115,20 @@ def test_berts_are_dealt_out_to_the_seeds(tmp_path: Path) -> None:
         studies.load(file, ["model=[3]"]).plan()
 
 
+def test_the_seeds_of_the_lab_are_dealt_out_evenly() -> None:
+    study = studies.load("lab")
+    assert len(study.grid["sparsity"]) == 10 and len(study.grid["seed"]) >= 16
+    tuned = [run.parameters for run in study.runs_of("prune_pretrain")]
+    on = {p.seed: p.model for p in tuned if isinstance(p, Finetune)}
+    seeds_of = [sum(model == one for one in on.values()) for model in set(on.values())]
+    assert len(seeds_of) >= 4 and len(set(seeds_of)) == 1
+    # Two halves of the seeds have all BERTs each.
+    halves = [
+        {model for seed, model in on.items() if (seed < 8) is first} for first in (True, False)
+    ]
+    assert halves[0] == halves[1]
+
+
 def test_numbers_with_exponents_are_numbers(tmp_path: Path) -> None:
     study = studies.load(_write(tmp_path, MINE))
     assert study.parameters["burn_in_learning_rate"] == 1e-4
@@ -341,7 +355,7 @@ CHAPTERS = [
 
 
 def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "published", lambda name: Path(__file__))
+    monkeypatch.setattr(paths, "published", lambda name, suffix: Path(__file__))
     lab = studies.load("lab", ["text=lab:3", "task_data=lab:3", "model="])
     assert lab.language() is language(3)
     assert [chapter.notebook for chapter in lab.chapters()] == [
@@ -353,7 +367,7 @@ def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.Monk
         "bench",
     ]
     assert lab.view().changes == lab.changes
-    monkeypatch.setattr(paths, "published", lambda name: Path("/not/there"))
+    monkeypatch.setattr(paths, "published", lambda name, suffix: Path("/not/there"))
     assert "lab_checks" not in [chapter.notebook for chapter in lab.chapters()]
     assert "bench" not in [chapter.notebook for chapter in lab.chapters()]
     monkeypatch.undo()

@@ -32,6 +32,7 @@ from bertprune.data.reading.table_files import (
 )
 from bertprune.lab import language as lab
 from bertprune.lab import task_data as lab_tasks
+from bertprune.protocol.notebook_parameters import Finetune
 
 DECLARATION = "task.yaml"
 LABEL = "label"
@@ -102,6 +103,12 @@ def load_task(name: str, source: str = HUB_DATA) -> TaskData:
         for split in (task.train_split, task.dev_split)
     )
     return TaskData(task, train, dev)
+
+
+def dev_labels(parameters: Finetune) -> dict[str, pd.Series]:
+    """The labels of the dev set of each task that a run fine-tunes on."""
+    names, source = parameters.task, parameters.task_data
+    return {name: load_task(name, source).dev.label for name in names}
 
 
 def task_key(name: str, source: str = HUB_DATA) -> str:

@@ -6,11 +6,19 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bertprune.evidence.gathering import ends_of
+from bertprune.evidence.gathering import ends_of, executed_again
+from bertprune.evidence.published import rows_of
+from bertprune.experiments.studies import Study
 from bertprune.protocol.rows import Rows
 
 CONFIDENCE = 0.95
 """Of an interval in which the mean of as many other seeds is expected."""
+
+
+def replicated(study: Study) -> pd.DataFrame:
+    """`against_intervals` of what this machine executed of a study. Raises UserError if it is not
+    published."""
+    return against_intervals(executed_again(study), rows_of(study.name))
 
 
 def against_intervals(again: pd.DataFrame, before: Rows) -> pd.DataFrame:

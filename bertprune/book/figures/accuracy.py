@@ -189,7 +189,7 @@ def _against_sparsity(panels: Sequence[Panel], *, name: str, caption: str) -> Sk
     if "own" in drawn and drawn.own.any():
         entries.append(own_handle())
     first = panels[0]
-    arm = arms[0]
+    arm = next(arm for arm in arms if arm in first.points.arm.array)
     ends = where(first.points, arm=arm).groupby("sparsity").value.mean()
     said = ", ".join(
         f"{first.y.in_words(ends[at])} at {percent(at)}"

@@ -16,8 +16,10 @@ from bertprune.experiments.runs import Run, lineage
 from bertprune.experiments.studies import Study
 from bertprune.experiments.sweep.local import thread_counts
 from bertprune.model.shape import shape_of
+from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import arm_of, words_of_arm
 from bertprune.protocol.notebook_parameters import Finetune
+from bertprune.protocol.views import parameters_of_run
 from bertprune.speed.cost import amounts_of_work, unit_costs
 from bertprune.speed.cost.amounts_of_work import Examples, TaskSize
 from bertprune.speed.cost.unit_costs import Machine
@@ -289,16 +291,26 @@ _ESTIMATED, _NEEDED = "estimated (min)", "needed (min)"
 def against_published() -> pd.DataFrame:
     """Of the studies of SHOWN whose rows come with the book, the minutes of work estimated for the
     book's machine, with tasks as large as they were then, beside those that were needed; and of how
-    many runs either is."""
+    many runs either is. Estimated are the runs that were published, where their parameters are
+    noted: the study may be another one since."""
     lines = {}
     for name in filter(is_published, SHOWN):
-        plan, then = studies.load(name).plan(), Published.read(name)
+        then = Published.read(name)
+        plan = _runs_of(then) or studies.load(name).plan()
         found = estimate(plan, unit_costs.published(), counted=_published_examples(name))
         work_s = found.crowded_work_s().sum()
         lines[name] = [work_s / _MINUTE_S, len(plan), then.work_s / _MINUTE_S, then.runs]
     columns = [_ESTIMATED, "of runs", _NEEDED, "of runs then"]
     table = pd.DataFrame.from_dict(lines, orient="index", columns=columns).rename_axis("study")
     return _with_ratio(table).round({_ESTIMATED: 1, _NEEDED: 1, "ratio": 2})
+
+
+def _runs_of(published: Published) -> list[Run]:
+    found = []
+    for record in published.records:
+        contract = parameters_of_run(record.id.partition("/")[0])
+        found.append(Run.of(notebook_parameters.parse(contract, record.parameters)))
+    return found
 
 
 def against_runs(study: Study) -> pd.DataFrame:

@@ -215,7 +215,7 @@ def test_mistakes(arguments: list[str], said: str, capsys: pytest.CaptureFixture
 def test_nothing_published_is_no_page(root: Path) -> None:
     assert "bench" not in [chapter.notebook for chapter in studies.load("glue-tiny").chapters()]
     (root / "book" / "published").mkdir()
-    (root / "book" / "published" / "bench.csv").touch()
+    (root / "book" / "published" / "bench.json").touch()
     assert "bench" in [chapter.notebook for chapter in studies.load("glue-tiny").chapters()]
     assert [name for name, chapter in CHAPTERS.items() if not chapter.is_of_study] == ["bench"]
 

@@ -50,7 +50,6 @@ def _write_project(request: Request, root: Path) -> None:
     tokenizer = load_tokenizer(request.lab)
     shape = request.shape_for(len(tokenizer))
     loading.save_pretrained(loading.fresh_model(shape, seed=0), tokenizer, {}, root / "model")
-    (root / "model" / loading.MASKS_FILE).unlink()
     (root / "tasks" / "sst2").mkdir(parents=True)
     few = made_up_inputs.phrases(8, (3, 3), tokenizer)
     for split in ("train", "validation"):

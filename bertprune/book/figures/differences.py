@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 import pandas as pd
 from matplotlib.axes import Axes
 
+from bertprune.base.errors import UserError
 from bertprune.base.words import percent, signed
 from bertprune.book.drawing.panel import Panel, needed
 from bertprune.book.drawing.picture import Sketch
@@ -96,19 +98,18 @@ RANGES = (
 """The paper's three ranges (its section 4), and what it says of them."""
 
 
-def regimes_at_a_glance(
-    found: Rows, *, paper: Rows | None = None, recalled: pd.DataFrame | None = None
-) -> Sketch:
+def regimes_at_a_glance(found: Rows, *, paper: Rows | None = None) -> Sketch:
     """A study at a glance against sparsity, with the paper's ranges shaded: the average accuracy of
     each arm less its own at 0 %, in points, with the paper's behind; the pre-training loss; and
-    the bits `recalled` where a language is known (`scores.bits`)."""
+    the bits recalled of a language where models were asked (`scores.bits`)."""
     panels = [Panel("change in accuracy (points)", _changes(found), _labelled_arms)]
     if paper is not None:
         panels[0] = replace(panels[0], paper=_changes(paper))
     losses = scores.pretraining_losses(found).rename(columns={"loss": "value"})
     panels.append(Panel("pre-training loss (nats)", losses, _labelled_arms))
-    if recalled is not None and len(recalled):
-        bits = where(recalled, sort="all").rename(columns={"bits": "value"})
+    # No model was asked where the text is in no lab language.
+    with suppress(UserError):
+        bits = where(scores.bits(found), sort="all").rename(columns={"bits": "value"})
         panels.append(Panel("bits recalled", bits, _labelled_arms))
     change = where(panels[0].points, arm=PRUNE_PRETRAIN).groupby("sparsity").value.mean()
     said = ", ".join(f"{signed(of)} at {percent(float(str(at)))}" for at, of in change.items())

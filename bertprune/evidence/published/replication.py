@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bertprune.base.errors import UserError
 from bertprune.evidence.gathering import ends_of, executed_again
-from bertprune.evidence.published import rows_of
+from bertprune.evidence.published import is_published, rows_of
 from bertprune.experiments.studies import Study
 from bertprune.protocol.rows import Rows
 
@@ -18,6 +19,8 @@ CONFIDENCE = 0.95
 def replicated(study: Study) -> pd.DataFrame:
     """`against_intervals` of what this machine executed of a study. Raises UserError if it is not
     published."""
+    if not is_published(study.name):
+        raise UserError(f"no rows of study {study.name} are published")
     return against_intervals(executed_again(study), rows_of(study.name))
 
 

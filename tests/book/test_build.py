@@ -300,7 +300,7 @@ def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert contents is None or "finetune" not in contents[0], name
     assert pages["records.html"].count("<") / 2 < 5000
     assert (folder / ".nojekyll").exists()
-    assert 'docname.includes("/")' in (folder / "_static/searchtools.js").read_text()
+    assert 'docname.includes("/")' in (folder / "_static/language_data.js").read_text()
     for name, page in pages.items():
         for table in re.findall(r"<table.*?</table>", page, re.DOTALL):
             assert "<caption" in table and "<th>" not in table, name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterable
+from itertools import groupby
 
 SPACE = "\N{NO-BREAK SPACE}"
 """Between a number and its unit."""
@@ -26,6 +27,15 @@ def counted(number: int, what: str) -> str:
 def listed(words: Iterable[str]) -> str:
     """`a, b, c`; a dash for nothing."""
     return ", ".join(words) or NOTHING
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """`0, 2 to 15`: three and more that follow each other are a range."""
+    parts: list[str] = []
+    for _, those in groupby(enumerate(sorted(numbers)), key=lambda one: one[1] - one[0]):
+        run = [number for _, number in those]
+        parts += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else map(str, run)
+    return ", ".join(parts)
 
 
 def signed(value: float, digits: int = 1) -> str:

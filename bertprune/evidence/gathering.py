@@ -11,7 +11,7 @@ import pandas as pd
 
 from bertprune.base.errors import UserError
 from bertprune.base.shown import Sentence
-from bertprune.base.words import counted, listed, percent
+from bertprune.base.words import counted, listed, percent, ranges
 from bertprune.evidence import published
 from bertprune.evidence.published import Published
 from bertprune.experiments import studies
@@ -222,6 +222,10 @@ def _source(study: Study) -> str:
     )
 
 
+# More points than these are not named one by one where all are missing.
+_FEW = 3
+
+
 def missing(study: Study) -> list[str]:
     """Which cells of the study there is no accuracy of, yet, in a sentence for each arm that lacks
     some: its sparsities, or epochs before pruning, with tasks where only some lack, by seed."""
@@ -261,10 +265,14 @@ def _missing_of(arm: str, runs: Iterable[Finetune], there: Collection[tuple[Any,
         if of_point:
             is_whole = len(of_point) == len(tasks)
             points[seed].append(point if is_whole else f"{point} ({listed(of_point)})")
-    seeds: defaultdict[str, list[str]] = defaultdict(list)
+    every = defaultdict(list)
+    for seed, point in lacking:
+        every[seed].append(point)
+    seeds: defaultdict[str, list[int]] = defaultdict(list)
     for seed, of_seed in points.items():
-        seeds[listed(of_seed)].append(str(seed))
-    parts = [f"{of_seeds} of seed {listed(those)}" for of_seeds, those in seeds.items()]
+        is_all = len(of_seed) > _FEW and of_seed == every[seed]
+        seeds["all" if is_all else listed(of_seed)].append(seed)
+    parts = [f"{of_seeds} of seed {ranges(those)}" for of_seeds, those in seeds.items()]
     return f"Missing, {words_of_arm(arm)}: {'; '.join(parts)}." if parts else ""
 
 

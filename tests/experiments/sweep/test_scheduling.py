@@ -188,7 +188,8 @@ def test_threads_sleep_while_they_wait_where_workers_share_the_machine(
 def test_runs_of_a_kind_train_together_before_their_notebooks(
     executed: list[str], stacks: list[list[Run]]
 ) -> None:
-    plan = studies.load("ci", ["sparsity=[0.0, 0.5, 0.9]", "seed=[0, 1]"]).plan()
+    changes = ["sparsity=[0.0, 0.5, 0.9]", "seed=[0, 1]", "model=[lab]"]
+    plan = studies.load("ci", changes).plan()
     outcome = sweep(plan, Inline(), thread_counts(plan, 1), at_once=8)
     assert sorted(executed) == sorted(run.id for run in plan) == sorted(outcome.done)
     of_notebook = {

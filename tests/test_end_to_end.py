@@ -2,7 +2,6 @@
 of an unbroken one."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,31 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-PROJECT = Path(__file__).parents[1]
+from .small_project import project
 
-STUDY = """
-title: Killed
-parameters:
-  text: ["lab:0:300"]
-  task_data: lab
-  layers: 1
-  hidden_size: 32
-  max_length_tokens: 48
-  dev_share: 0.1
-  burn_in_steps: 40
-  pretrain_steps: 30
-  ramp_steps: 10
-  epochs: 2
-grid: {sparsity: [0.5], task: [[cola, sst2]], seed: [0]}
-arms: {prune_pretrain: {}}
-"""
 RUNS = 4
-
-
-def _project(folder: Path) -> Path:
-    shutil.copytree(PROJECT / "notebooks", folder / "notebooks")
-    (folder / "notebooks" / "studies" / "killed.yaml").write_text(STUDY)
-    return folder
 
 
 def _start(root: Path) -> subprocess.Popen[str]:
@@ -62,11 +39,11 @@ def _rows(root: Path) -> pd.DataFrame:
 
 
 def test_killed_three_times(tmp_path: Path) -> None:
-    whole = _project(tmp_path / "whole")
+    whole = project(tmp_path / "whole", [0.5], 1)
     said, _ = _start(whole).communicate(timeout=300)
     assert f"{RUNS} executed, 0 done before, 0 failed" in said
 
-    broken = _project(tmp_path / "broken")
+    broken = project(tmp_path / "broken", [0.5], 1)
     finished: dict[str, int] = {}
     for kill in range(3):
         with _start(broken) as sweep:

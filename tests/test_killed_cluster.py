@@ -6,7 +6,6 @@ It takes an hour on two cores, so it is not in the default run: `pytest -m slow`
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,30 +18,15 @@ import pytest
 
 from bertprune.experiments import studies
 
+from .small_project import project
+
 pytest.importorskip("distributed")
 
-PROJECT = Path(__file__).parents[1]
 PYTHON = Path(sys.executable).parent
 KILLS = int(os.environ.get("BERTPRUNE_KILLS", "50"))
 SEEDS = int(os.environ.get("BERTPRUNE_KILLS_SEEDS", "13"))
+SPARSITIES = (0.0, 0.3, 0.6, 0.9)
 WORKERS = 2
-
-STUDY = f"""
-title: Killed
-parameters:
-  text: ["lab:0:300"]
-  task_data: lab
-  layers: 1
-  hidden_size: 32
-  max_length_tokens: 48
-  dev_share: 0.1
-  burn_in_steps: 40
-  pretrain_steps: 30
-  ramp_steps: 10
-  epochs: 2
-grid: {{sparsity: [0.0, 0.3, 0.6, 0.9], task: [[cola, sst2]], seed: {list(range(SEEDS))}}}
-arms: {{prune_pretrain: {{}}}}
-"""
 
 
 class Processes:
@@ -99,12 +83,6 @@ def _processes(root: Path) -> Iterator[Processes]:
         found.end()
 
 
-def _project(folder: Path) -> Path:
-    shutil.copytree(PROJECT / "notebooks", folder / "notebooks")
-    (folder / "notebooks" / "studies" / "killed.yaml").write_text(STUDY)
-    return folder
-
-
 def _records(root: Path) -> dict[str, int]:
     """Finished runs, with the time that their records were written."""
     files = root.glob("runs/[!.]*/*/record.json")
@@ -118,7 +96,7 @@ def _rows(root: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_kills_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root, plain = _project(tmp_path / "killed"), _project(tmp_path / "plain")
+    root, plain = (project(tmp_path / name, SPARSITIES, SEEDS) for name in ("killed", "plain"))
     chance = random.Random(0)
     seen: dict[str, int] = {}
     kills = 0

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections import Counter
+from collections import defaultdict
 from functools import cache
 from typing import Any
 
@@ -61,9 +61,9 @@ def by_seed(study: str, weights: Weights) -> NDArray[np.float64]:
 
 def of_examples(study: str, weights: Weights) -> float:
     """The variance, at most, that other dev examples would add."""
-    sizes, merged = tasks(study)["dev examples"], Counter[tuple[str, float]]()
+    sizes, merged = tasks(study)["dev examples"], defaultdict[tuple[str, float], float](float)
     for factor, arm, at in weights:
-        merged[arm, at] += factor  # type: ignore[assignment]
+        merged[arm, at] += factor
     total = 0.0
     for task, size in sizes.items():
         sides: dict[bool, float] = {True: 0.0, False: 0.0}

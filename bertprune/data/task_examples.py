@@ -68,9 +68,17 @@ class TaskExamples:
         ]
         return [batches[number] for number in generator.permutation(len(batches))]
 
-    def sorted_batches(self, batch_size: int) -> list[NDArray[np.int64]]:
-        """Every example once, by length, for evaluation."""
-        return self._by_length(np.arange(len(self)), batch_size)
+    def sample(self, size: int) -> NDArray[np.int64]:
+        """Indices of `size` examples, the same at every call; of all where they are no more."""
+        if len(self) <= size:
+            return np.arange(len(self))
+        return np.sort(np.random.default_rng(0).permutation(len(self))[:size])
+
+    def sorted_batches(
+        self, batch_size: int, indices: NDArray[np.int64] | None = None
+    ) -> list[NDArray[np.int64]]:
+        """Every example once, or each of `indices`, by length, for evaluation."""
+        return self._by_length(np.arange(len(self)) if indices is None else indices, batch_size)
 
     def batch(
         self, indices: NDArray[np.int64], rank: int = 0, world: int = 1

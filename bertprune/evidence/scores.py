@@ -52,9 +52,9 @@ def scores(found: Rows) -> pd.DataFrame:
 
 
 def training_losses(found: Rows, best: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Loss over the whole training set (nats) after the last epoch, by arm, sparsity, task and
-    seed, at the learning rate whose dev accuracy is best; `own` as for `best_accuracies`, which
-    need not be found again where they are given."""
+    """Loss over the training set, or a sample of it, after the last epoch (nats), by arm, sparsity,
+    task and seed, at the learning rate whose dev accuracy is best; `own` as for `best_accuracies`,
+    which need not be found again where they are given."""
     train = where(found[found.task != PRETRAINING], split=Split.TRAIN, metric=Metric.LOSS)
     losses = rows.final(train).rename(columns={"value": "loss"})[[*_POINT, "learning_rate", "loss"]]
     best = best_accuracies(found) if best is None else best

@@ -6,6 +6,9 @@ PRETRAINING_EVALUATION_BATCH = 64
 FINETUNING_EVALUATION_BATCH = 256
 """Examples in a batch of a task's dev set, or of its training set after the last epoch."""
 
+TRAINING_EXAMPLES_EVALUATED = 5000
+"""Most examples of a training set over which loss and metrics are taken after the last epoch."""
+
 EVALUATIONS_OF_A_TRAINING = 10
 """On the way of pre-training, the one at its end among them."""
 

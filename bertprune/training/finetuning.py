@@ -26,7 +26,10 @@ from bertprune.model import forward, loading
 from bertprune.model.precision import precision_of
 from bertprune.protocol import predictions, rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN, arm_of
-from bertprune.protocol.evaluation import FINETUNING_EVALUATION_BATCH
+from bertprune.protocol.evaluation import (
+    FINETUNING_EVALUATION_BATCH,
+    TRAINING_EXAMPLES_EVALUATED,
+)
 from bertprune.protocol.notebook_parameters import (
     ADAMW,
     Finetune,
@@ -90,19 +93,22 @@ def evaluate(
     examples: TaskExamples,
     task: Task,
     accelerator: Accelerator,
+    *,
+    most: int | None = None,
 ) -> tuple[dict[str, float], NDArray[np.int64]]:
-    """The task's metrics over all `examples` and the mean loss (nats), without dropout; and the
-    class that the model gives each of them."""
+    """The task's metrics over all `examples`, or a sample of `most`, and the mean loss (nats),
+    without dropout; and the class that the model gives each of them, in their order."""
     weights, form = forward.weights_of(model), forward.Architecture.of(model.config)
+    chosen = examples.sample(most or len(examples))
     loss, predicted = 0.0, np.empty(len(examples), dtype=np.int64)
-    for indices in examples.sorted_batches(FINETUNING_EVALUATION_BATCH):
+    for indices in examples.sorted_batches(FINETUNING_EVALUATION_BATCH, chosen):
         batch = examples.batch(indices).to(accelerator.device)
         with accelerator.autocast():
             logits = _logits(weights, form, batch)
         loss += float(forward.summed_cross_entropy(logits, batch.labels))
         predicted[indices] = logits.argmax(-1).cpu().numpy()
-    metrics = compute_metrics(task, examples.labels, predicted)
-    return metrics | {"loss": loss / len(examples)}, predicted
+    metrics = compute_metrics(task, examples.labels[chosen], predicted[chosen])
+    return metrics | {"loss": loss / len(chosen)}, predicted[chosen]
 
 
 def work(job: Job) -> rows.Rows:
@@ -245,8 +251,8 @@ class _Training:
         )
 
     def variant(self, accelerator: Accelerator) -> Variant:
-        """Dev metrics after each epoch; after the last also the loss over the whole training set,
-        and what the model predicts on the dev set."""
+        """Dev metrics after each epoch; after the last also those over the training set, or
+        a sample of it, and what the model predicts on the dev set."""
         parameters, epochs = self.parameters, self._epochs
         tokenizer = load_tokenizer(str(self._start))
         splits = _splits(
@@ -346,13 +352,14 @@ def _evaluated(
     accelerator: Accelerator,
     is_last: bool,
 ) -> History:
-    """Metrics over the dev set; at last those over the training set too, and what the model
-    predicts on the dev set, beside labels and lengths."""
+    """Metrics over the dev set; at last those over the training set too, or a sample of
+    it, and what the model predicts on the dev set, beside labels and lengths."""
     dev, train = splits.dev, splits.train
     metrics, predicted = evaluate(model, dev, splits.task, accelerator)
     found: History = [dict(entry(Split.DEV, name, value)) for name, value in metrics.items()]
     if is_last:
-        metrics, _ = evaluate(model, train, splits.task, accelerator)
+        most = TRAINING_EXAMPLES_EVALUATED
+        metrics, _ = evaluate(model, train, splits.task, accelerator, most=most)
         found += [dict(entry(Split.TRAIN, name, value)) for name, value in metrics.items()]
         by_example = {"predicted": predicted, "labels": dev.labels, "lengths": dev.lengths}
         found.append({name: numbers.tolist() for name, numbers in by_example.items()})

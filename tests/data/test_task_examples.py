@@ -69,6 +69,14 @@ def test_batches_hold_like_lengths(examples: TaskExamples) -> None:
     assert longest != sorted(longest)
 
 
+def test_a_sample_is_the_same_at_every_call(examples: TaskExamples) -> None:
+    chosen = examples.sample(30)
+    assert len(set(chosen)) == 30 and chosen.tolist() == examples.sample(30).tolist()
+    batches = examples.sorted_batches(8, chosen)
+    assert sorted(np.concatenate(batches)) == chosen.tolist()
+    assert examples.sample(len(examples)).tolist() == list(range(len(examples)))
+
+
 def test_processes_share_a_batch(examples: TaskExamples) -> None:
     indices = np.arange(10)
     parts = [examples.batch(indices, rank, 4) for rank in range(4)]

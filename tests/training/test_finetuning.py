@@ -6,10 +6,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 
+from bertprune.data.task_examples import TaskExamples
 from bertprune.data.tasks import load_task
-from bertprune.data.tokenizer import wordpiece
+from bertprune.data.tokenizer import load_tokenizer, wordpiece
 from bertprune.model.loading import load_classifier, load_masks, save_pretrained
 from bertprune.model.shape import Shape
 from bertprune.protocol import predictions, rows
@@ -26,7 +28,7 @@ from bertprune.pruning.matrices import prunable_matrices
 from bertprune.training import finetuning
 from bertprune.training.checkpoint import CHECKPOINT_FILE
 from bertprune.training.dispatch import Job
-from bertprune.training.finetuning import work
+from bertprune.training.finetuning import evaluate, work
 from bertprune.training.loop import train
 from bertprune.training.variants import Optimization, Variant
 
@@ -214,3 +216,16 @@ def test_a_task_of_the_readers_own(upstream: Path, tmp_path: Path) -> None:
     found = work(Job(parameters, tmp_path / "work", upstream))
     assert set(found.task) == {"colours"}
     assert found[found.metric == "accuracy"].value.between(0, 1).all()
+
+
+def test_a_sample_is_evaluated_as_within_the_whole(upstream: Path) -> None:
+    model, data = load_classifier(str(upstream), labels=2, seed=0), load_task("cola", "lab")
+    model.eval()
+    tokenizer, accelerator = load_tokenizer(str(upstream)), Accelerator()
+    examples = TaskExamples(data.dev, data.task, tokenizer, 32)
+    _, whole = evaluate(model, examples, data.task, accelerator)
+    found, predicted = evaluate(model, examples, data.task, accelerator, most=40)
+    chosen = examples.sample(40)
+    assert predicted.tolist() == whole[chosen].tolist()
+    right = predicted == examples.labels[chosen]
+    assert found["accuracy"] == pytest.approx(right.mean()) and found["loss"] > 0

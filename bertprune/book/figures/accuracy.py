@@ -92,7 +92,7 @@ def average_and_training_loss(found: Rows, *, paper: Rows | None = None) -> Sket
         panels,
         name="accuracy-and-training-loss",
         caption="Best dev accuracy over learning rates after the last epoch, and the loss of that "
-        "model over the whole training set, means over tasks, against the share of weights that "
+        "model over the training set, means over tasks, against the share of weights that "
         "is pruned.",
     )
 

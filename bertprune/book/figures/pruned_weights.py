@@ -76,6 +76,8 @@ def before_pruning(found: Rows) -> Sketch:
     Accuracies are the best over learning rates. Raises UserError without such runs.
     """
     ours = where(found, arm=EPOCHS_BEFORE_PRUNING)
+    # Where nothing is pruned it is the control of equal training.
+    ours = ours[ours.sparsity > 0]
     accuracies = _best(ours, ["sparsity", "task", "position", "seed"])
     masks = _mask_differences(ours)
     everything = needed(

@@ -23,6 +23,7 @@ from bertprune.protocol.evaluation import (
     FINETUNING_EVALUATION_BATCH,
     PAIRS_COMPARED,
     PRETRAINING_EVALUATION_BATCH,
+    TRAINING_EXAMPLES_EVALUATED,
 )
 from bertprune.protocol.notebook_parameters import (
     BurnIn,
@@ -241,9 +242,10 @@ def _finetuning(p: Finetune, counted: Examples | None) -> list[Amount]:
         steps = epochs * math.ceil(size.train / p.batch_size)
         prunes = isinstance(p, PruneAfterFinetune) and goes_on(p)
         updates = math.ceil(steps / p.pruning_frequency_steps) if prunes else 0
-        # The dev set after each epoch, the training set after the last one.
+        # The dev set after each epoch, of the training set a sample after the last one.
         batches = max(1, epochs) * math.ceil(size.dev / FINETUNING_EVALUATION_BATCH)
-        batches += math.ceil(size.train / FINETUNING_EVALUATION_BATCH)
+        evaluated = min(size.train, TRAINING_EXAMPLES_EVALUATED)
+        batches += math.ceil(evaluated / FINETUNING_EVALUATION_BATCH)
         amounts += [
             Amount(FINETUNING_STEP, rates * steps, p.batch_size * length),
             Amount(FINETUNING_EVALUATION, rates * batches, FINETUNING_EVALUATION_BATCH * length),

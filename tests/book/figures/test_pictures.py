@@ -409,6 +409,14 @@ def test_several_sparsities_before_pruning_are_not_their_best() -> None:
     assert means[0.6] - means[0.9] == pytest.approx(0.3)
 
 
+def test_the_control_of_equal_training_is_no_point_of_pruning() -> None:
+    found = study()
+    ours = where(found, arm="epochs_before_pruning")
+    with_control = rows.join([found, ours.assign(sparsity=0.0, value=ours.value + 0.2)])
+    drawn = sketched(before_pruning, with_control).data
+    assert set(where(drawn, panel="dev accuracy").sparsity) == {0.6}
+
+
 def test_movement_of_a_matrix_is_not_that_of_the_model() -> None:
     drawn = data(movement_by_epoch)
     assert len(drawn) == len(TASKS) * len(SEEDS) * 3

@@ -52,8 +52,8 @@ BURN_IN_S = 100 * 2.5 + EVALUATIONS_OF_A_TRAINING * 10 * _EVALUATION_S + 7
 DENSE_S = 200 * 2.5 + EVALUATIONS_OF_A_TRAINING * 10 * _EVALUATION_S + 7
 # Features of two models over 10 batches; updates at steps 0, 10, 20, 30, 40.
 PRUNED_S = DENSE_S + 2 * 10 * _EVALUATION_S + 5 * 3
-# 8,551 examples are 856 batches of 10 and 34 of 256, 1,043 are 5 of 256; at two learning rates.
-FINETUNE_S = 2 * (2 * 856 * 0.1 + (2 * 5 + 34) * 1.0 + 7)
+# 8,551 examples are 856 batches of 10, 5,000 are 20 of 256, 1,043 are 5; at two learning rates.
+FINETUNE_S = 2 * (2 * 856 * 0.1 + (2 * 5 + 20) * 1.0 + 7)
 NOTEBOOKS_S = 4 * 2.0
 
 

@@ -26,7 +26,7 @@ from bertprune.base.files import part_of_name, remove_folder, write_json
 from bertprune.base.machine import usable_cores
 from bertprune.base.words import percent
 from bertprune.book.figures import own_point
-from bertprune.book.records import PARTS, facts_of_run, records_page
+from bertprune.book.pages.records import PARTS, facts_of_run, records_page
 from bertprune.book.site.embedded import take_out
 from bertprune.book.site.fitness import refuse_unfit
 from bertprune.book.site.mending import mend

@@ -19,7 +19,7 @@ from bertprune.experiments.studies import Study
 @click.option("--publish", is_flag=True, help="Write the final rows to book/published.")
 def results(study: Study, file: Path | None, publish: bool) -> None:
     """Print the results of a study, or write its rows."""
-    from bertprune.book import tables
+    from bertprune.book.pages import tables
     from bertprune.evidence import gathering, scores
     from bertprune.evidence.published import publishing
 

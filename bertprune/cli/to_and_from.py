@@ -59,7 +59,7 @@ def export(study: Study, file: Path, without_models: bool) -> None:
 def ship(model: str, destination: str, storage: str | None, precision: str | None) -> None:
     """Write a model, of a run as prune_pretrain/0.60-seed0-... or in a folder, as a folder of its
     own that is not there yet, without its zeros, with a model card."""
-    from bertprune.book import model_card
+    from bertprune.book.pages import model_card
 
     place = paths.expanded(destination)
     print(model_card.ship(model, place, storage=storage or "sparse", precision=precision))

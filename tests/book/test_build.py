@@ -14,7 +14,8 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import write_json
-from bertprune.book import build, records
+from bertprune.book import build
+from bertprune.book.pages import records
 from bertprune.book.site import fitness
 from bertprune.book.site.mathml import mathml
 from bertprune.experiments import runs, studies

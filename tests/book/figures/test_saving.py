@@ -10,7 +10,7 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.words import percent
 from bertprune.book.figures import saving
-from bertprune.book.tables import storage_table
+from bertprune.book.pages.tables import storage_table
 from bertprune.protocol import rows
 from bertprune.protocol.rows import where
 from bertprune.speed.bench import published_benchmark

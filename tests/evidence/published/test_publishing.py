@@ -17,7 +17,7 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json
 from bertprune.base.words import SPACE
-from bertprune.book import tables
+from bertprune.book.pages import tables
 from bertprune.data.glue import TASKS
 from bertprune.evidence import answers, gathering, scores
 from bertprune.evidence import published as stored

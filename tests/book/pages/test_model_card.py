@@ -14,7 +14,7 @@ from transformers import (
 
 import bertprune
 from bertprune.base.errors import UserError
-from bertprune.book.model_card import asked_for, ship
+from bertprune.book.pages.model_card import asked_for, ship
 from bertprune.data.tokenizer import load_tokenizer, tokenizer_key
 from bertprune.experiments.runs import Run
 from bertprune.model.loading import (
@@ -31,13 +31,13 @@ from bertprune.pruning.matrices import prunable_matrices
 from bertprune.pruning.pruner import Pruner
 from bertprune.pruning.schedule import Schedule
 
-from ..finished import BURN_IN, PRUNED, TINY, TUNED, finished, save_model
+from ...finished import BURN_IN, PRUNED, TINY, TUNED, finished, save_model
 
 
 @pytest.fixture(autouse=True)
 def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
-    (tmp_path / "notebooks").symlink_to(Path(__file__).parents[2] / "notebooks")
+    (tmp_path / "notebooks").symlink_to(Path(__file__).parents[3] / "notebooks")
 
 
 def test_a_pruned_run_is_shipped_without_its_zeros(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ import pytest
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
-from bertprune.book import dense_model
+from bertprune.book.pages import dense_model
 from bertprune.experiments import studies
 from bertprune.experiments.studies import Study
 from bertprune.model import loading
 from bertprune.protocol import rows
 from bertprune.protocol.rows import Rows
 
-from ..finished import save_model
+from ...finished import save_model
 
 POINT: dict[str, Any] = {"sparsity": 0.0, "learning_rate": 1e-3}
 

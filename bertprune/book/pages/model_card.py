@@ -15,7 +15,7 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import new_folder
 from bertprune.base.words import percent
-from bertprune.book.records import filled
+from bertprune.book.pages.records import filled
 from bertprune.data.tokenizer import load_tokenizer
 from bertprune.evidence.scores import AVERAGE, scores
 from bertprune.experiments.runs import ROWS_FILE

@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import save_file
 
 from bertprune.base.errors import UserError
-from bertprune.book import tables
+from bertprune.book.pages import tables
 from bertprune.evidence import scores
 from bertprune.evidence.claims import run_checks
 from bertprune.model import loading
 from bertprune.protocol import rows
 
-from ..made_up import SPARSITIES, made, probed, study
+from ...made_up import SPARSITIES, made, probed, study
 
 BASELINES = pd.DataFrame(
     {"majority": [0.5, 0.6], "bag of words": [0.55, 0.9], "dev examples": [900, 2500]},

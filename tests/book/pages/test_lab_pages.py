@@ -2,7 +2,7 @@
 
 import pytest
 
-from bertprune.book import lab_pages
+from bertprune.book.pages import lab_pages
 from bertprune.data.glue import TASKS, Task
 from bertprune.lab.language import Source, language
 from bertprune.lab.task_data import TRAIN_EXAMPLES

@@ -9,7 +9,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from bertprune.base.errors import UserError
-from bertprune.book.tables import spread
+from bertprune.book.pages.tables import spread
 from bertprune.evidence.scores import best_accuracies
 from bertprune.experiments.studies import Study
 from bertprune.lab.language import language_of

@@ -42,6 +42,7 @@ CHAPTERS = {
     for chapter in (
         Chapter("dense", "What does the dense model know, before anything is pruned?"),
         Chapter("results", "How much can be pruned?"),
+        Chapter("lost_examples", "Which examples are lost when a model is pruned?"),
         Chapter("information", "Is it information that is lost, or room?"),
         Chapter("timing", "Prune once, or anew for each task?"),
         Chapter("weights", "What do the weights look like, which go, and how far do they move?"),

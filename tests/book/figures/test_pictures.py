@@ -32,6 +32,7 @@ from bertprune.book.figures.sort_order_movement import movement_by_epoch, moveme
 from bertprune.book.figures.training_curves import recovery_from_pruning
 from bertprune.book.figures.weight_shapes import memory, pruned_embeddings, weight_histograms
 from bertprune.evidence import paper, scores
+from bertprune.evidence.answers import Answers
 from bertprune.evidence.claims import straight_lines
 from bertprune.experiments import studies
 from bertprune.experiments.runs import Run
@@ -74,6 +75,15 @@ def _beside_bits(found: Rows) -> pd.DataFrame:
     return scores.with_bits(scored.assign(panel=scored.task, value=scored.accuracy), _bits(found))
 
 
+def _answers(found: Rows) -> dict[str, Answers | None]:
+    """A tenth of the answers is wrong where nothing is pruned, and more where more is."""
+    models = scores.best_accuracies(where(found, arm="prune_pretrain", task="sst2"))
+    labels = np.zeros(100, np.uint16)
+    predicted = np.stack([np.arange(100) < 10 + 50 * one for one in models.sparsity])
+    told = models.assign(bert="a").reset_index(drop=True)
+    return {"sst2": Answers("sst2", told, predicted.astype(np.uint16), labels, labels + 9)}
+
+
 GIVEN: dict[str, Callable[[Rows], Any]] = {
     "found": lambda found: found,
     "paper": lambda _: paper.rows(),
@@ -93,6 +103,7 @@ GIVEN: dict[str, Callable[[Rows], Any]] = {
     "what": lambda _: "Dev accuracy of it",
     "caption": lambda _: "Accuracy.",
     "is_share": lambda _: True,
+    "answers": _answers,
 }
 """What figures ask for by the names of their parameters, of the rows of a study."""
 
@@ -177,7 +188,7 @@ def test_the_data_is_what_is_drawn(picture: Picture) -> None:
         )
 
 
-_OF_SCORES = (".accuracy", ".differences", ".information", ".training_curves")
+_OF_SCORES = (".accuracy", ".flipped", ".differences", ".information", ".training_curves")
 
 
 @pytest.mark.parametrize("figure", [accuracy_drop, pruned_embeddings])

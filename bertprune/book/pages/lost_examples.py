@@ -1,0 +1,200 @@
+"""Which examples are lost: how answers flip between a dense model and a pruned one.
+
+Some answers flip whatever is done: two dense models of other seeds do not get the same examples
+right. So what pruning flips stands beside what a second seed flips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from bertprune.base.errors import UserError
+from bertprune.base.shown import Prose, Sentence
+from bertprune.base.words import NOTHING, SPACE, percent
+from bertprune.data.tasks import find_task, load_task
+from bertprune.evidence.answers import Answers
+from bertprune.evidence.scores import without_own
+from bertprune.experiments.studies import Study
+from bertprune.protocol.arms import PRUNE_PRETRAIN
+from bertprune.protocol.notebook_parameters import Finetune
+from bertprune.protocol.rows import where
+
+OUTCOMES = ("kept", "lost", "gained", "both wrong")
+"""Right before and after; before alone; after alone; never."""
+
+PRUNED, ANOTHER_SEED, ANOTHER_BERT = "pruned", "a second seed", "a second BERT"
+"""What the second of two models differs in from the first, which is dense: it is pruned, of the
+same seed; or it is dense too, of another seed of the same BERT, or of another BERT."""
+
+_LENGTHS = 4
+"""Groups of examples by length, about as large."""
+
+
+def flips(of: Answers, groups: Sequence[str] | None = None) -> pd.DataFrame:
+    """How the answers to a task flip, a line for each two models and each of the `groups` (E,) of
+    examples, in order of appearance; without groups all are one, "all".
+
+    Columns: what (PRUNED, ANOTHER_SEED or ANOTHER_BERT), sparsity and seed of the second model,
+    group, its number of examples, and `OUTCOMES`, shares of these. Each two dense models stand in
+    both orders, so that on average they lose as many as they gain.
+    """
+    named = np.array(["all"] * len(of.labels) if groups is None else groups)
+    names = list(dict.fromkeys(named))
+    member = (named[:, None] == names).astype(float)
+    right, sizes = of.right, member.sum(axis=0)
+    models = without_own(where(of.models, arm=PRUNE_PRETRAIN))[["sparsity", "seed", "bert"]]
+    dense = where(models, sparsity=0).reset_index()
+    lines: list[tuple[object, ...]] = []
+    for line, sparsity, seed, bert in models.itertuples(name=None):
+        for first, _, first_seed, first_bert in dense.itertuples(index=False, name=None):
+            if line == first or (sparsity and seed != first_seed):
+                continue
+            what = ANOTHER_SEED if bert == first_bert else ANOTHER_BERT
+            before, after = right[first], right[line]
+            outcomes = np.stack([before & after, before & ~after, ~before & after])
+            shares = outcomes @ member / sizes
+            for name, size, of_group in zip(names, sizes, shares.T, strict=True):
+                place = (PRUNED if sparsity else what, sparsity, seed, name, size)
+                lines.append((*place, *of_group, 1 - of_group.sum()))
+    columns = ["what", "sparsity", "seed", "group", "examples", *OUTCOMES]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def stored(answers: Mapping[str, Answers | None]) -> dict[str, Answers]:
+    """The tasks with stored predictions, of dense models and pruned ones. Raises UserError if there
+    are none."""
+    found = {task: of for task, of in answers.items() if of and PRUNED in set(flips(of).what)}
+    if not found:
+        raise UserError(
+            "which examples flip is not known: the runs of this study have no predictions stored, "
+            "of a dense model and a pruned one of the same seed"
+        )
+    return found
+
+
+def in_short(answers: Mapping[str, Answers | None]) -> Sentence:
+    """What pruning flips, at about a half and at the most, beside what a second dense model does,
+    on average over tasks. Raises UserError without predictions."""
+    found = pd.concat([flips(of).assign(task=task) for task, of in stored(answers).items()])
+    means = found.groupby(["what", "sparsity", "task"])[["lost", "gained"]].mean()
+    of = 100 * means.groupby(["what", "sparsity"]).mean()
+    pruned = of.loc[PRUNED]
+    at = dict.fromkeys([min(pruned.index, key=lambda one: abs(one - 0.5)), pruned.index.max()])
+    said = [
+        f"Pruning to {percent(one)} loses {pruned.lost[one]:.1f}{SPACE}% of the dev examples and "
+        f"gains {pruned.gained[one]:.1f}{SPACE}%."
+        for one in at
+    ]
+    for what in (ANOTHER_SEED, ANOTHER_BERT):
+        if (what, 0.0) in of.index:
+            level = f"{of.lost[what, 0.0]:.1f}{SPACE}%"
+            said.append(f"{what[0].upper()}{what[1:]}, dense too, loses and gains {level}.")
+    return Sentence(" ".join([*said, "All are means over tasks."]))
+
+
+def flips_table(answers: Mapping[str, Answers | None]) -> pd.DataFrame:
+    """How many of the dev examples are kept, lost and gained, in %: means over seeds. Raises
+    UserError without predictions."""
+    lines = []
+    for task, of in stored(answers).items():
+        for what, pairs in _side_by_side(flips(of)):
+            shares = {outcome: f"{100 * pairs[outcome].mean():.1f}" for outcome in OUTCOMES}
+            lines.append({"task": task, "second model": what, **shares, "pairs": len(pairs)})
+    return pd.DataFrame(lines).set_index(["task", "second model"])
+
+
+def by_class(study: Study, answers: Mapping[str, Answers | None]) -> pd.DataFrame:
+    """What is lost | gained of each class of each task, in % of its dev examples, against sparsity,
+    and between two dense models. Raises UserError without predictions."""
+    source = _source(study)
+    groups = {
+        task: [find_task(task, source).labels[label] for label in of.labels]
+        for task, of in stored(answers).items()
+    }
+    return _by_group(answers, groups, "class")
+
+
+def _source(study: Study) -> str:
+    """Where its tasks are from."""
+    return next(p.task_data for run in study.plan() if isinstance(p := run.parameters, Finetune))
+
+
+def by_length(answers: Mapping[str, Answers | None]) -> pd.DataFrame:
+    """The same by length in tokens, of a quarter of the dev examples each, the shortest first.
+    Raises UserError without predictions."""
+    groups = {}
+    for task, of in stored(answers).items():
+        cut = pd.qcut(of.lengths.astype(int), _LENGTHS, duplicates="drop", labels=False)
+        ends = pd.Series(of.lengths.astype(int)).groupby(cut).agg(["min", "max"])
+        groups[task] = [f"{ends['min'][at]} to {ends['max'][at]}" for at in cut]
+    return _by_group(answers, groups, "tokens")
+
+
+def _by_group(
+    answers: Mapping[str, Answers | None], groups: Mapping[str, Sequence[str]], name: str
+) -> pd.DataFrame:
+    lines = []
+    for task, of in stored(answers).items():
+        found = flips(of, groups[task])
+        for group in sorted(set(groups[task]), key=_by_number):
+            of_group = where(found, group=group)
+            line = {"task": task, name: group, "examples": f"{of_group.examples.iloc[0]:,.0f}"}
+            for what, pairs in _side_by_side(of_group):
+                line[what] = f"{100 * pairs.lost.mean():.1f} | {100 * pairs.gained.mean():.1f}"
+            lines.append(line)
+    return pd.DataFrame(lines).fillna(NOTHING).set_index(["task", name])
+
+
+def _side_by_side(found: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The lines of `flips` by what the second model is, in words: dense ones first."""
+    for what in (ANOTHER_SEED, ANOTHER_BERT):
+        if len(pairs := where(found, what=what)):
+            yield what, pairs
+    for sparsity, pairs in where(found, what=PRUNED).groupby("sparsity"):
+        yield percent(float(str(sparsity))), pairs
+
+
+def _by_number(group: str) -> tuple[int, str]:
+    first = group.split()[0]
+    return (int(first) if first.isdecimal() else 0), group
+
+
+def lost_texts(
+    study: Study, answers: Mapping[str, Answers | None], sparsity: float, count: int = 3
+) -> Prose:
+    """The `count` dev examples of each task that most seeds lose at a sparsity, of equals the
+    first: their words, and how many of the seeds get them right, dense and pruned.
+
+    Of a lab language alone, whose texts are free to show. Raises UserError for any other study, and
+    where no predictions are stored.
+    """
+    study.language()
+    source = _source(study)
+    lines = []
+    for task, of in stored(answers).items():
+        data = load_task(task, source)
+        models = without_own(where(of.models, arm=PRUNE_PRETRAIN))
+        dense, pruned = where(models, sparsity=0), where(models, sparsity=sparsity)
+        seeds = sorted(set(dense.seed) & set(pruned.seed))
+        if not seeds:
+            continue
+        if len(data.dev) != len(of.labels) or (data.dev.label != of.labels).any():
+            raise UserError(f"the dev set of {task} is another one than the stored predictions are")
+        right = [of.right[where(at, seed=seeds).index] for at in (dense, pruned)]
+        lost = (right[0] & ~right[1]).sum(axis=0)
+        for place in np.argsort(-lost, kind="stable")[: min(count, (lost > 0).sum())]:
+            example = data.dev.iloc[place]
+            line = {
+                "task": task,
+                "example": " / ".join(str(example[column]) for column in data.task.columns),
+                "label": data.task.labels[example.label],
+                "dense right": f"{right[0][:, place].sum()} of {len(seeds)}",
+                f"{percent(sparsity)} right": f"{right[1][:, place].sum()} of {len(seeds)}",
+            }
+            lines.append(line)
+    if not lines:
+        raise UserError(f"no predictions are stored at {percent(sparsity)}")
+    return Prose(pd.DataFrame(lines).set_index("task").rename_axis(None))

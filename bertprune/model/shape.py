@@ -104,15 +104,16 @@ class Shape:
 BERT_BASE = Shape(layers=12, hidden_size=768, heads=12, vocabulary_size=30_522)
 """BERT-Base uncased, with the vocabulary of its release."""
 
-# Shapes of BERTs on the Hub, from their config.json: layers, hidden size, vocabulary.
+# Of BERTs on the Hub, from their config.json.
 _HUB_MODELS = {
-    "bert-base-uncased": (12, 768, 30_522),
-    "bert-base-cased": (12, 768, 28_996),
-    "bert-large-uncased": (24, 1024, 30_522),
-    "prajjwal1/bert-tiny": (2, 128, 30_522),
-    "prajjwal1/bert-mini": (4, 256, 30_522),
-    "prajjwal1/bert-small": (4, 512, 30_522),
-    "prajjwal1/bert-medium": (8, 512, 30_522),
+    "bert-base-uncased": BERT_BASE,
+    "bert-base-cased": Shape(12, 768, 12, 28_996),
+    "bert-large-uncased": Shape(24, 1024, 16, 30_522),
+    "prajjwal1/bert-tiny": Shape(2, 128, 2, 30_522),
+    "prajjwal1/bert-mini": Shape(4, 256, 4, 30_522),
+    "prajjwal1/bert-small": Shape(4, 512, 8, 30_522),
+    "prajjwal1/bert-medium": Shape(8, 512, 8, 30_522),
+    "sentence-transformers/all-MiniLM-L6-v2": Shape(6, 384, 12, 30_522),
 }
 
 
@@ -165,8 +166,7 @@ def _shape_of_model(name: str) -> Shape:
             "--set model= --set layers=... --set hidden_size=... --set vocabulary_size=... "
             f"(known: {', '.join(_HUB_MODELS)})"
         )
-    layers, hidden_size, vocabulary_size = known
-    return Shape(layers, hidden_size, hidden_size // 64, vocabulary_size)
+    return known
 
 
 def _vocabulary_size(parameters: BurnIn) -> int:
@@ -177,7 +177,7 @@ def _vocabulary_size(parameters: BurnIn) -> int:
         if tokens := _tokens_of(named):
             return tokens
         if known:
-            return known[2]
+            return known.vocabulary_size
         raise UserError(
             f"the vocabulary of tokenizer {named!r} is not known, and `cost` asks no network: give "
             "a local folder with --set tokenizer=FOLDER, or none, for a WordPiece of "

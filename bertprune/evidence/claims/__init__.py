@@ -31,3 +31,5 @@ bearing it out, and what as refuting it. Margins come from the claims and from t
 tables, as the text beside each constant says. They were set on 2026-11-30, before the studies were
 executed that they are for; `book/care.md` has their history. A verdict is computed, never typed.
 """
+
+BY_KEY = {claim.key: claim for claim in CLAIMS}

@@ -1,0 +1,291 @@
+"""What was found, in words: the sentences that chapters begin with.
+
+Each function takes the studies that a chapter shows, in any order, and gives Markdown that the last
+line of a notebook's cell shows, with a sentence or two for each study:
+
+    from bertprune.book.pages import findings
+
+    findings.results(studies)      # How much can be pruned?
+    findings.information(studies)  # Is it information that is lost, or room?
+    findings.timing(studies)       # When to prune?
+    findings.weights(studies)      # Which weights go?
+    findings.saving(studies)       # What does it save?
+    findings.by_verdict(studies)   # The claims one by one
+
+Numbers and verdicts are those of rows and rules. Words say what these say and no more: that no
+effect is detected never becomes that there is none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from IPython.display import Markdown
+
+from bertprune.base.errors import UserError
+from bertprune.base.words import SPACE, listed, percent, signed
+from bertprune.evidence.claims import BY_KEY, ON_ACCURACY, ON_WEIGHTS
+from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Finding
+from bertprune.evidence.claims.ledger import measured
+from bertprune.evidence.claims.measured import Measured
+from bertprune.evidence.regimes.effects import EFFECTS, Size
+from bertprune.experiments.studies import Study
+from bertprune.lab.language import language_of
+from bertprune.protocol.arms import PRUNE_PRETRAIN
+from bertprune.protocol.rows import Metric, final, where
+from bertprune.speed.bench import published_benchmark
+from bertprune.speed.bench.quantities import SPEED_UP, by_sparsity
+
+_VERDICTS = {
+    "C1": {
+        HOLDS: "Pruning to {at} does no harm that matters",
+        FAILS: "Pruning to {at} or less does harm",
+        OPEN: "Whether pruning to {at} does harm cannot be told",
+    },
+    "C2": {
+        HOLDS: "At {at}, what is lost is information",
+        FAILS: "At {at}, lost information does not explain the whole loss",
+        OPEN: "Whether lost information explains the whole loss at {at} cannot be told",
+    },
+    "C3": {
+        HOLDS: "At {at}, room is missing too, most for tasks with much training data",
+        FAILS: "At {at}, room is not missing as the paper claims",
+        OPEN: "Whether room is missing too at {at} cannot be told",
+    },
+    "C7": {
+        HOLDS: "Pruning early is as good as pruning late",
+        FAILS: "Pruning late is better than pruning early",
+        OPEN: "Whether pruning late is better than pruning early cannot be told",
+    },
+    "C11": {
+        HOLDS: "The small ones should go: pruning at random is worse at every sparsity",
+        FAILS: "At some sparsity, small weights are no better to prune than random ones",
+        OPEN: "Whether pruning at random is worse at every sparsity cannot be told",
+    },
+}
+"""What is said of a claim, by its verdict; `{at}` stands for the sparsities."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where numbers are from: a study, or the paper."""
+
+    name: str
+    """In the middle of a sentence."""
+    measured: Measured
+    study: Study | None = None
+    """None for the paper."""
+
+    def finding(self, key: str) -> Finding:
+        """What the rule of a claim finds in it."""
+        return BY_KEY[key].of(self.measured)
+
+    def size(self, effect: str) -> Size | None:
+        """How large an effect of EFFECTS is, over all sparsities that the source has."""
+        of = EFFECTS[effect]
+        return of.size(self.measured, of.levels(self.measured))
+
+    def shown(self, effect: str) -> str:
+        """The same in words: `+2.00 points [−0.28, +4.28]`."""
+        size = self.size(effect)
+        if size is None:
+            return "an amount that was not measured"
+        number, bracket, bounds = bounded(size).partition(" [")
+        return f"{number} {EFFECTS[effect].unit}{bracket}{bounds}"
+
+    def at(self, effect: str) -> str:
+        """The sparsities that this is over."""
+        return over(EFFECTS[effect].levels(self.measured))
+
+
+def sources_of(studies: Iterable[Study]) -> list[Source]:
+    """What studies measured, those of real text first."""
+    ordered = sorted(
+        studies, key=lambda study: language_of(study.typical().parameters.text) is not None
+    )
+    return [Source(_in_a_sentence(study.title), measured(study), study) for study in ordered]
+
+
+def _in_a_sentence(title: str) -> str:
+    return title[0].lower() + title[1:] if title.startswith(("The ", "A ", "An ")) else title
+
+
+def begun(text: str) -> str:
+    """`text` as the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
+
+
+def keys_with(of: Source, keys: Iterable[str], verdict: str) -> list[str]:
+    """Those of the claims `keys` that have this verdict."""
+    return [key for key in keys if of.finding(key).verdict == verdict]
+
+
+def bounded(size: Size) -> str:
+    """`+2.00 [−0.28, +4.28]`; without bounds where nothing but the seed is left to chance."""
+    of = size.estimate
+    if not math.isfinite(of.error) or of.error == 0:
+        return signed(of.mean, 2)
+    return f"{signed(of.mean, 2)} [{signed(of.lower, 2)}, {signed(of.upper, 2)}]"
+
+
+def over(levels: Sequence[float]) -> str:
+    """Sparsities in words: `50 %`, `70 to 90 %`."""
+    if len(levels) < 2:
+        return listed(map(percent, levels))
+    return f"{100 * levels[0]:g} to {percent(levels[-1])}"
+
+
+def detectable(size: Size | None) -> str:
+    """The smallest effect that four in five such studies would detect, in points."""
+    if size is None or not 0 < size.estimate.detectable < math.inf:
+        return "unknown"
+    return f"{size.estimate.detectable:.1f} points"
+
+
+# Chapters.
+
+
+def results(studies: Iterable[Study]) -> Markdown:
+    """How much can be pruned?"""
+    return _answers(
+        studies,
+        lambda of: (
+            _verdict(
+                of,
+                *("C1", "low"),
+                f"accuracy changes by {of.shown('low')}, and pre-training loss by "
+                f"{of.shown('loss')}.",
+            ),
+            _could_be_missed(of, "low"),
+            f"Pre-training is worth {of.shown('transfer')}: so much transfer there is to lose.",
+        ),
+    )
+
+
+def information(studies: Iterable[Study]) -> Markdown:
+    """Is it information that is lost, or room?"""
+
+    def gained(of: Source, where: str) -> str:
+        return (
+            f"pruning changes accuracy by {of.shown(where)}, and taking the masks off by "
+            f"{of.shown(f'{where}, masks off')} beyond equal training."
+        )
+
+    return _answers(
+        studies,
+        lambda of: (
+            _verdict(of, "C2", "middle, masks off", gained(of, "middle")),
+            _verdict(of, "C3", "high, masks off", gained(of, "high")),
+        ),
+    )
+
+
+def timing(studies: Iterable[Study]) -> Markdown:
+    """When to prune?"""
+    return _answers(
+        studies,
+        lambda of: (
+            _verdict(
+                of,
+                *("C7", "late"),
+                f"pruning late changes accuracy by {of.shown('late')} against pruning early, "
+                "beyond equal training.",
+            ),
+            _could_be_missed(of, "late"),
+        ),
+    )
+
+
+def weights(studies: Iterable[Study]) -> Markdown:
+    """Which weights go?"""
+    return _answers(
+        studies,
+        lambda of: (
+            _verdict(
+                of,
+                *("C11", "random"),
+                f"on average over {of.at('random')}, accuracy is {of.shown('random')} from that "
+                "of magnitude pruning.",
+            ),
+            _could_be_missed(of, "random"),
+        ),
+    )
+
+
+def saving(studies: Iterable[Study]) -> Markdown:
+    """What does it save?"""
+    on_disk = _answers(studies, lambda of: (_saved_on_disk(of),))
+    return Markdown(f"{on_disk.data}\n\n**In time.** {_saved_in_time()}")
+
+
+def by_verdict(studies: Iterable[Study]) -> Markdown:
+    """The claims one by one."""
+    groups = {"about accuracy": ON_ACCURACY, "about weights": ON_WEIGHTS}
+    return _answers(
+        studies,
+        lambda of: (
+            f"Of the {len(claims)} claims {about}: {_counts(of, [one.key for one in claims])}."
+            for about, claims in groups.items()
+        ),
+    )
+
+
+def _answers(studies: Iterable[Study], answer: Callable[[Source], Iterable[str]]) -> Markdown:
+    """A paragraph for each study."""
+    return Markdown(
+        "\n\n".join(f"**{begun(of.name)}.** {' '.join(answer(of))}" for of in sources_of(studies))
+    )
+
+
+def _verdict(of: Source, key: str, effect: str, numbers: str) -> str:
+    """What a claim comes to, and the `numbers` that it is about; or why it was not tested."""
+    finding = of.finding(key)
+    if not finding.n:
+        return f"Claim {key} was not tested: {finding.reason}."
+    return f"{_VERDICTS[key][finding.verdict].format(at=of.at(effect))} ({key}): {numbers}"
+
+
+def _could_be_missed(of: Source, effect: str) -> str:
+    return f"Four in five such studies would detect a change of {detectable(of.size(effect))}."
+
+
+def _counts(of: Source, keys: Sequence[str]) -> str:
+    """`holds: C4, C11; cannot be told: C1`."""
+    found = {verdict: keys_with(of, keys, verdict) for verdict in (HOLDS, FAILS, OPEN)}
+    return "; ".join(
+        f"{len(of)} {verdict}{f': {listed(of)}' * bool(of)}" for verdict, of in found.items()
+    )
+
+
+def _saved_on_disk(of: Source) -> str:
+    """Of the model that is pruned most."""
+    sizes = where(of.measured.rows, arm=PRUNE_PRETRAIN, metric=Metric.STORAGE_BYTES)
+    means = final(sizes).pivot_table(index="sparsity", columns="part", values="value") / 1e6
+    if not {"dense float32", "sparse float32"} <= set(means):
+        return "Bytes on disk were not counted."
+    at = means.index.max()
+    sparse, dense = means["sparse float32"][at], means["dense float32"][at]
+    return (
+        f"Pruned to {percent(at)} and stored sparse, a model takes {sparse:.2g}{SPACE}MB on disk "
+        f"instead of {dense:.2g}{SPACE}MB, {percent(round(sparse / dense, 2))} of it."
+    )
+
+
+def _saved_in_time() -> str:
+    """Whether sparse products were faster anywhere, in the published benchmark."""
+    try:
+        ratios = by_sparsity(published_benchmark.read().rows, SPEED_UP)
+    except UserError:
+        ratios = pd.DataFrame()
+    if ratios.empty:
+        return "It was not measured."
+    best, faster = ratios.loc[ratios.value.idxmax()], ratios[ratios.value > 1]
+    lead = f"faster than dense ones from {percent(faster.sparsity.min())} on" if len(faster) else ""
+    return (
+        f"Sparse matrix products were {lead or 'nowhere faster than dense ones'}, up to "
+        f"{percent(ratios.sparsity.max())} of sparsity. The best was {best.value:.2f} times as "
+        f"fast, at {percent(best.sparsity)} in {best['size']}."
+    )

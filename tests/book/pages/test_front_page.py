@@ -1,0 +1,56 @@
+"""The front page: its parts are there, and its table says what it can."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bertprune.book.pages import findings, front_page
+from bertprune.evidence.claims.ledger import published
+from bertprune.evidence.claims.measured import Measured
+from bertprune.evidence.regimes.effects import EFFECTS
+from bertprune.experiments import studies
+
+from ...made_up import study
+
+PROJECT = Path(__file__).parents[3]
+
+
+def parts(monkeypatch: pytest.MonkeyPatch, of: Callable[[str], Measured]) -> dict[str, str]:
+    monkeypatch.setattr(findings, "measured", lambda study: of(study.name))
+    return front_page.parts(map(studies.load, ("lab", "english")))
+
+
+def cells(table: str) -> list[list[str]]:
+    return [line.strip("| ").split(" | ") for line in table.splitlines()]
+
+
+def test_a_line_has_the_same_of_each_and_bold_is_what_is_detected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heads, _, *lines = cells(parts(monkeypatch, published)["effects"])
+    assert heads == ["effect", "unit", "The paper", "English", "The lab language"]
+    assert len(lines) == len(EFFECTS)
+    for line in lines:
+        assert len(line) == len(heads)
+        for cell in line[2:]:
+            bounds = re.findall(r"[+−]\d+\.\d+", cell)[1:]
+            if bounds:
+                both = [float(one.replace("−", "-")) for one in bounds]
+                assert cell.startswith("**") == (both[0] * both[1] > 0), cell
+
+
+def test_what_a_study_lacks_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = study(seeds=2)
+    of = Measured(found[found.arm != "information_deletion"])
+    made = parts(monkeypatch, lambda _: of)
+    lacking = [line for line in cells(made["effects"]) if line[-1] == "not measured"]
+    assert [line[0].startswith("Masks off") for line in lacking].count(True) == 2
+    assert not re.search(r"nan|None|inf\b", "".join(made.values()))
+
+
+def test_trust_has_five_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = parts(monkeypatch, published)["trust"].splitlines()
+    assert len(lines) == 5
+    assert all("English" in line or "paper" in line for line in lines)

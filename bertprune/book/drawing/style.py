@@ -134,14 +134,19 @@ def label_ends(panel: Axes, ends: Mapping[str, tuple[float, float, str]]) -> Non
         at += room[name]
 
 
-def label_arms(panel: Axes, points: pd.DataFrame, arms: Iterable[str]) -> None:
-    """Write the name of each of `arms` beside the end of its mean over `points`."""
+def label_arms(
+    panel: Axes, points: pd.DataFrame, arms: Iterable[str], *, paper: pd.DataFrame | None = None
+) -> None:
+    """Write the name of each of `arms` beside the end of its mean over `points`, and that of the
+    `paper` beside that of its one curve."""
+    curves = {ARMS[arm].words: (points[points.arm == arm], ARMS[arm].look.colour) for arm in arms}
+    if paper is not None:
+        curves["the paper"] = paper, QUIET
     ends = {}
-    for arm in arms:
-        mean = points[points.arm == arm].groupby("sparsity").value.mean()
+    for name, (of, colour) in curves.items():
+        mean = of.groupby("sparsity").value.mean()
         if len(mean):
-            end = float(str(mean.index[-1])), float(mean.iloc[-1]), ARMS[arm].look.colour
-            ends[ARMS[arm].words] = end
+            ends[name] = float(str(mean.index[-1])), float(mean.iloc[-1]), colour
     label_ends(panel, ends)
 
 

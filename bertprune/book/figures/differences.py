@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import textwrap
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -12,7 +13,7 @@ from matplotlib.axes import Axes
 
 from bertprune.base.errors import UserError
 from bertprune.base.words import percent, signed
-from bertprune.book.drawing.panel import Panel, needed
+from bertprune.book.drawing.panel import FROM_ZERO, Axis, Panel, needed
 from bertprune.book.drawing.picture import Sketch
 from bertprune.book.drawing.style import (
     INK,
@@ -23,7 +24,7 @@ from bertprune.book.drawing.style import (
     like,
     line_handle,
     paper_handle,
-    thin_curve,
+    seeds_in_words,
 )
 from bertprune.evidence import regimes, scores
 from bertprune.evidence.regimes.statistics import Differences
@@ -91,39 +92,67 @@ def _with_bounds(axes: Axes, panel: Panel, *, arm: str) -> None:
 
 
 RANGES = (
-    (0.0, 0.4, "no effect"),
-    (0.4, 0.7, "information goes"),
-    (0.7, 1.0, "room goes too"),
+    (0.0, 0.4, "little is lost"),
+    (0.4, 0.7, "information is lost"),
+    (0.7, 1.0, "room is short too"),
 )
 """The paper's three ranges (its section 4), and what it says of them."""
 
 
-def regimes_at_a_glance(found: Rows, *, paper: Rows | None = None) -> Sketch:
-    """A study at a glance against sparsity, with the paper's ranges shaded: the average accuracy of
-    each arm less its own at 0 %, in points, with the paper's behind; the pre-training loss; and
-    the bits recalled of a language where models were asked (`scores.bits`)."""
-    panels = [Panel("change in accuracy (points)", _changes(found), _labelled_arms)]
-    if paper is not None:
-        panels[0] = replace(panels[0], paper=_changes(paper))
-    losses = scores.pretraining_losses(found).rename(columns={"loss": "value"})
-    panels.append(Panel("pre-training loss (nats)", losses, _labelled_arms))
-    # No model was asked where the text is in no lab language.
-    with suppress(UserError):
-        bits = where(scores.bits(found), sort="all").rename(columns={"bits": "value"})
-        panels.append(Panel("bits recalled", bits, _labelled_arms))
-    change = where(panels[0].points, arm=PRUNE_PRETRAIN).groupby("sparsity").value.mean()
-    said = ", ".join(f"{signed(of)} at {percent(float(str(at)))}" for at, of in change.items())
+def regimes_at_a_glance(studies: Mapping[str, Rows], *, paper: Rows | None = None) -> Sketch:
+    """Studies, by title, at a glance against sparsity, with the paper's ranges shaded: the average
+    accuracy of each arm less its own at 0 %, in points, with the curve behind that `paper` has of
+    pruning while pre-training; and the bits recalled where models were asked (`scores.bits`)."""
+    theirs = None if paper is None else where(_changes(paper), arm=PRUNE_PRETRAIN)
+    recalled = {title: _recalled(found) for title, found in studies.items()}
+    panels, said = [], []
+    # A language comes last: its changes stand above its bits.
+    for title in sorted(studies, key=lambda title: len(recalled[title]) > 0):
+        changes, bits = _changes(studies[title]), recalled[title]
+        panels.append(
+            Panel(
+                f"{title}: change in accuracy (points)",
+                changes,
+                _in_ranges,
+                y=Axis(ticks=6),
+                paper=theirs,
+            )
+        )
+        said.append(f"{title}: {_ends_in_words(changes, signed)} points.")
+        if len(bits):
+            panels.append(Panel(f"{title}: bits recalled", bits, _in_ranges, y=FROM_ZERO))
+            said.append(f"Bits: {_ends_in_words(bits, '{:,.0f}'.format)}.")
+    arm = ARMS[PRUNE_PRETRAIN].words
+    alt = f"Change in average accuracy against sparsity, a line for each arm. Here {arm}."
     return Sketch(
         "regimes",
         panels,
-        alt="Change in accuracy, in points, and pre-training loss against sparsity, a line for "
-        f"each arm. {ARMS[PRUNE_PRETRAIN].words.capitalize()}: {said}.",
+        alt=textwrap.shorten(" ".join([alt, *said]), MOST_LETTERS_OF_ALT, placeholder=" …"),
         caption="Average dev accuracy of each arm minus its own at 0 %, where nothing is pruned "
-        "(or else minus the dense model's), and the dev loss of pre-training. Thin: the paper. "
-        "Shaded: the paper's three ranges.",
+        "(or else minus the dense model's). "
+        + f"Dashed: the paper's BERT-Base, {arm}. " * (paper is not None)
+        + "Shaded: the paper's three ranges. "
+        + seeds_in_words(panel.points for panel in panels),
         columns=1,
-        height_inches=3.0,
+        height_inches=2.5,
     )
+
+
+MOST_LETTERS_OF_ALT = 300
+
+
+def _recalled(found: Rows) -> pd.DataFrame:
+    """Bits recalled in all, in the column value; no lines where no model was asked."""
+    with suppress(UserError):
+        return where(scores.bits(found), sort="all").rename(columns={"bits": "value"})
+    return pd.DataFrame()
+
+
+def _ends_in_words(points: pd.DataFrame, show: Callable[[float], str]) -> str:
+    """Where pruning while pre-training is at the end of each range."""
+    means = where(points, arm=PRUNE_PRETRAIN).groupby("sparsity").value.mean()
+    ends = dict.fromkeys(means.index[means.index <= high].max() for _, high, _ in RANGES)
+    return ", ".join(f"{show(means[at])} at {percent(at)}" for at in ends)
 
 
 def _changes(found: Rows) -> pd.DataFrame:
@@ -140,7 +169,8 @@ def _changes(found: Rows) -> pd.DataFrame:
     )
 
 
-def _labelled_arms(axes: Axes, panel: Panel) -> None:
+def _in_ranges(axes: Axes, panel: Panel) -> None:
+    """A curve for each arm, named at its end, on the paper's ranges."""
     for low, high, _ in RANGES:
         axes.axvspan(low, high, color=INK, alpha=0.05 * (1 + round(3 * low)), lw=0)
     # A narrow figure has no room for the words.
@@ -152,7 +182,7 @@ def _labelled_arms(axes: Axes, panel: Panel) -> None:
     present = [arm for arm in BY_SPARSITY if arm in panel.points.arm.array]
     curves(axes, panel.points, "arm", {arm: ARMS[arm].look for arm in present})
     if panel.paper is not None:
-        for arm in present:
-            thin_curve(axes, where(panel.paper, arm=arm), ARMS[arm].look)
+        mean = panel.paper.groupby("sparsity").value.mean()
+        axes.plot(mean.index, mean, color=QUIET, ls="--", lw=1.2, zorder=1.5)
     axes.set_xlim(0, 1)
-    label_arms(axes, panel.points, present)
+    label_arms(axes, panel.points, present, paper=panel.paper)

@@ -128,7 +128,7 @@ def bounded(size: Size) -> str:
     of = size.estimate
     if not math.isfinite(of.error) or of.error == 0:
         return signed(of.mean, 2)
-    return f"{signed(of.mean, 2)} [{signed(of.lower, 2)}, {signed(of.upper, 2)}]"
+    return f"{signed(of.mean, 2)} [{signed(of.lower, 2)},{SPACE}{signed(of.upper, 2)}]"
 
 
 def over(levels: Sequence[float]) -> str:
@@ -245,7 +245,9 @@ def _verdict(of: Source, key: str, effect: str, numbers: str) -> str:
     finding = of.finding(key)
     if not finding.n:
         return f"Claim {key} was not tested: {finding.reason}."
-    return f"{_VERDICTS[key][finding.verdict].format(at=of.at(effect))} ({key}): {numbers}"
+    lead = _VERDICTS[key][finding.verdict].format(at=of.at(effect))
+    reason = f" {begun(finding.reason)}." if finding.reason and finding.verdict != OPEN else ""
+    return f"{lead} ({key}): {numbers}{reason}"
 
 
 def _could_be_missed(of: Source, effect: str) -> str:

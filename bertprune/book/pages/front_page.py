@@ -23,13 +23,20 @@ from bertprune.experiments.studies import Study
 from bertprune.model.shape import BERT_BASE, Shape, shape_of
 
 _CLAIMED = {
-    "C1": ("low", "Pruning up to {at} does no harm"),
-    "C2": ("middle, masks off", "At {at}, taking the masks off changes nothing"),
-    "C3": ("high, masks off", "At {at}, it helps, most on tasks with much training data"),
-    "C7": ("late", "Pruning after fine-tuning is no better"),
-    "C11": ("random", "Pruning at random is worse at every sparsity"),
+    "C1": ("low", "results", "Pruning up to {at} does no harm"),
+    "C2": ("middle, masks off", "information", "At {at}, taking the masks off changes nothing"),
+    "C3": (
+        "high, masks off",
+        "information",
+        "At {at}, it helps, most on tasks with much training data",
+    ),
+    "C7": ("late", "timing", "Pruning after fine-tuning is no better"),
+    "C11": ("random", "weights", "Random pruning is worse at every sparsity"),
 }
-"""The paper's main claims, and the effect of EFFECTS that each is about."""
+"""The paper's main claims: the effect of EFFECTS that each is about, and the chapter on it."""
+
+_LEFT_OUT = ("above scratch",)
+"""Of the table."""
 
 
 def parts(studies: Iterable[Study]) -> dict[str, str]:
@@ -50,23 +57,32 @@ def _counts(of: Source) -> str:
     """How far a study bears out what the paper claims about accuracy."""
     about = [claim.key for claim in ON_ACCURACY]
     held, failed, left_open = (keys_with(of, about, verdict) for verdict in (HOLDS, FAILS, OPEN))
-    refuted = f"{len(failed)} ({listed(failed)})" if failed else "none"
     return (
-        f"{begun(of.name)} bears out {len(held)} of the paper’s {len(about)} claims about "
-        f"accuracy, refutes {refuted}, and leaves {len(left_open)} open."
+        f"Of the paper’s {len(about)} claims about accuracy, {of.name} bears out {_named(held)}, "
+        f"refutes {_named(failed)}, and leaves {len(left_open)} open."
     )
+
+
+def _named(keys: Sequence[str]) -> str:
+    return f"{len(keys)} ({listed(keys)})" if keys else "none"
 
 
 def _by_claim(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) -> Iterable[str]:
     """A line for each main claim: its verdict in each, with the size of its effect in points."""
-    for key, (effect, says) in _CLAIMED.items():
+    for key, (effect, chapter, says) in _CLAIMED.items():
         by_verdict: dict[str, list[str]] = {}
         for of in sources:
             size = EFFECTS[effect].size(of.measured, levels[effect])
-            number = f" ({signed(size.estimate.mean, 2)})" if size else ""
+            number = f" ({_marked(signed(size.estimate.mean, 2), size)})" if size else ""
             by_verdict.setdefault(of.finding(key).verdict, []).append(of.name + number)
         said = "; ".join(f"{verdict}: {listed(names)}" for verdict, names in by_verdict.items())
-        yield f"- **{says.format(at=over(levels[effect]))}** ({key}). {begun(said)}."
+        claim = says.format(at=over(levels[effect]))
+        yield f"- [{claim}]({chapter}.ipynb) ({key}). {begun(said)}."
+
+
+def _marked(shown: str, size: Size) -> str:
+    """In bold where it is detected."""
+    return f"**{shown}**" if size.is_detected else shown
 
 
 def _effects(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) -> Iterable[str]:
@@ -74,6 +90,8 @@ def _effects(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) -
     yield f"| effect | unit | {' | '.join(begun(of.name) for of in sources)} |"
     yield f"| --- | --- |{' ---: |' * len(sources)}"
     for name, effect in EFFECTS.items():
+        if name in _LEFT_OUT:
+            continue
         cells = [_cell(of, effect.size(of.measured, levels[name])) for of in sources]
         says = begun(effect.says.format(at=over(levels[name])))
         yield f"| {says} | {effect.unit} | {' | '.join(cells)} |"
@@ -82,7 +100,7 @@ def _effects(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) -
 def _cell(of: Source, size: Size | None) -> str:
     if size is None:
         return "not measured"
-    shown = f"**{bounded(size)}**" if size.is_detected else bounded(size)
+    shown = _marked(bounded(size), size)
     return f"{shown}, one seed" if of.study and size.seeds == 1 else shown
 
 
@@ -121,7 +139,8 @@ def _scale(of: Source) -> str:
         shape = shape_of(of.study.typical().parameters)
     except UserError:
         return "unknown"
-    return f"{_millions(shape)}, in {shape.layers} layers × {shape.hidden_size}"
+    size = f"{_millions(shape)}, in {shape.layers} layers × {shape.hidden_size}"
+    return f"{size}. {of.study.caution}".rstrip(". ")
 
 
 def _seeds(of: Source) -> str:

@@ -172,15 +172,15 @@ def _above_scratch(m: Measured, _: Levels) -> Size | None:
     return _mean(m.points([DENSE, scratch]), lambda at: at.of(DENSE) - at.of(scratch))
 
 
-_FALL = "accuracy at {at}, less the dense model's"
-_MASKS_OFF = "masks off less masks held at {at}, beyond equal training"
-_LATE = "pruned after fine-tuning less while pre-training at {at}, beyond equal training"
+_FALL = "accuracy at {at}, change from dense"
+_MASKS_OFF = "masks off minus masks held at {at}, beyond equal training"
+_LATE = "late minus early pruning at {at}, beyond equal training"
 _DELETION = _beyond_equal_training(INFORMATION_DELETION)
 
 EFFECTS = {
     "low": Effect(_FALL, _change_in_low_range, high=LOW_UNTIL, is_at_end=True),
     "loss": Effect(
-        "pre-training loss at {at}, less the dense model's",
+        "pre-training loss at {at}, change from dense",
         _rise_of_loss,
         high=LOW_UNTIL,
         is_at_end=True,
@@ -196,18 +196,18 @@ EFFECTS = {
         (PRUNE_AFTER_FINETUNE, PRUNE_PRETRAIN),
     ),
     "random": Effect(
-        "pruned at random less by magnitude at {at}",
+        "random minus magnitude pruning at {at}",
         _random_less_magnitude,
         (RANDOM_PRUNING, PRUNE_PRETRAIN),
     ),
     "above random": Effect(
-        "dense model less that pruned at random to {at}",
+        "dense minus randomly pruned to {at}",
         _above_random,
         (RANDOM_PRUNING,),
         NOTHING_LEFT_FROM,
         is_at_end=True,
     ),
-    "above scratch": Effect("dense model less one that was never pre-trained", _above_scratch),
-    "transfer": Effect("transfer: dense model less the best without pre-training", _transfer),
+    "above scratch": Effect("dense minus never pre-trained", _above_scratch),
+    "transfer": Effect("transfer: dense minus the best without pre-training", _transfer),
 }
 """In the order of tables."""

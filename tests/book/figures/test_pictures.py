@@ -104,6 +104,7 @@ GIVEN: dict[str, Callable[[Rows], Any]] = {
     "caption": lambda _: "Accuracy.",
     "is_share": lambda _: True,
     "answers": _answers,
+    "studies": lambda found: {"A study": found},
 }
 """What figures ask for by the names of their parameters, of the rows of a study."""
 
@@ -383,6 +384,21 @@ def test_at_a_glance_each_arm_begins_at_nothing() -> None:
     changes = sketched(differences.regimes_at_a_glance).panels[0].points
     at_zero = where(changes, sparsity=0.0)
     assert len(at_zero) and (at_zero.value == 0).all()
+
+
+def test_at_a_glance_a_language_comes_last_with_its_bits() -> None:
+    losses = where(study(), task=rows.PRETRAINING, metric="loss")
+    probed = losses.assign(split="probe", metric="all_bits", value=100 / losses.value)
+    both = {"Language": rows.join([study(), probed]), "English": study()}
+    sketch = sketched(differences.regimes_at_a_glance, studies=both)
+    assert titles(sketch) == [
+        "English: change in accuracy (points)",
+        "Language: change in accuracy (points)",
+        "Language: bits recalled",
+    ]
+    # Many studies have many words.
+    many = {f"Study {number}": study() for number in range(9)}
+    assert len(sketched(differences.regimes_at_a_glance, studies=many).alt) <= 300
 
 
 def test_heads_are_means_over_seeds() -> None:

@@ -13,6 +13,7 @@ from bertprune.evidence.claims.ledger import of_paper, published
 from bertprune.evidence.claims.measured import Measured
 from bertprune.experiments import studies
 from bertprune.experiments.studies import Study
+from bertprune.protocol.rows import PRETRAINING
 
 from ...made_up import study
 
@@ -63,7 +64,10 @@ def test_a_verdict_has_words_of_its_own(key: str, monkeypatch: pytest.MonkeyPatc
 
 def test_what_is_not_detected_is_never_none(measures: Any) -> None:
     """Where pre-training is worth nothing no loss can be told, however many seeds there are."""
-    measures(lambda _: Measured(study(seeds=6)))
+    found = study(seeds=6)
+    at_random = 5.0 * (found.arm == "random_pruning")
+    flat = found.assign(value=found.value.where(found.task != PRETRAINING, 2 + at_random))
+    measures(lambda _: Measured(flat))
     for answer in (findings.results, findings.timing, findings.weights):
         shown = answer([studies.load("lab")]).data
         assert "cannot be told" in shown

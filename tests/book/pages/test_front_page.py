@@ -11,6 +11,7 @@ from bertprune.evidence.claims.ledger import published
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.regimes.effects import EFFECTS
 from bertprune.experiments import studies
+from bertprune.protocol.views import CHAPTERS
 
 from ...made_up import study
 
@@ -31,7 +32,7 @@ def test_a_line_has_the_same_of_each_and_bold_is_what_is_detected(
 ) -> None:
     heads, _, *lines = cells(parts(monkeypatch, published)["effects"])
     assert heads == ["effect", "unit", "The paper", "English", "The lab language"]
-    assert len(lines) == len(EFFECTS)
+    assert len(lines) == len(EFFECTS) - len(front_page._LEFT_OUT)
     for line in lines:
         assert len(line) == len(heads)
         for cell in line[2:]:
@@ -54,3 +55,14 @@ def test_trust_has_five_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = parts(monkeypatch, published)["trust"].splitlines()
     assert len(lines) == 5
     assert all("English" in line or "paper" in line for line in lines)
+
+
+def test_the_page_names_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (PROJECT / "book" / "intro.md").read_text(encoding="utf-8")
+    named = re.findall(r"^{{ (\w+) }}$", page, re.MULTILINE)
+    assert sorted(named) == sorted(parts(monkeypatch, published))
+
+
+def test_claims_link_to_chapters(monkeypatch: pytest.MonkeyPatch) -> None:
+    linked = re.findall(r"\]\((\w+)\.ipynb\)", parts(monkeypatch, published)["verdict"])
+    assert len(linked) == 5 and set(linked) <= set(CHAPTERS)

@@ -26,6 +26,7 @@ from bertprune.base.files import part_of_name, remove_folder, write_json
 from bertprune.base.machine import usable_cores
 from bertprune.base.words import percent
 from bertprune.book.figures import own_point
+from bertprune.book.pages import computed_prose
 from bertprune.book.pages.records import PARTS, facts_of_run, records_page
 from bertprune.book.site.embedded import take_out
 from bertprune.book.site.fitness import refuse_unfit
@@ -121,6 +122,7 @@ def assemble(study: Study, part: Study, source: Path) -> None:
     if others:
         bar += " Chapters with another study’s name in their titles are about that one."
     settings["html"]["announcement"] = bar
+    settings["parse"]["myst_substitutions"] = computed_prose.parts([study, *others])
     _write_yaml(settings, source / "_config.yml")
 
 

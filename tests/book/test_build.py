@@ -281,7 +281,9 @@ def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> No
         if name != "index.html":
             # On every page: which study made it, and that it says nothing about BERT.
             assert study.caution in page, name
-    assert 'alt="Change in accuracy, in points' in pages["intro.html"]
+    assert 'alt="Change in average accuracy' in pages["intro.html"]
+    assert "In Continuous integration, " in pages["intro.html"]
+    assert not re.search(r"{{|}}", pages["intro.html"])
     assert 'alt="Lines of average dev accuracy' in pages["results.html"]
     assert "Bits recalled against sparsity" in pages["bits.html"]
     assert "5,469.1" in pages["lab_language.html"]

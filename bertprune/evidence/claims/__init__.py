@@ -29,7 +29,7 @@ CLAIMS = tuple(sorted((*ON_ACCURACY, *ON_WEIGHTS), key=lambda claim: int(claim.k
 Each rule is made from its claim: the docstring of its test says what the authors would take as
 bearing it out, and what as refuting it. Margins come from the claims and from the paper's own
 tables, as the text beside each constant says. They were set on 2026-11-30, before the studies were
-executed that they are for; `book/care.md` has their history. A verdict is computed, never typed.
+executed that they are for; `book/history.md` has their history. A verdict is computed, never typed.
 """
 
 BY_KEY = {claim.key: claim for claim in CLAIMS}

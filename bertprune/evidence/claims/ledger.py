@@ -112,12 +112,6 @@ def verdicts(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:
     return pd.DataFrame(columns | {"claim": claims})
 
 
-def counts(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:
-    """How many claims have which verdict, a line for each study."""
-    lines = [[entries.count(verdict) for verdict in _SIGNS] for entries in ledgers.values()]
-    return pd.DataFrame(lines, index=pd.Index(ledgers, name="study"), columns=list(_SIGNS))
-
-
 def ledger(measured: Measured) -> Ledger:
     """The paper's claims C1 to C14, tested on what a study measured, which may lack anything."""
     return Ledger(_entry_of(claim, measured) for claim in CLAIMS)

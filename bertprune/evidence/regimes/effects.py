@@ -6,7 +6,7 @@ line of a table has one meaning. Its bounds are those of verdicts (see `evidence
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -48,6 +48,8 @@ class Size:
     """Of one seed its error is that of dev examples alone, and of losses 0."""
     berts: Sequence[str]
     """The BERT of each seed that it is a mean over."""
+    by_task: Mapping[str, float]
+    """Of each task alone; empty for losses."""
 
     @property
     def seeds(self) -> int:
@@ -105,12 +107,14 @@ def _points(m: Measured, arms: Sequence[str], levels: Levels) -> Points | None:
 
 def _mean(at: Points | None, contrast: Callable[[Points], Contrast | None]) -> Size | None:
     made = contrast(at) if at else None
-    return made and _size(made.estimate(), made.points.berts)
+    return made and _size(made, made.estimate())
 
 
-def _size(share: Estimate, berts: Sequence[str]) -> Size:
-    """Of a share of examples, in points."""
-    return Size(Estimate(100 * share.mean, 100 * share.error, share.freedom), berts)
+def _size(of: Contrast, share: Estimate) -> Size:
+    """In points, where the estimate is a share of examples."""
+    by_task = dict(zip(of.points.tasks, 100 * of.by_task, strict=True))
+    points = Estimate(100 * share.mean, 100 * share.error, share.freedom)
+    return Size(points, of.points.berts, by_task)
 
 
 def _change_to_explain(m: Measured, levels: Levels) -> Size | None:
@@ -127,7 +131,8 @@ def _change_in_low_range(m: Measured, levels: Levels) -> Size | None:
     if (at := _points(m, [PRUNE_PRETRAIN], low)) is None:
         return None
     every = [change_from_dense(at, PRUNE_PRETRAIN, [one]) for one in low]
-    return _size(estimates(every, pooled=True)[low.index(levels[-1])], at.berts)
+    last = low.index(levels[-1])
+    return _size(every[last], estimates(every, pooled=True)[last])
 
 
 def _rise_of_loss(m: Measured, levels: Levels) -> Size | None:
@@ -135,7 +140,7 @@ def _rise_of_loss(m: Measured, levels: Levels) -> Size | None:
     if not {place, DENSE} <= set(losses):
         return None
     rise = Seeds.of(m, pd.DataFrame([losses[place] - losses[DENSE]], columns=m.seeds))
-    return next((Size(one, rise.berts) for one in rise.estimates()), None)
+    return next((Size(one, rise.berts, {}) for one in rise.estimates()), None)
 
 
 def _beyond_equal_training(arm: str) -> Callable[[Measured, Levels], Size | None]:
@@ -170,6 +175,11 @@ def _transfer(m: Measured, _: Levels) -> Size | None:
 def _above_scratch(m: Measured, _: Levels) -> Size | None:
     scratch = Place(FROM_SCRATCH, 0.0)
     return _mean(m.points([DENSE, scratch]), lambda at: at.of(DENSE) - at.of(scratch))
+
+
+def _longer(m: Measured, _: Levels) -> Size | None:
+    alone = Place(INFORMATION_DELETION, 0.0)
+    return _mean(m.points([DENSE, alone]), lambda at: at.of(alone) - at.of(DENSE))
 
 
 _FALL = "accuracy at {at}, change from dense"
@@ -208,6 +218,7 @@ EFFECTS = {
         is_at_end=True,
     ),
     "above scratch": Effect("dense minus never pre-trained", _above_scratch),
+    "longer": Effect("epochs of information deletion alone, nothing pruned", _longer),
     "transfer": Effect("transfer: dense minus the best without pre-training", _transfer),
 }
 """In the order of tables."""

@@ -1,4 +1,4 @@
-"""The front page: its parts are there, and its table says what it can."""
+"""What pages have in double braces: it is there, and its table says what it can."""
 
 import re
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bertprune.book.pages import findings, front_page
+from bertprune.book.pages import computed_prose, findings
 from bertprune.evidence.claims.ledger import published
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.regimes.effects import EFFECTS
@@ -20,7 +20,7 @@ PROJECT = Path(__file__).parents[3]
 
 def parts(monkeypatch: pytest.MonkeyPatch, of: Callable[[str], Measured]) -> dict[str, str]:
     monkeypatch.setattr(findings, "measured", lambda study: of(study.name))
-    return front_page.parts(map(studies.load, ("lab", "english")))
+    return computed_prose.parts(map(studies.load, ("lab", "english")))
 
 
 def cells(table: str) -> list[list[str]]:
@@ -32,7 +32,7 @@ def test_a_line_has_the_same_of_each_and_bold_is_what_is_detected(
 ) -> None:
     heads, _, *lines = cells(parts(monkeypatch, published)["effects"])
     assert heads == ["effect", "unit", "The paper", "English", "The lab language"]
-    assert len(lines) == len(EFFECTS) - len(front_page._LEFT_OUT)
+    assert len(lines) == len(EFFECTS) - len(computed_prose._LEFT_OUT)
     for line in lines:
         assert len(line) == len(heads)
         for cell in line[2:]:
@@ -57,9 +57,9 @@ def test_trust_has_five_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all("English" in line or "paper" in line for line in lines)
 
 
-def test_the_page_names_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (PROJECT / "book" / "intro.md").read_text(encoding="utf-8")
-    named = re.findall(r"^{{ (\w+) }}$", page, re.MULTILINE)
+def test_pages_name_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = "\n".join(page.read_text("utf-8") for page in (PROJECT / "book").glob("*.md"))
+    named = re.findall(r"{{ (\w+) }}", pages)
     assert sorted(named) == sorted(parts(monkeypatch, published))
 
 

@@ -1,11 +1,12 @@
-"""The front page: what was found in the paper and in the studies, and how far to trust it."""
+"""What pages of prose have in double braces: the findings of the front page, how far to trust them,
+and numbers of `book/care.md`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bertprune.base.errors import UserError
-from bertprune.base.words import listed, signed
+from bertprune.base.words import counted, listed, signed
 from bertprune.book.pages.findings import (
     Source,
     begun,
@@ -19,6 +20,7 @@ from bertprune.evidence.claims import BY_KEY, ON_ACCURACY
 from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN
 from bertprune.evidence.claims.ledger import of_paper
 from bertprune.evidence.regimes.effects import EFFECTS, Size
+from bertprune.evidence.scores import scores, worth_pretraining
 from bertprune.experiments.studies import Study
 from bertprune.model.shape import BERT_BASE, Shape, shape_of
 
@@ -35,31 +37,48 @@ _CLAIMED = {
 }
 """The paper's main claims: the effect of EFFECTS that each is about, and the chapter on it."""
 
-_LEFT_OUT = ("above scratch",)
+_LEFT_OUT = ("above scratch", "longer")
 """Of the table."""
 
 
 def parts(studies: Iterable[Study]) -> dict[str, str]:
-    """The parts of the front page in Markdown, by the names that `book/intro.md` has in double
-    braces: `verdict`, a paragraph and a line for each main claim; `effects`, a table of the main
-    effects in the paper and the studies; `trust`, how far to trust them."""
-    of_studies = sources_of(studies)
-    sources = [Source("the paper", of_paper()), *of_studies]
+    """Markdown by the names that pages have in double braces.
+
+    Of the front page: `verdict`, a paragraph and a line for each main claim; `effects`, a table of
+    the main effects in the paper and the studies; `trust`, how far to trust them. Of the limits:
+    `worth`, what pre-training is worth; `epochs`, what longer training alone changes; `paper`, the
+    verdicts on the paper's own tables.
+    """
+    of_studies, of = sources_of(studies), Source("the paper", of_paper())
+    sources = [of, *of_studies]
     levels = {name: of.levels(*(s.measured for s in sources)) for name, of in EFFECTS.items()}
     return {
-        "verdict": "\n".join([*map(_counts, of_studies), "", *_by_claim(sources, levels)]),
+        "verdict": "\n".join([_overall(of_studies), "", *_by_claim(sources, levels)]),
         "effects": "\n".join(_effects(sources, levels)),
-        "trust": "\n".join(f"- {line}" for line in _trust(sources, levels["low"])),
+        "trust": _list(_trust(sources, levels["low"])),
+        "worth": _list(map(_worth, of_studies)),
+        "epochs": _list(map(_epochs, of_studies)),
+        "paper": f"By these rules and on the paper’s own tables, {_counts(of, BY_KEY)}.",
     }
 
 
-def _counts(of: Source) -> str:
-    """How far a study bears out what the paper claims about accuracy."""
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _overall(studies: Iterable[Source]) -> str:
+    """How far studies bear out what the paper claims about accuracy."""
     about = [claim.key for claim in ON_ACCURACY]
-    held, failed, left_open = (keys_with(of, about, verdict) for verdict in (HOLDS, FAILS, OPEN))
+    said = (f"In {of.name}, {_counts(of, about)}." for of in studies)
+    return f"The paper makes {len(about)} claims about accuracy. {' '.join(said)}"
+
+
+def _counts(of: Source, keys: Iterable[str]) -> str:
+    """How many of the claims hold: `1 (C4) holds, none is refuted, and 7 cannot be told`."""
+    held, failed, left_open = (keys_with(of, keys, verdict) for verdict in (HOLDS, FAILS, OPEN))
     return (
-        f"Of the paper’s {len(about)} claims about accuracy, {of.name} bears out {_named(held)}, "
-        f"refutes {_named(failed)}, and leaves {len(left_open)} open."
+        f"{_named(held)} hold{'s' * (len(held) < 2)}, {_named(failed)} "
+        f"{'is' if len(failed) < 2 else 'are'} refuted, and {len(left_open)} cannot be told"
     )
 
 
@@ -154,3 +173,35 @@ def _berts(of: Source) -> str:
     if number > 1:
         return f"{number}, and intervals are for others of their kind"
     return "one, so that other BERTs may differ more than any interval says"
+
+
+# Limits.
+
+
+def _worth(of: Source) -> str:
+    """What pre-training is worth to a study, on average and by task."""
+    size = of.size("above scratch")
+    if size is None:
+        return f"**{begun(of.name)}**: without a model that was never pre-trained, nobody can tell."
+    above = worth_pretraining(scores(of.measured.rows), of.measured.facts)
+    return (
+        f"**{begun(of.name)}**: the dense model is {of.shown('above scratch')} from one that was "
+        f"never pre-trained. By task: {_by_task(size)}. Its transfer is {of.shown('transfer')}. "
+        f"It is above all that needs no pre-training on {listed(above) if above else 'no task'}."
+    )
+
+
+def _epochs(of: Source) -> str:
+    """What the epochs of information deletion change where nothing is pruned."""
+    size = of.size("longer")
+    if size is None:
+        return f"**{begun(of.name)}**: information deletion was not run at 0 %."
+    return (
+        f"**{begun(of.name)}**: with nothing pruned, the epochs of information deletion change "
+        f"accuracy by {of.shown('longer')}. By task: {_by_task(size)}. "
+        f"{counted(size.seeds, 'seed')}."
+    )
+
+
+def _by_task(size: Size) -> str:
+    return listed(f"{task} {signed(change)}" for task, change in size.by_task.items())

@@ -106,14 +106,14 @@ def _marked(shown: str, size: Size) -> str:
 
 def _effects(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) -> Iterable[str]:
     """The lines of the table of main effects."""
-    yield f"| effect | unit | {' | '.join(begun(of.name) for of in sources)} |"
-    yield f"| --- | --- |{' ---: |' * len(sources)}"
+    yield f"| effect | {' | '.join(begun(of.name) for of in sources)} |"
+    yield f"| --- |{' ---: |' * len(sources)}"
     for name, effect in EFFECTS.items():
         if name in _LEFT_OUT:
             continue
         cells = [_cell(of, effect.size(of.measured, levels[name])) for of in sources]
         says = begun(effect.says.format(at=over(levels[name])))
-        yield f"| {says} | {effect.unit} | {' | '.join(cells)} |"
+        yield f"| {says} ({effect.unit}) | {' | '.join(cells)} |"
 
 
 def _cell(of: Source, size: Size | None) -> str:
@@ -185,8 +185,8 @@ def _worth(of: Source) -> str:
         return f"**{begun(of.name)}**: without a model that was never pre-trained, nobody can tell."
     above = worth_pretraining(scores(of.measured.rows), of.measured.facts)
     return (
-        f"**{begun(of.name)}**: the dense model is {of.shown('above scratch')} from one that was "
-        f"never pre-trained. By task: {_by_task(size)}. Its transfer is {of.shown('transfer')}. "
+        f"**{begun(of.name)}**: dense minus never pre-trained is {of.shown('above scratch')}. By "
+        f"task: {_by_task(size)}. The dense model's transfer is {of.shown('transfer')}. "
         f"It is above all that needs no pre-training on {listed(above) if above else 'no task'}."
     )
 

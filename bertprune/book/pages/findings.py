@@ -284,7 +284,7 @@ def _saved_in_time() -> str:
         ratios = pd.DataFrame()
     if ratios.empty:
         return "It was not measured."
-    best, faster = ratios.loc[ratios.value.idxmax()], ratios[ratios.value > 1]
+    best, faster = ratios.sort_values("value").iloc[-1], ratios[ratios.value > 1]
     lead = f"faster than dense ones from {percent(faster.sparsity.min())} on" if len(faster) else ""
     return (
         f"Sparse matrix products were {lead or 'nowhere faster than dense ones'}, up to "

@@ -107,7 +107,7 @@ def _points(m: Measured, arms: Sequence[str], levels: Levels) -> Points | None:
 
 def _mean(at: Points | None, contrast: Callable[[Points], Contrast | None]) -> Size | None:
     made = contrast(at) if at else None
-    return made and _size(made, made.estimate())
+    return None if made is None else _size(made, made.estimate())
 
 
 def _size(of: Contrast, share: Estimate) -> Size:

@@ -31,11 +31,11 @@ def test_a_line_has_the_same_of_each_and_bold_is_what_is_detected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heads, _, *lines = cells(parts(monkeypatch, published)["effects"])
-    assert heads == ["effect", "unit", "The paper", "English", "The lab language"]
+    assert heads == ["effect", "The paper", "English", "The lab language"]
     assert len(lines) == len(EFFECTS) - len(computed_prose._LEFT_OUT)
     for line in lines:
         assert len(line) == len(heads)
-        for cell in line[2:]:
+        for cell in line[1:]:
             bounds = re.findall(r"[+−]\d+\.\d+", cell)[1:]
             if bounds:
                 both = [float(one.replace("−", "-")) for one in bounds]

@@ -41,13 +41,16 @@ _TIDY = ("panel", "source", *(name for name in _PLACES if name != "value"), *_VA
 def made_by(maker: str, parameters: BurnIn) -> str:
     """The line under a figure that says which study or run made it, at what scale."""
     p = parameters
-    model = Path(p.model).name if p.model else f"a fresh BERT of {p.layers} × {p.hidden_size}"
-    steps = f"{p.burn_in_steps:,}"
-    if isinstance(p, PrunePretrain):
-        steps += f" + {p.pretrain_steps:,}"
+    steps = [p.burn_in_steps, *([p.pretrain_steps] if isinstance(p, PrunePretrain) else [])]
+    if p.model:
+        # It has taken steps of its own, of which the parameters say nothing.
+        trained = f"the pre-trained BERT {Path(p.model).name}, {sum(steps):,} more steps"
+    else:
+        shown = " + ".join(f"{number:,}" for number in steps)
+        trained = f"a fresh BERT of {p.layers} × {p.hidden_size}, {shown} steps"
     text = ", ".join(Path(source).name for source in p.text)
     return (
-        f"Made by {maker}: {model}, {steps} pre-training steps of {p.pretrain_batch_size} on {text}"
+        f"Made by {maker}: {trained} of pre-training, batches of {p.pretrain_batch_size}, on {text}"
     )
 
 

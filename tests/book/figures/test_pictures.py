@@ -151,6 +151,13 @@ def test_a_figure_says_on_itself_who_made_it(picture: Picture) -> None:
     assert "Made by study tiny &amp; small" in picture._repr_html_()
 
 
+def test_what_a_given_model_was_trained_for_is_not_said_to_be_nothing() -> None:
+    given = made_by("it", Finetune(model="models/given", burn_in_steps=0, pretrain_steps=500))
+    assert "the pre-trained BERT given, 500 more steps" in given
+    fresh = made_by("it", Finetune(burn_in_steps=40, pretrain_steps=500))
+    assert "a fresh BERT of 2 × 64, 40 + 500 steps" in fresh
+
+
 def test_a_figure_is_whole_in_itself(picture: Picture) -> None:
     image = ElementTree.fromstring(picture._repr_html_()).find("picture/img")
     assert image is not None

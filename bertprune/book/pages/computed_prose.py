@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
+
 from bertprune.base.errors import UserError
 from bertprune.base.words import counted, listed, signed
 from bertprune.book.pages.findings import (
@@ -19,8 +21,8 @@ from bertprune.book.pages.findings import (
 from bertprune.evidence.claims import BY_KEY, ON_ACCURACY
 from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN
 from bertprune.evidence.claims.ledger import of_paper
+from bertprune.evidence.claims.ranges import DENSE
 from bertprune.evidence.regimes.effects import EFFECTS, Size
-from bertprune.evidence.scores import scores, worth_pretraining
 from bertprune.experiments.studies import Study
 from bertprune.model.shape import BERT_BASE, Shape, shape_of
 
@@ -183,7 +185,9 @@ def _worth(of: Source) -> str:
     size = of.size("above scratch")
     if size is None:
         return f"**{begun(of.name)}**: without a model that was never pre-trained, nobody can tell."
-    above = worth_pretraining(scores(of.measured.rows), of.measured.facts)
+    dense = np.nanmean(of.measured.accuracies[DENSE], axis=1)
+    best = of.measured.baseline.reindex(of.measured.tasks)
+    above = list(best.index[dense > best])
     return (
         f"**{begun(of.name)}**: dense minus never pre-trained is {of.shown('above scratch')}. By "
         f"task: {_by_task(size)}. The dense model's transfer is {of.shown('transfer')}. "

@@ -66,3 +66,10 @@ def test_pages_name_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_claims_link_to_chapters(monkeypatch: pytest.MonkeyPatch) -> None:
     linked = re.findall(r"\]\((\w+)\.ipynb\)", parts(monkeypatch, published)["verdict"])
     assert len(linked) == 5 and set(linked) <= set(CHAPTERS)
+
+
+def test_several_berts_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = study(seeds=4)
+    of = Measured(found.assign(bert=(found.seed % 2).astype(str)))
+    line = parts(monkeypatch, lambda _: of)["trust"].splitlines()[2]
+    assert "The lab language: 2, and intervals are for others of their kind" in line

@@ -33,6 +33,7 @@ def raised(found: Rows, arm: str, by: float) -> Rows:
         ("random", -6.0, 3),
         ("above random", -FALL[0.9] + 6.0, 3),
         ("above scratch", 0.0, 3),
+        ("longer", 0.0, 3),
         ("transfer", 0.0, 3),
     ],
 )
@@ -52,8 +53,9 @@ def test_what_longer_training_gains_alone_is_taken_off() -> None:
     found = study(seeds=2)
     longer = (found.arm == "information_deletion") & (found.metric == "accuracy")
     m = Measured(found.assign(value=found.value + 0.03 * longer))
-    size = EFFECTS["high, masks off"].size(m, [0.9])
+    size, alone = (EFFECTS[effect].size(m, [0.9]) for effect in ("high, masks off", "longer"))
     assert size is not None and size.estimate.mean == pytest.approx(0, abs=1e-9)
+    assert alone is not None and alone.by_task == pytest.approx({"cola": 3.0, "sst2": 3.0})
 
 
 def test_all_that_are_compared_have_the_same_sparsities() -> None:
@@ -76,7 +78,9 @@ def test_what_was_not_measured_has_no_size(arm: str) -> None:
     assert (
         missing
         == {
-            "information_deletion": {"middle", "middle, masks off", "high", "high, masks off"},
+            "information_deletion": {
+                *("middle", "middle, masks off", "high", "high, masks off", "longer"),
+            },
             "random_pruning": {"random", "above random"},
             "from_scratch": {"above scratch", "transfer"},
         }[arm]

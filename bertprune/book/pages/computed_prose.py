@@ -3,6 +3,7 @@ and numbers of `book/care.md`."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -46,15 +47,16 @@ _LEFT_OUT = ("above scratch", "longer")
 def parts(studies: Iterable[Study]) -> dict[str, str]:
     """Markdown by the names that pages have in double braces.
 
-    Of the front page: `verdict`, a paragraph and a line for each main claim; `effects`, a table of
-    the main effects in the paper and the studies; `trust`, how far to trust them. Of the limits:
-    `worth`, what pre-training is worth; `epochs`, what longer training alone changes; `paper`, the
-    verdicts on the paper's own tables.
+    Of the front page: `studies`, what they are; `verdict`, a paragraph and a line for each main
+    claim; `effects`, a table of the main effects in the paper and the studies; `trust`, how far to
+    trust them. Of the limits: `worth`, what pre-training is worth; `epochs`, what longer training
+    alone changes; `paper`, the verdicts on the paper's own tables.
     """
     of_studies, of = sources_of(studies), Source("the paper", of_paper())
     sources = [of, *of_studies]
     levels = {name: of.levels(*(s.measured for s in sources)) for name, of in EFFECTS.items()}
     return {
+        "studies": _list(map(_described, of_studies)),
         "verdict": "\n".join([_overall(of_studies), "", *_by_claim(sources, levels)]),
         "effects": "\n".join(_effects(sources, levels)),
         "trust": _list(_trust(sources, levels["low"])),
@@ -66,6 +68,13 @@ def parts(studies: Iterable[Study]) -> dict[str, str]:
 
 def _list(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _described(of: Source) -> str:
+    """A study in the first sentence of its file."""
+    assert of.study
+    first, *_ = re.split(r"(?<=\.) ", of.study.description)
+    return f"**{begun(of.name)}**: {first}"
 
 
 def _overall(studies: Iterable[Source]) -> str:

@@ -144,7 +144,8 @@ MOST_LETTERS_OF_ALT = 300
 def _recalled(found: Rows) -> pd.DataFrame:
     """Bits recalled in all, in the column value; no lines where no model was asked."""
     with suppress(UserError):
-        return where(scores.bits(found), sort="all").rename(columns={"bits": "value"})
+        bits = where(scores.bits(found), sort="all", arm=BY_SPARSITY)
+        return bits.rename(columns={"bits": "value"})
     return pd.DataFrame()
 
 

@@ -146,13 +146,25 @@ def _trust(sources: Sequence[Source], low: Sequence[float]) -> Iterable[str]:
         "interval of one seed covers other dev examples, and no other seeds."
     )
     yield f"**BERTs.** {_each(studies, _berts)} The paper: one."
-    yield "**What cannot be told.** " + _each(
-        studies, lambda of: listed(keys_with(of, BY_KEY, OPEN))
+    yield " ".join(
+        [
+            "**What cannot be told.**",
+            _each(studies, lambda of: listed(keys_with(of, BY_KEY, OPEN))),
+            *filter(None, map(_no_transfer, studies)),
+        ]
     )
     yield (
         "**What could be missed.** Four in five such studies would detect a change in accuracy at "
         f"{over(low)} of: {missed}."
     )
+
+
+def _no_transfer(of: Source) -> str:
+    """That none is detected, or nothing where some is."""
+    size = of.size("transfer")
+    if size is None or size.estimate.lower > 0:
+        return ""
+    return f"In {of.name} no transfer is detected ({bounded(size)}), so that no loss of it can be told."
 
 
 def _each(studies: Iterable[Source], say: Callable[[Source], str]) -> str:

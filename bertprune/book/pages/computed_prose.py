@@ -164,7 +164,7 @@ def _no_transfer(of: Source) -> str:
     size = of.size("transfer")
     if size is None or size.estimate.lower > 0:
         return ""
-    return f"In {of.name} no transfer is detected ({bounded(size)}), so that no loss of it can be told."
+    return f"In {of.name} no transfer is detected ({bounded(size)}), so its loss cannot be told."
 
 
 def _each(studies: Iterable[Source], say: Callable[[Source], str]) -> str:

@@ -14,13 +14,14 @@ from bertprune.book.pages.findings import (
     Source,
     begun,
     bounded,
+    counts,
     detectable,
     keys_with,
     over,
     sources_of,
 )
 from bertprune.evidence.claims import BY_KEY, ON_ACCURACY
-from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN
+from bertprune.evidence.claims.claim import OPEN
 from bertprune.evidence.claims.ledger import of_paper
 from bertprune.evidence.claims.ranges import DENSE
 from bertprune.evidence.regimes.effects import EFFECTS, Size
@@ -62,7 +63,7 @@ def parts(studies: Iterable[Study]) -> dict[str, str]:
         "trust": _list(_trust(sources, levels["low"])),
         "worth": _list(map(_worth, of_studies)),
         "epochs": _list(map(_epochs, of_studies)),
-        "paper": f"By these rules and on the paper’s own tables, {_counts(of, BY_KEY)}.",
+        "paper": f"By these rules and on the paper’s own tables, {counts(of, BY_KEY)}.",
     }
 
 
@@ -80,21 +81,8 @@ def _described(of: Source) -> str:
 def _overall(studies: Iterable[Source]) -> str:
     """How far studies bear out what the paper claims about accuracy."""
     about = [claim.key for claim in ON_ACCURACY]
-    said = (f"In {of.name}, {_counts(of, about)}." for of in studies)
+    said = (f"In {of.name}, {counts(of, about)}." for of in studies)
     return f"The paper makes {len(about)} claims about accuracy. {' '.join(said)}"
-
-
-def _counts(of: Source, keys: Iterable[str]) -> str:
-    """How many of the claims hold: `1 (C4) holds, none is refuted, and 7 cannot be told`."""
-    held, failed, left_open = (keys_with(of, keys, verdict) for verdict in (HOLDS, FAILS, OPEN))
-    return (
-        f"{_named(held)} hold{'s' * (len(held) < 2)}, {_named(failed)} "
-        f"{'is' if len(failed) < 2 else 'are'} refuted, and {len(left_open)} cannot be told"
-    )
-
-
-def _named(keys: Sequence[str]) -> str:
-    return f"{len(keys)} ({listed(keys)})" if keys else "none"
 
 
 def _by_claim(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) -> Iterable[str]:
@@ -104,7 +92,9 @@ def _by_claim(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) 
         for of in sources:
             size = EFFECTS[effect].size(of.measured, levels[effect])
             number = f" ({_marked(signed(size.estimate.mean, 2), size)})" if size else ""
-            by_verdict.setdefault(of.finding(key).verdict, []).append(of.name + number)
+            finding = of.finding(key)
+            verdict = finding.verdict if finding.n else "not tested"
+            by_verdict.setdefault(verdict, []).append(of.name + number)
         said = "; ".join(f"{verdict}: {listed(names)}" for verdict, names in by_verdict.items())
         claim = says.format(at=over(levels[effect]))
         yield f"- [{claim}]({chapter}.ipynb) ({key}). {begun(said)}."

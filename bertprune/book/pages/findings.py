@@ -92,7 +92,7 @@ class Source:
         """The same in words: `+2.00 points [−0.28, +4.28]`."""
         size = self.size(effect)
         if size is None:
-            return "an amount that was not measured"
+            return "not measured"
         number, bracket, bounds = bounded(size).partition(" [")
         return f"{number} {EFFECTS[effect].unit}{bracket}{bounds}"
 
@@ -121,6 +121,18 @@ def begun(text: str) -> str:
 def keys_with(of: Source, keys: Iterable[str], verdict: str) -> list[str]:
     """Those of the claims `keys` that have this verdict."""
     return [key for key in keys if of.finding(key).verdict == verdict]
+
+
+def counts(of: Source, keys: Iterable[str]) -> str:
+    """How many of the claims `keys` hold: `1 (C4) holds, none is refuted, and 7 cannot be told`."""
+    found = {verdict: keys_with(of, keys, verdict) for verdict in (HOLDS, FAILS, OPEN)}
+    held, failed, left_open = (
+        f"{len(those)} ({listed(those)})" if those else "none" for those in found.values()
+    )
+    return (
+        f"{held} hold{'s' * (len(found[HOLDS]) < 2)}, {failed} "
+        f"{'is' if len(found[FAILS]) < 2 else 'are'} refuted, and {left_open} cannot be told"
+    )
 
 
 def bounded(size: Size) -> str:
@@ -160,7 +172,7 @@ def results(studies: Iterable[Study]) -> Markdown:
                 f"{of.shown('loss')}.",
             ),
             _could_be_missed(of, "low"),
-            f"Pre-training is worth {of.shown('transfer')}: so much transfer there is to lose.",
+            f"The transfer that there is to lose is {of.shown('transfer')}.",
         ),
     )
 
@@ -227,7 +239,7 @@ def by_verdict(studies: Iterable[Study]) -> Markdown:
     return _answers(
         studies,
         lambda of: (
-            f"Of the {len(claims)} claims {about}: {_counts(of, [one.key for one in claims])}."
+            f"Of the {len(claims)} claims {about}, {counts(of, [one.key for one in claims])}."
             for about, claims in groups.items()
         ),
     )
@@ -236,7 +248,10 @@ def by_verdict(studies: Iterable[Study]) -> Markdown:
 def _answers(studies: Iterable[Study], answer: Callable[[Source], Iterable[str]]) -> Markdown:
     """A paragraph for each study."""
     return Markdown(
-        "\n\n".join(f"**{begun(of.name)}.** {' '.join(answer(of))}" for of in sources_of(studies))
+        "\n\n".join(
+            f"**{begun(of.name)}.** {' '.join(filter(None, answer(of)))}"
+            for of in sources_of(studies)
+        )
     )
 
 
@@ -251,15 +266,9 @@ def _verdict(of: Source, key: str, effect: str, numbers: str) -> str:
 
 
 def _could_be_missed(of: Source, effect: str) -> str:
-    return f"Four in five such studies would detect a change of {detectable(of.size(effect))}."
-
-
-def _counts(of: Source, keys: Sequence[str]) -> str:
-    """`holds: C4, C11; cannot be told: C1`."""
-    found = {verdict: keys_with(of, keys, verdict) for verdict in (HOLDS, FAILS, OPEN)}
-    return "; ".join(
-        f"{len(of)} {verdict}{f': {listed(of)}' * bool(of)}" for verdict, of in found.items()
-    )
+    """The smallest effect that would be detected; nothing where none was measured."""
+    size = of.size(effect)
+    return f"Four in five such studies would detect a change of {detectable(size)}." if size else ""
 
 
 def _saved_on_disk(of: Source) -> str:

@@ -69,10 +69,10 @@ EQUAL_TRAINING = (
 @claim(
     "C1",
     "Up to 30 to 40 % of the weights can go with no effect on pre-training loss or transfer.",
-    f"At every sparsity up to {in_percent(LOW_UNTIL)} two things are told: accuracy is less than a "
-    f"{SPELLED[NO_EFFECT]} of the transfer below the dense model's, and the pre-training loss is "
+    f"At every sparsity up to {in_percent(LOW_UNTIL)} two things are shown: accuracy is less than "
+    f"a {SPELLED[NO_EFFECT]} of the transfer below the dense model's, and the pre-training loss is "
     f"less than a {SPELLED[NO_EFFECT]} of what pre-training brings above the dense model's. It "
-    "does not hold where one of them is told to be more. Transfer is what the dense model has "
+    "does not hold where one of them is shown to be more. Transfer is what the dense model has "
     "above the best of what was never pre-trained. What pre-training brings is by how much the "
     "dense model's loss is below that of the model pruned at random to "
     f"{in_percent(NOTHING_LEFT_FROM)} or more. The accuracies of these sparsities have one "
@@ -80,7 +80,7 @@ EQUAL_TRAINING = (
 )
 def low_range(m: Measured) -> Finding:
     """The authors would take it as borne out where who prunes to 30 % would not notice, and as
-    refuted where a loss is told that would be worth speaking of beside what pre-training gave.
+    refuted where a loss is shown that would be worth speaking of beside what pre-training gave.
     More than the dense model has is no refutation."""
     tested = m.levels(PRUNE_PRETRAIN, high=LOW_UNTIL)
     at = m.points([Place(PRUNE_PRETRAIN, each) for each in (0.0, *tested)])
@@ -157,9 +157,9 @@ def loss_above(m: Measured, place: Place, other: Place = DENSE) -> Beside:
     "C2",
     "From 40 to 60 % deleting information explains the whole loss: taking the masks off "
     "changes nothing.",
-    "Over these sparsities together, what taking the masks off changes is told to be less than a "
+    "Over these sparsities together, what taking the masks off changes is shown to be less than a "
     f"{SPELLED[PART]} of the loss that there is to explain, up or down. It does not hold where it "
-    f"is told to be more. {EQUAL_TRAINING}",
+    f"is shown to be more. {EQUAL_TRAINING}",
 )
 def middle_range(m: Measured) -> Finding:
     """The authors would take it as borne out where next to nothing of what pruning lost comes back
@@ -176,7 +176,7 @@ def middle_range(m: Measured) -> Finding:
         statistic=_statistic(gained, compared),
         at=at,
         of=gained.effect,
-        lack="" if gained.stake.above() <= LEVEL else "no loss to explain is told from zero",
+        lack="" if gained.stake.above() <= LEVEL else "no loss to explain is detected",
     )
 
 
@@ -214,10 +214,10 @@ def _statistic(gained: Beside, compared: Iterable[float]) -> str:
     "C3",
     "From 70 % taking the masks off gives part of the accuracy back, more on the tasks with much "
     "training data than on those with little.",
-    "Two things are told from zero: a gain, over these sparsities together; and a rise of it with "
+    "Two things are detected: a gain, over these sparsities together; and a rise of it with "
     "the logarithm of the number of training examples, by a straight line over the tasks. It does "
-    f"not hold where the gain is told to be less than a {SPELLED[PART]} of the loss, or the line "
-    f"is told to rise, from the smallest task to the largest, by less than a {SPELLED[NO_EFFECT]} "
+    f"not hold where the gain is shown to be less than a {SPELLED[PART]} of the loss, or the line "
+    f"is shown to rise, from the smallest task to the largest, by less than a {SPELLED[NO_EFFECT]} "
     f"of the transfer. {EQUAL_TRAINING}",
 )
 def high_range(m: Measured) -> Finding:
@@ -265,8 +265,8 @@ def high_range(m: Measured) -> Finding:
     "accurate.",
     f"From {in_percent(DELETED_FROM)} on at least {SPELLED[LEAST_MATCHED]} of the cells (task × "
     f"sparsity) come within {SAME_TRAINING_LOSS:g} nats of the dense model's training loss or "
-    "below it, and in these cells a loss of accuracy is told from zero, against as many epochs of "
-    "fine-tuning with nothing pruned. It does not hold where that loss is told to be less than a "
+    "below it, and in these cells a loss of accuracy is detected, against as many epochs of "
+    "fine-tuning with nothing pruned. It does not hold where that loss is shown to be less than a "
     f"{SPELLED[NO_EFFECT]} of the transfer.",
 )
 def fitted_and_lost(m: Measured) -> Finding:

@@ -136,12 +136,12 @@ def cost_of_pruning(found: Rows) -> pd.DataFrame:
     "C5",
     "Under information deletion accuracy falls along a straight line with pre-training loss, "
     "with a slope that depends on the task.",
-    "Two things are told. On each task accuracy falls, and what a parabola fitted to its points "
+    "Two things are shown. On each task accuracy falls, and what a parabola fitted to its points "
     f"bows from its chord is less than an {SPELLED[BENT]} of that. And two tasks have slopes that "
-    "differ. It does not hold where a curve is told to rise or to bow more, or all slopes are told "
-    f"to be within {SPELLED[ONE_SLOPE]} of the mean slope from each other. Points on the floor are "
-    f"left out: from where accuracy is no more than a {SPELLED[NO_EFFECT]} of what the task's "
-    "curve can fall above what a BERT does that was never pre-trained.",
+    "differ. It does not hold where a curve is shown to rise or to bow more, or all slopes are "
+    f"shown to be within {SPELLED[ONE_SLOPE]} of the mean slope from each other. Points on the "
+    f"floor are left out: from where accuracy is no more than a {SPELLED[NO_EFFECT]} of what the "
+    "task's curve can fall above what a BERT does that was never pre-trained.",
     "an extra 30 % costs about a point on QQP and ten on CoLA (its figure 2)",
 )
 def fall_along_lines(m: Measured) -> Finding:

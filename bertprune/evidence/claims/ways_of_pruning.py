@@ -43,8 +43,8 @@ ALL_AT_FLOOR = "models pruned by magnitude have no accuracy to lose at any of th
 @claim(
     "C7",
     "Pruning after fine-tuning is no better than pruning while pre-training.",
-    "Over all sparsities together, what pruning after fine-tuning gains in accuracy is told to be "
-    f"less than a {SPELLED[NO_EFFECT]} of the transfer. It does not hold where it is told to be "
+    "Over all sparsities together, what pruning after fine-tuning gains in accuracy is shown to be "
+    f"less than a {SPELLED[NO_EFFECT]} of the transfer. It does not hold where it is shown to be "
     f"more. {EQUAL_TRAINING}",
 )
 def after_finetuning(m: Measured) -> Finding:
@@ -84,11 +84,11 @@ def _by_task(at: Points, effect: Contrast) -> str:
 @claim(
     "C10",
     "Fine-tuning for longer before pruning does not help.",
-    "However long models were fine-tuned before they were pruned, accuracy is told to be less than "
-    f"a {SPELLED[NO_EFFECT]} of the transfer above that after the fewest epochs, with what as many "
-    "epochs gain where nothing is pruned taken off. It does not hold where it is told to be more "
-    "after any number of epochs. Where nobody measured the latter nothing is taken off, and the "
-    "claim can hold, but not be refuted. All these accuracies have one variance.",
+    "However long models were fine-tuned before they were pruned, accuracy is shown to be less "
+    f"than a {SPELLED[NO_EFFECT]} of the transfer above that after the fewest epochs, with what as "
+    "many epochs gain where nothing is pruned taken off. It does not hold where it is shown to be "
+    "more after any number of epochs. Where nobody measured the latter nothing is taken off, and "
+    "the claim can hold, but not be refuted. All these accuracies have one variance.",
     "no gain from 0 to 12 epochs at 60 % (its figure 3; its tables have no number)",
 )
 def longer_before_pruning(m: Measured) -> Finding:
@@ -143,12 +143,12 @@ def longer_before_pruning(m: Measured) -> Finding:
 @claim(
     "C11",
     "Pruning at random is worse than by magnitude at every sparsity.",
-    "At every sparsity two things are told from zero: accuracy is lower, and the pre-training loss "
-    "is higher. It does not hold where at one of them the loss of accuracy is told to be less than "
-    f"a {SPELLED[NO_EFFECT]} of the transfer, or the rise of the loss less than a "
+    "At every sparsity two things are detected: accuracy is lower, and the pre-training loss "
+    "is higher. It does not hold where at one of them the loss of accuracy is shown to be less "
+    f"than a {SPELLED[NO_EFFECT]} of the transfer, or the rise of the loss less than a "
     f"{SPELLED[NO_EFFECT]} of what pre-training brings. Accuracy is left out where models pruned "
-    "by magnitude have none left to lose: where they are told to be no more than that margin above "
-    "what was never pre-trained.",
+    "by magnitude have none left to lose: where they are shown to be no more than that margin "
+    "above what was never pre-trained.",
 )
 def at_random(m: Measured) -> Finding:
     """The authors would take it as borne out where both curves lie apart everywhere, and as refuted
@@ -200,7 +200,7 @@ def at_random(m: Measured) -> Finding:
 
 
 def _is_at_floor(at: Points, sparsity: float, transfer: Contrast) -> bool:
-    """Whether models pruned by magnitude are told to be less than the margin above the floor."""
+    """Whether models pruned by magnitude are shown to be less than the margin above the floor."""
     above = at.above_floor(at.mean(PRUNE_PRETRAIN, [sparsity]))
     return above is not None and (above - transfer * NO_EFFECT).estimate().below() <= LEVEL
 

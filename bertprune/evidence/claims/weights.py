@@ -75,9 +75,9 @@ BENDS_BY = 1.0
     "C6",
     "Features stay those of the unpruned model up to 40 % and diverge from there.",
     "Against a smooth power law: 1 − mean cosine grows with sparsity by a power (the slope in a "
-    f"plot of both logarithms) that is told to be higher by more than {BENDS_BY:g} from "
+    f"plot of both logarithms) that is shown to be higher by more than {BENDS_BY:g} from "
     f"{in_percent(KNEE)} to {in_percent(2 * KNEE)} than up to {in_percent(KNEE)}, in a fit of two "
-    "lines that meet there. It does not hold where it is told to be less.",
+    "lines that meet there. It does not hold where it is shown to be less.",
     "a bend at about 40 % (its figure 2; its tables have no number)",
 )
 def features(m: Measured) -> Finding:
@@ -118,11 +118,11 @@ FEW = 0.06
 @claim(
     "C8",
     "Which weights are pruned changes little by fine-tuning: less than 6 % of the mask.",
-    "Two things are told, the first at every sparsity, task and learning rate: less than "
+    "Two things are shown, the first at every sparsity, task and learning rate: less than "
     f"{in_percent(FEW)} of the mask's entries differ from those of the model that was pruned while "
     "pre-training; and on average over these, of the weights that are pruned, other ones than "
     f"there are less than {in_percent(FEW)} more than between gradual prunings of one BERT by two "
-    "seeds, which no fine-tuning parts. It does not hold where one is told to be more.",
+    "seeds, which no fine-tuning parts. It does not hold where one is shown to be more.",
     "less than 6 % at every sparsity, task and learning rate (its figure 3; its tables have no "
     "number)",
 )
@@ -198,7 +198,7 @@ large part of all."""
     "C9",
     "Fine-tuning moves weights by 0 to 4 % of the sort order on average, those of high "
     "magnitude least, and most of it in the first epoch.",
-    "Three things are told of means over tasks and learning rates: weights move by less than "
+    "Three things are shown of means over tasks and learning rates: weights move by less than "
     f"{in_percent(LITTLE_MOVEMENT)}; the top {SPELLED[round(1 - TOP_FROM, 2)]} of starting "
     f"positions moves less than all do; and the first of {SPELLED[USUAL_EPOCHS]} epochs or more "
     f"brings more than {SPELLED[SETTLED]}. It does not hold where the contrary of one is.",
@@ -259,9 +259,9 @@ LEAST_HEADS = 4
 @claim(
     "C12",
     "No attention head is pruned much more than the model.",
-    "At every sparsity each head is told to lose, beyond the model's rate, less than "
+    "At every sparsity each head is shown to lose, beyond the model's rate, less than "
     f"{in_percent(MUCH_MORE)} of the weights that the model keeps. It does not hold where one is "
-    f"told to lose more. It is asked of models with {LEAST_HEADS} heads a layer or more.",
+    f"shown to lose more. It is asked of models with {LEAST_HEADS} heads a layer or more.",
     "none in its figure 4; its tables have no number",
 )
 def heads(m: Measured) -> Finding:

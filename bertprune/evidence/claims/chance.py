@@ -12,7 +12,7 @@ are crossed with seeds (Obuchowski & Rockette, 1995, have readers and cases in t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -126,24 +126,27 @@ def _pooled_freedom(covariance: Floats, freedom: int) -> float:
     return freedom * (float(np.trace(covariance)) ** 2 / square if square > 0 else 1.0)
 
 
-def variance_of_examples(answers: Iterable[Floats]) -> float:
-    """The variance that the draw of dev examples gives to a sum of means over tasks.
+def covariances_of_examples(answers: NDArray[np.bool_] | Floats) -> Floats:
+    """The covariances (P, P) that the draw of dev examples gives to P means.
 
-    One matrix (S, E) a task: what each of S seeds adds to it on each of E examples. Where there
-    are several seeds, what seeds and examples have in common only together is in the seeds' spread
-    already, and is taken off.
+    `answers` (P, S, E) has what each of S seeds adds to each mean on each of E examples. Where
+    there are several seeds, what seeds and examples have in common only together is in the seeds'
+    spread already, and is taken off.
     """
-    total = 0.0
-    for matrix in answers:
-        seeds, examples = matrix.shape
-        by_example = matrix.mean(axis=0)
-        variance = float(by_example.var(ddof=1)) / examples
-        if seeds > 1:
-            rest = matrix - by_example - matrix.mean(axis=1, keepdims=True) + by_example.mean()
-            freedom = (seeds - 1) * (examples - 1)
-            variance -= float((rest**2).sum()) / freedom / (seeds * examples)
-        total += max(variance, 0.0)
-    return total
+    places, seeds, examples = answers.shape
+    by_example = answers.mean(axis=1)
+    covariances = np.atleast_2d(np.cov(by_example)) / examples
+    if seeds > 1:
+        by_seed = answers.mean(axis=2)
+        means = by_seed.mean(axis=1)
+        # Of right and wrong, single precision counts exactly.
+        flat = answers.reshape(places, -1).astype(np.float32)
+        rest = (flat @ flat.T).astype(np.float64)
+        rest -= seeds * by_example @ by_example.T + examples * by_seed @ by_seed.T
+        rest += seeds * examples * np.outer(means, means)
+        freedom = (seeds - 1) * (examples - 1)
+        covariances = covariances - rest / freedom / (seeds * examples)
+    return covariances
 
 
 def with_examples(of_seeds: Estimate, variance: float) -> Estimate:

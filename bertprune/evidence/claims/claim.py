@@ -29,7 +29,6 @@ from bertprune.evidence.claims.measured import (
     Seeds,
     estimates,
 )
-from bertprune.evidence.paper import sizes_of_tasks
 from bertprune.protocol import rows
 from bertprune.protocol.rows import Rows, where
 
@@ -86,9 +85,8 @@ class Claim:
         facts: pd.DataFrame | None = None,
         answers: Mapping[str, Answers | None] | None = None,
     ) -> Finding:
-        """What is found in rows; `facts` of tasks and `answers` as `Measured` has them."""
-        known = sizes_of_tasks() if facts is None else facts
-        return self.of(Measured(found, known, answers or {}))
+        """What is found in rows; `facts` of tasks and `answers` as `Measured.of` has them."""
+        return self.of(Measured.of(found, facts, answers))
 
 
 def claim(

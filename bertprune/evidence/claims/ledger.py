@@ -11,7 +11,6 @@ import html
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -135,7 +134,7 @@ def measured(study: Study) -> Measured:
         return published(study.name)
     every = [gathering.rows_of(study), gathering.masks_between_seeds(study)]
     found = without_own(pd.concat(every, ignore_index=True))
-    return Measured(found, baselines.of_study(study), answers_of(study), _scale(study))
+    return Measured.of(found, baselines.of_study(study), answers_of(study), _scale(study))
 
 
 def _scale(study: Study) -> str:
@@ -151,12 +150,12 @@ def published(name: str) -> Measured:
     """What the study of this name measured, as it was published."""
     tasks = pd.DataFrame.from_dict(Published.read(name).tasks, orient="index")
     answers = answers_in(predictions_of(name))
-    return Measured(rows_of(name), tasks, answers, _scale(studies.load(name)))
+    return Measured.of(rows_of(name), tasks, answers, _scale(studies.load(name)))
 
 
 def of_paper() -> Measured:
     """What the paper's own tables have."""
-    return Measured(paper.rows(), paper.facts_of_tasks())
+    return Measured.of(paper.rows(), paper.facts_of_tasks())
 
 
 def on_tasks(measured: Measured, tasks: Sequence[str]) -> Prose | Sentence:
@@ -170,7 +169,12 @@ def on_tasks(measured: Measured, tasks: Sequence[str]) -> Prose | Sentence:
             "On all tasks of this study the dense model is above all of these, so the verdicts are "
             "the ones above."
         )
-    of_tasks = replace(measured, rows=found[found.task.isin([*tasks, PRETRAINING])])
+    of_tasks = Measured.of(
+        found[found.task.isin([*tasks, PRETRAINING])],
+        measured.facts,
+        measured.answers,
+        measured.scale,
+    )
     on_all, alone = (
         Ledger(_entry_of(claim, of) for claim in ON_ACCURACY) for of in (measured, of_tasks)
     )

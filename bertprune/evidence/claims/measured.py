@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -23,8 +23,8 @@ from bertprune.evidence.answers import Answers
 from bertprune.evidence.claims.chance import (
     Estimate,
     Floats,
+    covariances_of_examples,
     mean_of_seeds,
-    variance_of_examples,
     with_examples,
 )
 from bertprune.evidence.paper import sizes_of_tasks
@@ -35,6 +35,8 @@ NO_EPOCHS = -1.0
 """In place of epochs before pruning, in arms that do not vary them."""
 
 ONE_SEED = "one seed: this is told of these models alone, and nothing of other seeds or BERTs"
+
+Indices = NDArray[np.intp]
 
 SIZES = ["train examples", "dev examples"]
 """Columns of facts about tasks that are no baselines."""
@@ -51,67 +53,64 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """The rows of a study, and what is known of its tasks and of single examples."""
+    """What a study measured: its rows, what of them stands in arrays, and what is known of its
+    tasks and of single examples. `of` makes it of rows.
+
+    Arrays (T, S) are of all `tasks` and `seeds`, NaN where there is nothing.
+    """
 
     rows: Rows
-    facts: pd.DataFrame = field(default_factory=sizes_of_tasks)
+    facts: pd.DataFrame
     """By task: `SIZES`, and the accuracies, as shares, of what needs no pre-training (see
-    `baselines.of_study`). Without any, examples are as many as GLUE's."""
-    answers: Mapping[str, Answers | None] = field(default_factory=dict)
+    `baselines.of_study`)."""
+    answers: Mapping[str, Answers | None]
     """By task. Where there are none, the draw of dev examples is bounded by their number."""
-    scale: str = ""
+    scale: str
     """The study and the size of its model, in words."""
+    tasks: Sequence[str]
+    seeds: Sequence[int]
+    berts: Mapping[int, str]
+    """The BERT that each seed's models begin with; one for all where rows do not say."""
+    accuracies: Mapping[Place, Floats]
+    """Best dev accuracies (T, S)."""
+    training_losses: Mapping[Place, Floats]
+    """Nats (T, S) over the training set, at the learning rate of the best accuracy."""
+    pretraining_losses: Mapping[Place, Floats]
+    """Dev losses (S,) of pre-trained models, nats."""
+    lines_of_answers: Mapping[str, Mapping[Place, Indices]]
+    """By task, the line (S,) of its answers that each seed's model has, -1 where it has none."""
 
-    @cached_property
-    def _best(self) -> pd.DataFrame:
-        return scores.best_accuracies(self.rows)
-
-    @cached_property
-    def tasks(self) -> list[str]:
-        return sorted(self._best.task.unique())
-
-    @cached_property
-    def seeds(self) -> list[int]:
-        return sorted(self.rows.seed.unique())
-
-    @cached_property
-    def berts(self) -> dict[int, str]:
-        """The BERT that each seed's models begin with; one for all where rows do not say."""
-        if "bert" not in self.rows:
-            return dict.fromkeys(self.seeds, "")
-        of_seeds = where(self.rows, arm=PRUNE_PRETRAIN).drop_duplicates("seed")
-        return dict.fromkeys(self.seeds, "") | dict(zip(of_seeds.seed, of_seeds.bert, strict=True))
-
-    @cached_property
-    def accuracies(self) -> dict[Place, Floats]:
-        """Best dev accuracies (T, S) by place, NaN where there is none."""
-        best = self._best
-        return self._arrays(best.assign(epochs=best.position.fillna(NO_EPOCHS)), "accuracy")
-
-    @cached_property
-    def training_losses(self) -> dict[Place, Floats]:
-        """Nats (T, S) over the training set, at the learning rate of the best accuracy."""
-        return self._arrays(
-            scores.training_losses(self.rows, self._best).assign(epochs=NO_EPOCHS), "loss"
+    @classmethod
+    def of(
+        cls,
+        rows: Rows,
+        facts: pd.DataFrame | None = None,
+        answers: Mapping[str, Answers | None] | None = None,
+        scale: str = "",
+    ) -> Measured:
+        """What rows have. Without `facts` examples are as many as GLUE's."""
+        answers = answers or {}
+        best = scores.best_accuracies(rows)
+        training = scores.training_losses(rows, best).assign(epochs=NO_EPOCHS)
+        pretraining = scores.pretraining_losses(rows).assign(epochs=NO_EPOCHS, task="")
+        tasks, seeds = sorted(best.task.unique()), sorted(rows.seed.unique())
+        best = best.assign(epochs=best.position.fillna(NO_EPOCHS))
+        by_place = _arrays(pretraining, "loss", [""], seeds)
+        return cls(
+            rows,
+            sizes_of_tasks() if facts is None else facts,
+            answers,
+            scale,
+            tasks,
+            seeds,
+            _berts(rows, seeds),
+            accuracies=_arrays(best, "accuracy", tasks, seeds),
+            training_losses=_arrays(training, "loss", tasks, seeds),
+            pretraining_losses={place: values[0] for place, values in by_place.items()},
+            lines_of_answers={
+                task: _lines(of.models, seeds) for task, of in answers.items() if of is not None
+            },
         )
-
-    @cached_property
-    def pretraining_losses(self) -> dict[Place, Floats]:
-        """Dev losses (S,) of pre-trained models, nats."""
-        losses = scores.pretraining_losses(self.rows)
-        every = self._arrays(losses.assign(task="", epochs=NO_EPOCHS), "loss", [""])
-        return {place: of[0] for place, of in every.items()}
-
-    def _arrays(
-        self, lines: pd.DataFrame, of: str, tasks: list[str] | None = None
-    ) -> dict[Place, Floats]:
-        tasks = self.tasks if tasks is None else tasks
-        at, places = pd.MultiIndex.from_frame(lines[["arm", "sparsity", "epochs"]]).factorize()
-        values = np.full((len(places), len(tasks), len(self.seeds)), math.nan)
-        task = pd.Index(tasks).get_indexer(pd.Index(lines.task))
-        seed = np.searchsorted(self.seeds, lines.seed.to_numpy())
-        values[at, task, seed] = lines[of].to_numpy(float)
-        return {Place(*place): values[i] for i, place in enumerate(places)}
 
     def levels(
         self, *arms: str, low: float = 0.0, high: float = 1.0, dense: bool = True
@@ -179,19 +178,35 @@ class Measured:
             )
         return of
 
-    @cached_property
-    def lines_of_answers(self) -> dict[str, dict[tuple[Place, int], int]]:
-        """By task, the line of its answers that a model of a place and seed has."""
-        found = {}
-        for task, of in self.answers.items():
-            if of is not None:
-                models = of.models[~of.models.own.astype(bool)]
-                columns = (models.arm, models.sparsity, models.position.fillna(NO_EPOCHS))
-                places = map(Place, *columns)
-                found[task] = dict(
-                    zip(zip(places, models.seed, strict=True), models.index, strict=True)
-                )
-        return found
+
+def _berts(rows: Rows, seeds: Sequence[int]) -> dict[int, str]:
+    every = dict.fromkeys(seeds, "")
+    if "bert" not in rows:
+        return every
+    of_seeds = where(rows, arm=PRUNE_PRETRAIN).drop_duplicates("seed")
+    return every | dict(zip(of_seeds.seed, of_seeds.bert, strict=True))
+
+
+def _arrays(
+    lines: pd.DataFrame, of: str, tasks: Sequence[str], seeds: Sequence[int]
+) -> dict[Place, Floats]:
+    """The column `of`, (T, S) by place."""
+    at, places = pd.MultiIndex.from_frame(lines[["arm", "sparsity", "epochs"]]).factorize()
+    values = np.full((len(places), len(tasks), len(seeds)), math.nan)
+    task = pd.Index(tasks).get_indexer(pd.Index(lines.task))
+    seed = np.searchsorted(seeds, lines.seed.to_numpy())
+    values[at, task, seed] = lines[of].to_numpy(float)
+    return {Place(*place): values[i] for i, place in enumerate(places)}
+
+
+def _lines(models: pd.DataFrame, seeds: Sequence[int]) -> dict[Place, Indices]:
+    """Which lines of answers `models` are, (S,) by place."""
+    of_study = models[~models.own.astype(bool)]
+    lines = of_study.assign(
+        task="", epochs=of_study.position.fillna(NO_EPOCHS), line=of_study.index
+    )
+    by_place = _arrays(lines, "line", [""], seeds)
+    return {place: np.nan_to_num(of[0], nan=-1).astype(np.intp) for place, of in by_place.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,8 +265,8 @@ class Points:
     """Tasks and seeds of a study that have all that is compared."""
 
     measured: Measured
-    task_indices: NDArray[np.intp]
-    seed_indices: NDArray[np.intp]
+    task_indices: Indices
+    seed_indices: Indices
 
     @property
     def tasks(self) -> list[str]:
@@ -276,6 +291,21 @@ class Points:
     def one_training(self) -> str:
         """What one seed leaves open, in words; else empty."""
         return ONE_SEED if len(self.seeds) == 1 else ""
+
+    @cached_property
+    def by_examples(self) -> dict[str, tuple[list[Place], Floats]]:
+        """By task, the places at which answers of all these seeds are known, and the covariances
+        that the draw of dev examples gives to the mean accuracies there."""
+        found = {}
+        for task in self.tasks:
+            if (answers := self.measured.answers.get(task)) is not None:
+                every = self.measured.lines_of_answers[task]
+                lines = {place: of[self.seed_indices] for place, of in every.items()}
+                known = [place for place, of in lines.items() if (of >= 0).all()]
+                if known:
+                    right = answers.right[np.stack([lines[place] for place in known])]
+                    found[task] = known, covariances_of_examples(right)
+        return found
 
     def mean(self, arm: str, sparsities: Collection[float], epochs: float = NO_EPOCHS) -> Contrast:
         """The accuracy of `arm`, a mean over `sparsities` and tasks."""
@@ -357,15 +387,11 @@ class Contrast:
         weights = {place: of[i] for place, of in self.weights.items() if of[i] != 0}
         if not weights:
             return 0.0
-        lines = self.points.measured.lines_of_answers.get(task)
-        wanted = [(place, seed) for place in weights for seed in self.points.seeds]
-        answers = self.points.measured.answers.get(task)
-        if answers is None or lines is None or not all(one in lines for one in wanted):
+        places, covariances = self.points.by_examples.get(task, ([], None))
+        if covariances is None or not set(weights) <= set(places):
             return self._bound(i, task, weights)
-        at = np.array([lines[one] for one in wanted]).reshape(len(weights), -1)
-        factors = np.fromiter(weights.values(), np.float32, len(weights))
-        summed = np.einsum("pse,p->se", answers.right[at], factors, dtype=np.float32)
-        return variance_of_examples([summed.astype(np.float64)])
+        of_places = np.array([weights.get(place, 0.0) for place in places])
+        return max(float(of_places @ covariances @ of_places), 0.0)
 
     def _bound(self, i: int, task: str, weights: Mapping[Place, float]) -> float:
         """The most that it can be without knowing who is right where: what is added moves as one,

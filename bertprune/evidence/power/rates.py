@@ -98,7 +98,7 @@ def count(chunk: Chunk) -> Counter[str]:
     generator = np.random.default_rng([seed, chunk.number])
     test = next(claim.of for claim in CLAIMS if claim.key == cell.claim)
     drawn = (_replicates(cell).draw(generator) for _ in range(CHUNK))
-    return Counter(test(Measured(one.rows, facts, one.answers)).verdict for one in drawn)
+    return Counter(test(Measured.of(one.rows, facts, one.answers)).verdict for one in drawn)
 
 
 class Tally:

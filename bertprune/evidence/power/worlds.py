@@ -60,7 +60,7 @@ class World:
 
     def measured(self) -> Measured:
         """What rules would read if nothing were left to chance."""
-        return Measured(rows_at(self.points), self.facts)
+        return Measured.of(rows_at(self.points), self.facts)
 
     def lines(
         self, place: Place, split: str = Split.DEV, metric: str = Metric.ACCURACY

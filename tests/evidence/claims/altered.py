@@ -21,7 +21,7 @@ MANY = paper.facts_of_tasks().assign(**{"dev examples": 10**9})
 
 def entries(found: Rows, facts: pd.DataFrame | None = None) -> dict[str, Entry]:
     known = paper.facts_of_tasks() if facts is None else facts
-    return {entry.key: entry for entry in ledger.ledger(Measured(found, known))}
+    return {entry.key: entry for entry in ledger.ledger(Measured.of(found, known))}
 
 
 @functools.cache

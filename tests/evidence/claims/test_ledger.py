@@ -113,7 +113,7 @@ def test_the_readers_own_runs_do_not_count(tmp_path: Path, monkeypatch: Any) -> 
 
 
 def test_claims_on_some_tasks_alone() -> None:
-    found = Measured(several(3), MANY)
+    found = Measured.of(several(3), MANY)
     shown = ledger.on_tasks(found, ["mnli", "qqp"])
     assert isinstance(shown, Prose)
     table = shown.table
@@ -122,7 +122,7 @@ def test_claims_on_some_tasks_alone() -> None:
     assert "each a mean over 2 tasks" in table.iloc[:, 2]["C7"]
     # Only CoLA loses, so without it nothing does.
     of_cola = with_change(PRUNE_PRETRAIN, -0.3, lambda of: (of.task == "cola") & (of.sparsity > 0))
-    shown = ledger.on_tasks(Measured(several(3, of_cola), MANY), ["mnli", "qqp"])
+    shown = ledger.on_tasks(Measured.of(several(3, of_cola), MANY), ["mnli", "qqp"])
     assert isinstance(shown, Prose)
     assert list(shown.table.loc["C1"])[:2] == ["✗ does not hold", "✓ holds"]
     for tasks, why in (([], "On no task"), (list(PAPER_TASKS), "On all tasks")):
@@ -131,7 +131,7 @@ def test_claims_on_some_tasks_alone() -> None:
 
 def test_what_does_not_hold_comes_first() -> None:
     worse = with_change(PRUNE_PRETRAIN, -0.3, lambda of: of.sparsity.isin([0.1, 0.2]))
-    found = ledger.ledger(Measured(several(3, worse), MANY))
+    found = ledger.ledger(Measured.of(several(3, worse), MANY))
     assert ledger.text(found).startswith("C1  DOES NOT HOLD")
     page = found._repr_html_()
     assert page.index("C1. ") < page.index("C4. ") < page.index("C10. ")

@@ -67,8 +67,8 @@ class Measured:
     """By task. Where there are none, the draw of dev examples is bounded by their number."""
     scale: str
     """The study and the size of its model, in words."""
-    tasks: Sequence[str]
-    seeds: Sequence[int]
+    tasks: list[str]
+    seeds: list[int]
     berts: Mapping[int, str]
     """The BERT that each seed's models begin with; one for all where rows do not say."""
     accuracies: Mapping[Place, Floats]
@@ -179,7 +179,7 @@ class Measured:
         return of
 
 
-def _berts(rows: Rows, seeds: Sequence[int]) -> dict[int, str]:
+def _berts(rows: Rows, seeds: list[int]) -> dict[int, str]:
     every = dict.fromkeys(seeds, "")
     if "bert" not in rows:
         return every
@@ -188,7 +188,7 @@ def _berts(rows: Rows, seeds: Sequence[int]) -> dict[int, str]:
 
 
 def _arrays(
-    lines: pd.DataFrame, of: str, tasks: Sequence[str], seeds: Sequence[int]
+    lines: pd.DataFrame, of: str, tasks: list[str], seeds: list[int]
 ) -> dict[Place, Floats]:
     """The column `of`, (T, S) by place."""
     at, places = pd.MultiIndex.from_frame(lines[["arm", "sparsity", "epochs"]]).factorize()
@@ -199,7 +199,7 @@ def _arrays(
     return {Place(*place): values[i] for i, place in enumerate(places)}
 
 
-def _lines(models: pd.DataFrame, seeds: Sequence[int]) -> dict[Place, Indices]:
+def _lines(models: pd.DataFrame, seeds: list[int]) -> dict[Place, Indices]:
     """Which lines of answers `models` are, (S,) by place."""
     of_study = models[~models.own.astype(bool)]
     lines = of_study.assign(

@@ -148,9 +148,11 @@ def loss_above(m: Measured, place: Place, other: Place = DENSE) -> Beside:
     if emptiest.sparsity < NOTHING_LEFT_FROM or not {place, other, DENSE} <= set(losses):
         return MISSING
     effect, stake = losses[place] - losses[other], np.nanmean(losses[emptiest]) - losses[DENSE]
-    lines = [effect, stake, effect - NO_EFFECT * stake, effect + NO_EFFECT * stake]
-    known = pd.DataFrame(np.stack(lines), columns=m.seeds).dropna(axis=1)
-    return Beside(*Seeds.of(m, known).estimates()) if len(known.columns) else MISSING
+    lines = np.stack([effect, stake, effect - NO_EFFECT * stake, effect + NO_EFFECT * stake])
+    known = np.flatnonzero(~np.isnan(lines).any(axis=0))
+    berts = [m.berts[m.seeds[i]] for i in known]
+    over = Seeds(lines[:, known], berts, pd.RangeIndex(len(lines)))
+    return Beside(*over.estimates()) if berts else MISSING
 
 
 @claim(

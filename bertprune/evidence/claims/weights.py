@@ -47,7 +47,7 @@ _PRETRAINED = {"arm": PRUNE_PRETRAIN, "task": PRETRAINING}
 
 def _by_seed(found: Rows, *index: str) -> pd.DataFrame:
     """The mean values of `found`, a line for each of `index`, a column for each seed."""
-    return found.pivot_table(index=list(index), columns="seed", values="value")
+    return found.groupby([*index, "seed"]).value.mean().unstack("seed")
 
 
 def _pruned(found: Rows) -> Rows:

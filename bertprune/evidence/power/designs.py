@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bertprune.base.words import counted
 from bertprune.evidence import paper, scores
-from bertprune.evidence.published import Published, rows_of
+from bertprune.evidence.published import Published, predictions_of, rows_of
+from bertprune.experiments import studies
 from bertprune.protocol.arms import (
     ARMS,
     BURN_IN,
@@ -56,30 +58,8 @@ BERT_VARIANCE = 1.0
 where a study has one BERT, so that nothing is known of it."""
 
 
-@dataclass(frozen=True)
-class Size:
-    """How large a study is: as it was published, or with other seeds and sparsities."""
-
-    study: str
-    """Whose points, means and noise: a published study's, or the paper's."""
-    seeds: int | None = None
-    """Of every arm."""
-    berts: int = 1
-    """Trained independently, dealt out to the seeds in turn."""
-    sparsities: tuple[float, ...] = ()
-    adds_controls: bool = False
-    """Whether it has what the rules ask for and the published study has not."""
-    has_answers: bool = False
-    """Whether it is known which dev examples each model gets right."""
-
-
-SIZES = {
-    "lab, 3 seeds": Size("lab"),
-    "lab, 16 seeds": Size("lab", 16, 4, tuple(level / 10 for level in range(10)), True, True),
-    "english": Size("english"),
-    PAPER: Size(PAPER),
-}
-"""The studies that are asked what they can tell."""
+STUDIES = ("lab", NEAREST_TO_PAPER, PAPER)
+"""Those that are asked what they can tell."""
 
 
 @dataclass(frozen=True)
@@ -92,25 +72,46 @@ class Design:
     facts: pd.DataFrame
     """Of tasks (see `baselines.of_study`)."""
     berts: int
+    """Trained independently, dealt out to the seeds in turn."""
     has_answers: bool
+    """Whether it is known which dev examples each model gets right."""
+    is_published: bool = True
+    """Or is to be so large, with means and noise of the edition before."""
+
+    @property
+    def says(self) -> str:
+        """How large it is, in words."""
+        most = int(where(self.points, metric=Metric.ACCURACY).seeds.max())
+        seeds, berts = counted(most, "seed"), counted(self.berts, "BERT")
+        known = "answers are known" if self.has_answers else "answers are not known"
+        noise = "" if self.is_published else "; as planned, with the noise of the edition before"
+        return f"at most {seeds} of {berts}, {known}{noise}"
 
 
-def design(size: Size) -> Design:
-    """The design of a study of this size. Raises UserError if nothing of it is published."""
-    is_paper = size.study == PAPER
-    measured = rows_of(NEAREST_TO_PAPER if is_paper else size.study)
-    points = points_of(paper.rows() if is_paper else measured)
-    facts = paper.facts_of_tasks() if is_paper else _facts(size.study)
+def design(study: str) -> Design:
+    """The design of the published study of this name, or of the paper. Where a study's file asks
+    for more seeds than are published, it is as large as the file has it, and has all that the rules
+    ask for. Raises UserError if nothing of it is published."""
+    if study == PAPER:
+        measured, points = rows_of(NEAREST_TO_PAPER), points_of(paper.rows())
+        facts = paper.facts_of_tasks()
+    else:
+        measured = rows_of(study)
+        points, facts = points_of(measured), _facts(study)
     points["std"] = _std(points, points_of(measured))
     examples = points.task.map(facts["dev examples"])
     points["examples"] = examples.where(points.metric == Metric.ACCURACY)
-    if size.sparsities:
-        points = _at_sparsities(points, size.sparsities)
-    if size.adds_controls:
+    shares = shares_in_common(measured)
+    if study == PAPER:
+        return Design(points, shares, facts, berts=1, has_answers=False)
+    grid = studies.load(study).grid
+    if len(grid["seed"]) > points.seeds.max():
+        points = _at_sparsities(points, grid["sparsity"])
         points = pd.concat([points, _controls(points)], ignore_index=True)
-    if size.seeds:
-        points["seeds"] = size.seeds
-    return Design(points, shares_in_common(measured), facts, size.berts, size.has_answers)
+        points["seeds"] = len(grid["seed"])
+        return Design(points, shares, facts, len(grid.get("model", [""])), True, False)
+    berts = where(measured, arm=PRUNE_PRETRAIN).bert.nunique()
+    return Design(points, shares, facts, berts, has_answers=not predictions_of(study).empty)
 
 
 def _controls(points: Points) -> Points:

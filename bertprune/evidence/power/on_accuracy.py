@@ -63,13 +63,13 @@ def _low_range(world: World, accuracy: float, loss: float) -> None:
         world.set_pretraining_loss(place, risen)
 
 
-@question("C1", "accuracy", NONE_CLAIMED, "points", RANDOM_PRUNING)
+@question("C1", "accuracy", NONE_CLAIMED, "points")
 def low_accuracy(world: World, margins: float) -> float:
     _low_range(world, margins * NO_EFFECT, 0)
     return 100 * NO_EFFECT * _transfer(world)
 
 
-@question("C1", "pre-training loss", NONE_CLAIMED, "nats", RANDOM_PRUNING)
+@question("C1", "pre-training loss", NONE_CLAIMED, "nats")
 def low_loss(world: World, margins: float) -> float:
     _low_range(world, 0, margins * NO_EFFECT)
     return NO_EFFECT * _brought(world)
@@ -91,25 +91,25 @@ def _masks_off(world: World, low: float, high: float, won_back: float, by_size: 
     return cost
 
 
-@question("C2", "masks off", NONE_CLAIMED, "points", INFORMATION_DELETION)
+@question("C2", "masks off", NONE_CLAIMED, "points")
 def middle_range(world: World, margins: float) -> float:
     return 100 * ranges.PART * _masks_off(world, *ranges.MIDDLE, margins * ranges.PART)
 
 
-@question("C3", "masks off", SOME_CLAIMED, "points", INFORMATION_DELETION)
+@question("C3", "masks off", SOME_CLAIMED, "points")
 def high_range(world: World, margins: float) -> float:
     part, by_size = margins * ranges.PART, AS_CLAIMED * NO_EFFECT
     return 100 * ranges.PART * _masks_off(world, ranges.HIGH_FROM, 1, part, by_size)
 
 
-@question("C3", "more on large tasks", SOME_CLAIMED, "points", INFORMATION_DELETION)
+@question("C3", "more on large tasks", SOME_CLAIMED, "points")
 def more_on_large(world: World, margins: float) -> float:
     part, by_size = AS_CLAIMED * ranges.PART, margins * NO_EFFECT
     _masks_off(world, ranges.HIGH_FROM, 1, part, by_size)
     return 100 * NO_EFFECT * _transfer(world)
 
 
-@question("C4", "accuracy where fitted", SOME_CLAIMED, "points", INFORMATION_DELETION)
+@question("C4", "accuracy where fitted", SOME_CLAIMED, "points")
 def fitted_and_lost(world: World, margins: float) -> float:
     fitted, lost = Place(INFORMATION_DELETION, 0.0), margins * NO_EFFECT * _transfer(world)
     of_training = {"split": Split.TRAIN, "metric": Metric.LOSS}
@@ -146,14 +146,7 @@ def _can_fall(world: World) -> pd.Series:
     return (1 - LEFT_AT_THE_END) * (start - floor).clip(lower=0)
 
 
-@question(
-    "C5",
-    "straight on one task",
-    NONE_CLAIMED,
-    "% of its fall",
-    INFORMATION_DELETION,
-    RANDOM_PRUNING,
-)
+@question("C5", "straight on one task", NONE_CLAIMED, "% of its fall")
 def straight(world: World, margins: float) -> float:
     falls = _can_fall(world)
     noise = world.points[world.points.metric == Metric.ACCURACY].groupby("task")["std"].mean()
@@ -164,9 +157,7 @@ def straight(world: World, margins: float) -> float:
     return 100 * straight_lines.BENT if falls.min() > 0 else math.nan
 
 
-@question(
-    "C5", "slopes differ", SOME_CLAIMED, "% of the mean slope", INFORMATION_DELETION, RANDOM_PRUNING
-)
+@question("C5", "slopes differ", SOME_CLAIMED, "% of the mean slope")
 def slopes(world: World, margins: float) -> float:
     can = _can_fall(world)
     spread = np.linspace(-0.5, 0.5, len(can))[can.rank(method="first").astype(int) - 1]
@@ -176,7 +167,7 @@ def slopes(world: World, margins: float) -> float:
     return 100 * straight_lines.ONE_SLOPE if can.min() > 0 else math.nan
 
 
-@question("C7", "accuracy", NONE_CLAIMED, "points", PRUNE_AFTER_FINETUNE)
+@question("C7", "accuracy", NONE_CLAIMED, "points")
 def after_finetuning(world: World, margins: float) -> float:
     gained = margins * NO_EFFECT * _transfer(world)
     for level in _levels(world, PRUNE_AFTER_FINETUNE):
@@ -185,7 +176,7 @@ def after_finetuning(world: World, margins: float) -> float:
     return 100 * NO_EFFECT * _transfer(world)
 
 
-@question("C10", "accuracy", NONE_CLAIMED, "points", EPOCHS_BEFORE_PRUNING)
+@question("C10", "accuracy", NONE_CLAIMED, "points")
 def longer_before_pruning(world: World, margins: float) -> float:
     every = [place for place in world.measured().accuracies if place.arm == EPOCHS_BEFORE_PRUNING]
     if not every:
@@ -208,13 +199,13 @@ def _at_lowest(world: World, accuracy: float, loss: float) -> None:
     world.set_pretraining_loss(at_random, risen)
 
 
-@question("C11", "accuracy", SOME_CLAIMED, "points", RANDOM_PRUNING)
+@question("C11", "accuracy", SOME_CLAIMED, "points")
 def at_random(world: World, margins: float) -> float:
     _at_lowest(world, margins * NO_EFFECT, AS_CLAIMED * NO_EFFECT)
     return 100 * NO_EFFECT * _transfer(world)
 
 
-@question("C11", "pre-training loss", SOME_CLAIMED, "nats", RANDOM_PRUNING)
+@question("C11", "pre-training loss", SOME_CLAIMED, "nats")
 def loss_at_random(world: World, margins: float) -> float:
     _at_lowest(world, AS_CLAIMED * NO_EFFECT, margins * NO_EFFECT)
     return NO_EFFECT * _brought(world)

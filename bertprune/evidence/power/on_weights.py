@@ -10,7 +10,6 @@ import pandas as pd
 from bertprune.evidence.claims import weights
 from bertprune.evidence.claims.claim import USUAL_EPOCHS
 from bertprune.evidence.power.worlds import MUCH_CLAIMED, NONE_CLAIMED, World, question
-from bertprune.protocol.arms import PRUNE_AFTER_FINETUNE
 from bertprune.protocol.rows import ANOTHER_SEED, PRETRAINING, WHOLE, Metric, Split
 
 AS_CLAIMED = 0.5
@@ -45,12 +44,13 @@ def features(world: World, margins: float) -> float:
     "few entries",
     NONE_CLAIMED,
     "% of the entries",
-    PRUNE_AFTER_FINETUNE,
     splits=[Split.MASKS],
 )
 def masks(world: World, margins: float) -> float:
     entries = _are(world, Split.MASKS, Metric.MASK_DIFFERENCE)
     of_tuning = entries & (world.points.task != PRETRAINING)
+    if not of_tuning.any():
+        return math.nan
     most = world.points.value[of_tuning].max()
     world.points.loc[entries, "value"] *= margins * weights.FEW / most
     return 100 * weights.FEW
@@ -65,16 +65,17 @@ LITTLE = 0.2
     "beyond two seeds",
     NONE_CLAIMED,
     "points of the pruned",
-    PRUNE_AFTER_FINETUNE,
     splits=[Split.MASKS],
 )
 def beyond_seeds(world: World, margins: float) -> float:
     entries = _are(world, Split.MASKS, Metric.MASK_DIFFERENCE)
     is_of_seeds = world.points.part == ANOTHER_SEED
+    if not is_of_seeds.any():
+        return math.nan
     at = world.points.sparsity[entries].unique()
     beyond = margins * weights.FEW / (1 / (2 * at)).mean()
     world.points.loc[entries, "value"] = LITTLE * weights.FEW + beyond * ~is_of_seeds
-    return 100 * weights.FEW if is_of_seeds.any() else math.nan
+    return 100 * weights.FEW
 
 
 def _moved(world: World, all_of: float, of_top: float, in_first: float) -> bool:

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import xxhash
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import check_readable, read_json, replacing, write_json
-from bertprune.base.fingerprint import code_key
 from bertprune.base.shown import Prose, Sentence
 from bertprune.base.words import NOTHING, percent
+from bertprune.evidence.claims import CLAIMS
 from bertprune.evidence.power import rates
-from bertprune.evidence.power.designs import PAPER, SIZES
+from bertprune.evidence.power.designs import PAPER
 from bertprune.evidence.power.worlds import TRUTHS
 from bertprune.protocol.record import utc_now
 
@@ -26,11 +27,16 @@ _NAME = "power"
 
 
 def publish(table: pd.DataFrame) -> Path:
-    """Write the table of `rates.measure`, and by what code and when it was made; gives its file."""
+    """Write the table of `rates.measure`, and what it was made of, and when; gives its file."""
     file = paths.published(_NAME, ".csv")
     with replacing(file) as unfinished:
         table.to_csv(unfinished, index=False, float_format="%.6g")
-    facts = {"code": _code(), "finished": utc_now()}
+    facts = {
+        "rules": _rules(),
+        "studies": {name: rates.design_of(name).says for name in table.study.unique()},
+        "replicates": int(table.replicates.min()),
+        "finished": utc_now(),
+    }
     write_json(facts, paths.published(_NAME, ".json"))
     return file
 
@@ -48,18 +54,24 @@ def read() -> pd.DataFrame:
         ) from error
 
 
-def _code() -> str:
-    return code_key(rates.__name__)
+def _rules() -> str:
+    """The texts of all rules, which have their margins."""
+    return xxhash.xxh64_hexdigest("\n".join(claim.rule for claim in CLAIMS).encode())
 
 
 def provenance() -> Sentence:
-    """By what rules the published rates were made, and when; nothing where there are none."""
+    """Of what studies, with how many replicates, by what rules the published rates were made, and
+    when; nothing where there are none."""
     file = paths.published(_NAME, ".json")
     if not file.exists():
         return Sentence("")
     facts = read_json(file)
-    rules = "the present rules" if facts["code"] == _code() else "rules of an earlier edition"
-    return Sentence(f"By {rules}, finished {facts['finished'][:10]}.")
+    rules = "the present rules" if facts["rules"] == _rules() else "rules of an earlier edition"
+    sizes = "; ".join(f"{name}: {says}" for name, says in facts["studies"].items())
+    return Sentence(
+        f"{sizes}. {facts['replicates']:,} replicates of each truth, drawn from fixed seeds, by "
+        f"{rules}, finished {facts['finished'][:10]}."
+    )
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
@@ -95,10 +107,9 @@ def _right(line: Mapping[Hashable, Any]) -> str:
 
 
 def shown(study: str) -> Prose | Sentence:
-    """What the rules can tell in a study of this name, of each size, and in the paper's tables; a
+    """What the rules can tell in a study of this name, and in the paper's tables; a
     sentence where no rates are published."""
     if not paths.published(_NAME, ".csv").exists():
         return Sentence("No rates are published yet: `bertprune power --publish` makes them.")
     table = readable(read())
-    sizes = [name for name, size in SIZES.items() if size.study in (study, PAPER)]
-    return Prose(table[table.study.isin(sizes)].reset_index(drop=True))
+    return Prose(table[table.study.isin([study, PAPER])].reset_index(drop=True))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, as_completed
 from functools import lru_cache
 from itertools import groupby
@@ -23,12 +23,13 @@ from scipy import stats
 from bertprune.base import paths, progress
 from bertprune.base.files import file_key, replacing
 from bertprune.base.fingerprint import code_key
+from bertprune.evidence import published
 from bertprune.evidence.claims import CLAIMS
 from bertprune.evidence.claims.chance import POWER
-from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN
+from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Finding
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.power import on_accuracy, on_weights
-from bertprune.evidence.power.designs import SIZES, Design, design
+from bertprune.evidence.power.designs import STUDIES, Design, design
 from bertprune.evidence.power.replicates import Replicates
 from bertprune.evidence.power.worlds import TRUTHS, Question
 
@@ -51,7 +52,7 @@ TOLD = f"told in {100 * POWER:g} % of such studies"
 
 
 class Cell(NamedTuple):
-    """An effect, in margins, on what a question asks in a study of a size."""
+    """An effect, in margins, on what a question asks of a study."""
 
     study: str
     claim: str
@@ -72,10 +73,10 @@ def question_of(cell: Cell) -> Question:
     return dict(zip(named, QUESTIONS, strict=True))[cell.claim, cell.part]
 
 
-@lru_cache(maxsize=len(SIZES))
+@lru_cache(maxsize=len(STUDIES))
 def design_of(study: str) -> Design:
-    """The design of one of SIZES."""
-    return design(SIZES[study])
+    """The design of one of STUDIES."""
+    return design(study)
 
 
 def effect(cell: Cell) -> float:
@@ -88,26 +89,28 @@ def effect(cell: Cell) -> float:
 def _replicates(cell: Cell) -> Replicates:
     of = design_of(cell.study)
     world, _ = question_of(cell).world(of, cell.margins)
-    return Replicates(of, world.points)
+    return Replicates(of, world.read_by(_test_of(cell)))
+
+
+def _test_of(cell: Cell) -> Callable[[Measured], Finding]:
+    return next(claim.of for claim in CLAIMS if claim.key == cell.claim)
 
 
 def count(chunk: Chunk) -> Counter[str]:
     """Verdicts of the claim's rule on the replicates of a chunk."""
-    cell, facts = chunk.cell, design_of(chunk.cell.study).facts
-    seed = xxhash.xxh64_intdigest(repr(tuple(cell)).encode())
+    seed = xxhash.xxh64_intdigest(repr(tuple(chunk.cell)).encode())
     generator = np.random.default_rng([seed, chunk.number])
-    test = next(claim.of for claim in CLAIMS if claim.key == cell.claim)
-    drawn = (_replicates(cell).draw(generator) for _ in range(CHUNK))
-    return Counter(test(Measured.of(one.rows, facts, one.answers)).verdict for one in drawn)
+    replicates, test = _replicates(chunk.cell), _test_of(chunk.cell)
+    return Counter(test(replicates.draw(generator)).verdict for _ in range(CHUNK))
 
 
 class Tally:
     """What has been counted by this code on these published rows, kept in `cache`."""
 
     def __init__(self) -> None:
-        published = sorted({size.study for size in SIZES.values()})
-        files = [paths.published(name) for name in published]
-        keys = [code_key(__name__), *(file_key(file) for file in files if file.exists())]
+        files = [file for study in STUDIES for file in published.files(study).values()]
+        files += [paths.studies_folder() / f"{name}.yaml" for name in STUDIES]
+        keys = [code_key(__name__), *map(file_key, files)]
         key = xxhash.xxh64_hexdigest(" ".join(keys).encode())
         self._file = paths.cache_folder() / f"power-{key}.csv"
         self._counts: dict[Chunk, Counter[str]] = {}
@@ -147,11 +150,11 @@ class Tally:
 
 
 def measure(executor: Executor, claims: Collection[str]) -> pd.DataFrame:
-    """The rates of verdicts on `claims` (their keys) in studies of all SIZES: see COLUMNS."""
+    """The rates of verdicts on `claims` (their keys) in STUDIES: see COLUMNS."""
     tally = Tally()
     every = [
         Cell(study, of.claim, of.part, margins)
-        for study in SIZES
+        for study in STUDIES
         for of in QUESTIONS
         for margins in TRUTHS
         if of.claim in claims

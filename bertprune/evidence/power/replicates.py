@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from bertprune.evidence.answers import Answers
+from bertprune.evidence.claims.measured import Measured, Place
 from bertprune.evidence.power.designs import KIND, PLACE, Design, Points, starts
 from bertprune.protocol.rows import COLUMNS, Rows
 
@@ -47,16 +47,9 @@ class _Chance:
         return self.deviation * drawn[self.group]
 
 
-class Replicate(NamedTuple):
-    """What rules read of a study."""
-
-    rows: Rows
-    answers: dict[str, Answers]
-    """By task; empty where the study has none."""
-
-
 class Replicates:
-    """Rows of a `design` in which `points` (those of the design, with other values) are the truth.
+    """What a study of a `design` would measure where `points` (those of the design, or some of
+    them, with other values) are the truth.
 
     A value is what is expected at its point plus what is due to chance: the seed's, that of the
     model which was fine-tuned, and its own. BERTs differ in the same way. All are normal. An
@@ -69,14 +62,6 @@ class Replicates:
         points = points.reset_index(drop=True)
         self._is_there = np.arange(points.seeds.max()) < points.seeds.to_numpy()[:, None]
         self._bert_of = np.arange(points.seeds.max()) % design.berts
-        self._has_answers = design.has_answers
-        line, seed = np.nonzero(self._is_there)
-        berts = [f"bert{one}" for one in self._bert_of[seed]]
-        self._template = rows_at(points.iloc[line], seed).assign(bert=berts)
-        self._models = {
-            str(task): models.reset_index(drop=True).assign(own=False)
-            for task, models in self._template[points.examples.notna()[line].array].groupby("task")
-        }
         shares = points[KIND].join(design.shares, on=KIND).fillna(0)
         self._between_berts = np.sqrt(shares[["bert"]].to_numpy() * (design.berts > 1))
         variance = points["std"] ** 2
@@ -96,6 +81,7 @@ class Replicates:
             )
             for task, of in points.dropna(subset="examples").groupby("task")
         }
+        self._empty = self._without_values(design, points)
         on_scale, self._centre = self._scaled(points, whole)
         factor = np.divide(on_scale, whole, out=np.zeros_like(whole), where=whole > 0)
         self._sources = [
@@ -113,7 +99,20 @@ class Replicates:
         threshold = ndtri(np.clip(expected, 0, 1))[:, None] * np.sqrt(1 + whole)
         return on_scale, np.where(is_counted[:, None], threshold, expected[:, None])
 
-    def draw(self, generator: np.random.Generator) -> Replicate:
+    def _without_values(self, design: Design, points: Points) -> Measured:
+        """What is measured, with the number of its row in place of each value of an array."""
+        line, seed = np.nonzero(self._is_there)
+        berts = [f"bert{one}" for one in self._bert_of[seed]]
+        rows = rows_at(points.iloc[line], seed).assign(bert=berts)
+        answers = {
+            task: _answers(task, rows[np.isin(line, of.points)], of.examples)
+            for task, of in self._counted.items()
+            if design.has_answers
+        }
+        numbered = rows.assign(value=np.arange(float(len(rows))))
+        return replace(Measured.of(numbered, design.facts, answers), rows=rows)
+
+    def draw(self, generator: np.random.Generator) -> Measured:
         """One of them."""
         seeds, berts = len(self._bert_of), self._bert_of.max() + 1
         values = self._centre + sum(source.draw(generator, seeds) for source in self._sources)
@@ -128,15 +127,31 @@ class Replicates:
             accuracies = np.zeros(of.is_there.shape)
             accuracies[of.is_there] = right.mean(axis=1)
             values[of.points] = accuracies
-            answers[task] = _answers(task, self._models[task], right)
-        found = self._template.assign(value=values[self._is_there])
-        return Replicate(found, answers if self._has_answers else {})
+            if without := self._empty.answers.get(task):
+                answers[task] = replace(without, predicted=(~right).astype(np.uint16))
+        drawn, m = values[self._is_there], self._empty
+        return replace(
+            m,
+            rows=m.rows.assign(value=drawn),
+            answers=answers,
+            accuracies=_filled(m.accuracies, drawn),
+            training_losses=_filled(m.training_losses, drawn),
+            pretraining_losses=_filled(m.pretraining_losses, drawn),
+        )
 
 
-def _answers(task: str, models: pd.DataFrame, right: npt.NDArray[np.bool_]) -> Answers:
+def _answers(task: str, models: Rows, examples: int) -> Answers:
     """Of examples of two classes, all of the first."""
-    labels = np.zeros(right.shape[1], np.uint16)
-    return Answers(task, models, (~right).astype(np.uint16), labels, labels)
+    labels = np.zeros(examples, np.uint16)
+    every = np.zeros((len(models), examples), np.uint16)
+    return Answers(task, models.reset_index(drop=True).assign(own=False), every, labels, labels)
+
+
+def _filled(numbers: Mapping[Place, Numbers], drawn: Numbers) -> dict[Place, Numbers]:
+    """What was drawn in place of its numbers."""
+    with_none = np.append(drawn, np.nan)
+    of = {place: np.nan_to_num(at, nan=-1).astype(int) for place, at in numbers.items()}
+    return {place: with_none[at] for place, at in of.items()}
 
 
 def _right(

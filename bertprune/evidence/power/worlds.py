@@ -7,18 +7,19 @@ claim's rule, and the other parts as the claim says. Margins, ranges and stakes 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN
+from bertprune.evidence.claims.chance import Floats
+from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Finding
 from bertprune.evidence.claims.measured import NO_EPOCHS, Measured, Place
-from bertprune.evidence.power.designs import Design
+from bertprune.evidence.power.designs import Design, Points
 from bertprune.evidence.power.replicates import rows_at
-from bertprune.protocol.arms import FROM_SCRATCH, PRUNE_PRETRAIN
+from bertprune.protocol.arms import PRUNE_PRETRAIN
 from bertprune.protocol.rows import PRETRAINING, Metric, Split, where
 
 DENSE = Place(PRUNE_PRETRAIN, 0.0)
@@ -46,21 +47,46 @@ MUCH_CLAIMED = Right({0: FAILS, 1: OPEN, 2: HOLDS}, {0: (HOLDS,), 1: (HOLDS, FAI
 """Where the claim is that the effect is beyond the margin."""
 
 
+class _Noted(Mapping[Place, Floats]):
+    """Accuracies of a study, and which of them were `read`."""
+
+    def __init__(self, accuracies: Mapping[Place, Floats]) -> None:
+        self._accuracies = accuracies
+        self.read: set[Place] = set()
+
+    def __getitem__(self, place: Place) -> Floats:
+        self.read.add(place)
+        return self._accuracies[place]
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._accuracies)
+
+    def __len__(self) -> int:
+        return len(self._accuracies)
+
+
 class World:
-    """The points of a design that a question is about, whose expected values can be read and set.
+    """The points of a design, measured on some `splits`, whose expected values can be read and
+    set."""
 
-    It has `arms`, what is pruned while pre-training, and what was never pre-trained; of these what
-    was measured on some `splits`.
-    """
-
-    def __init__(self, design: Design, arms: Iterable[str], splits: Iterable[str]) -> None:
-        of_arms = where(design.points, arm=[*arms, PRUNE_PRETRAIN, FROM_SCRATCH])
-        self.points = where(of_arms, split=[*splits]).reset_index(drop=True)
+    def __init__(self, design: Design, splits: Iterable[str]) -> None:
+        self.points = where(design.points, split=[*splits]).reset_index(drop=True)
         self.facts = design.facts
 
     def measured(self) -> Measured:
         """What rules would read if nothing were left to chance."""
         return Measured.of(rows_at(self.points), self.facts)
+
+    def read_by(self, test: Callable[[Measured], Finding]) -> Points:
+        """The points without what a test does not read of fine-tuned models: so it is found in one
+        reading. Each test looks at every place that it may compare before it compares."""
+        measured = self.measured()
+        noted = _Noted(measured.accuracies)
+        test(replace(measured, accuracies=noted))
+        p = self.points
+        places = map(Place, p.arm, p.sparsity, p.position.fillna(NO_EPOCHS))
+        is_other = (p.task == PRETRAINING) | ~p.split.isin([Split.DEV, Split.TRAIN])
+        return p[is_other | np.array([place in noted.read for place in places])]
 
     def lines(
         self, place: Place, split: str = Split.DEV, metric: str = Metric.ACCURACY
@@ -105,15 +131,14 @@ class Question:
     part: str
     right: Right
     unit: str
-    arms: tuple[str, ...]
     splits: tuple[str, ...]
-    """Beside those of pruning while pre-training, and what of them was measured on, see `World`."""
+    """What was measured on that the claim reads."""
     make: Make
 
     def world(self, design: Design, margins: float) -> tuple[World, float]:
         """A world with an effect of so many margins, and the effect in `unit`, NaN where it cannot
         be asked."""
-        world = World(design, self.arms, self.splits)
+        world = World(design, self.splits)
         margin = self.make(world, margins)
         return world, margin * margins if margin > 0 else math.nan
 
@@ -123,8 +148,7 @@ def question(
     part: str,
     right: Right,
     unit: str,
-    *arms: str,
     splits: Sequence[str] = (Split.DEV, Split.TRAIN),
 ) -> Callable[[Make], Question]:
     """Makes the function below it the question."""
-    return lambda make: Question(claim, part, right, unit, arms, tuple(splits), make)
+    return lambda make: Question(claim, part, right, unit, tuple(splits), make)

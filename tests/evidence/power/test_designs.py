@@ -5,15 +5,17 @@ import pandas as pd
 import pytest
 
 from bertprune.evidence import published
-from bertprune.evidence.power.designs import SIZES, design, points_of, shares_in_common
+from bertprune.evidence.power import designs
+from bertprune.evidence.power.designs import STUDIES, design, points_of, shares_in_common
 from bertprune.evidence.power.replicates import rows_at
+from bertprune.experiments import studies
 from bertprune.protocol.arms import INFORMATION_DELETION, PRUNE_PRETRAIN
 from bertprune.protocol.rows import Metric, Rows, where
 
 
-@pytest.mark.parametrize("name", SIZES)
-def test_every_point_has_its_noise(name: str) -> None:
-    points = design(SIZES[name]).points
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_point_has_its_noise(study: str) -> None:
+    points = design(study).points
     assert points["std"].notna().all() and (points["std"] >= 0).all()
     assert points.value.notna().all() and (points.seeds > 0).all()
     accuracies = where(points, metric=Metric.ACCURACY)
@@ -24,18 +26,27 @@ def test_points_are_means_over_seeds() -> None:
     found = published.rows_of("lab")
     points = where(points_of(found), arm=PRUNE_PRETRAIN, metric=Metric.ACCURACY, split="dev")
     point = where(points, task="sst2", sparsity=0.5).iloc[0]
-    values = where(
+    of_point = where(
         found, arm=PRUNE_PRETRAIN, metric="accuracy", split="dev", task="sst2", sparsity=0.5
-    ).value
-    assert (point["value"], point["std"]) == pytest.approx((values.mean(), values.std()))
+    )
+    last = of_point[of_point.epoch == of_point.epoch.max()]
+    within = last.groupby("bert").value.var().mean() ** 0.5  # each BERT has as many seeds
+    assert (point["value"], point["std"]) == pytest.approx((last.value.mean(), within))
 
 
-def test_a_larger_lab_has_its_seeds_and_sparsities() -> None:
-    size = SIZES["lab, 16 seeds"]
-    points = design(size).points
-    assert (points.seeds == size.seeds).all()
-    curve = where(points, arm=PRUNE_PRETRAIN, task="cola", metric=Metric.ACCURACY)
-    assert sorted(curve.sparsity) == pytest.approx(size.sparsities)
+def test_a_study_that_asks_for_more_seeds_than_are_published_is_as_its_file_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = studies.load("lab", ["seed=[0, 1, 2, 3, 4, 5, 6, 7]", "sparsity=[0.0, 0.3, 0.7]"])
+    monkeypatch.setattr(studies, "load", lambda name: asked)
+    found = where(published.rows_of("lab"), seed=[0, 1, 2])
+    monkeypatch.setattr(designs, "rows_of", lambda name: found)
+    of = design("lab")
+    assert (of.points.seeds == 8).all()
+    assert of.berts == len(asked.grid["model"]) and of.has_answers
+    assert "as planned" in of.says
+    curve = where(of.points, arm=PRUNE_PRETRAIN, task="cola", metric=Metric.ACCURACY)
+    assert sorted(curve.sparsity) == pytest.approx([0.0, 0.3, 0.7])
 
 
 def made(common: float, seeds: int = 400) -> Rows:

@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 
 from bertprune.base import paths
+from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.power import published_rates, rates
-from bertprune.evidence.power.designs import SIZES, Design, design
+from bertprune.evidence.power.designs import PLACE, Design, design
 from bertprune.evidence.power.rates import QUESTIONS, Cell, Chunk
+from bertprune.evidence.power.replicates import Replicates
 from bertprune.evidence.power.worlds import SOME_CLAIMED, TRUTHS, Question
 
-LAB = "lab, 16 seeds"
+LAB = "lab"
 
 
 def nearly_certain(study: str) -> Design:
     """A design with a hundredth of its noise, and so many dev examples that all are there."""
-    of = design(SIZES[study])
+    of = design(study)
     points = of.points.assign(std=of.points["std"] / 100, examples=np.nan)
     facts = of.facts.assign(**{"dev examples": 10**12})
     return replace(of, points=points, facts=facts, has_answers=False)
@@ -55,6 +57,22 @@ def test_verdicts_are_right_where_chance_is_small(
     for margins, verdict in expected.items():
         cell = Cell(LAB, question.claim, question.part, margins)
         assert set(rates.count(Chunk(cell, 0))) == {verdict}, margins
+
+
+@pytest.mark.parametrize("claim", {each.claim: each for each in QUESTIONS})
+@pytest.mark.parametrize("study", [LAB, "english"])
+def test_a_replicate_is_what_its_rows_would_be(claim: str, study: str) -> None:
+    """Its arrays are those of its rows, and what was not drawn would have changed nothing."""
+    question = {each.claim: each for each in QUESTIONS}[claim]
+    cell, of = Cell(study, claim, question.part, 1), rates.design_of(study)
+    if np.isnan(rates.effect(cell)):
+        pytest.skip(f"{study} cannot be asked")
+    test, (world, _) = rates._test_of(cell), question.world(of, cell.margins)
+    whole = Replicates(of, world.points).draw(np.random.default_rng(0))
+    found = test(whole)
+    assert found == test(Measured.of(whole.rows, whole.facts, whole.answers))
+    read = whole.rows.merge(world.read_by(test)[PLACE])
+    assert found == test(Measured.of(read, whole.facts, whole.answers))
 
 
 def test_a_chunk_is_the_same_again() -> None:

@@ -74,7 +74,8 @@ def test_berts_differ_by_what_was_measured() -> None:
 
 
 def test_rows_are_those_of_a_study_and_agree_with_the_answers() -> None:
-    found, answers = Replicates(made(), made().points).draw(np.random.default_rng(1))
+    one = Replicates(made(), made().points).draw(np.random.default_rng(1))
+    found, answers = one.rows, one.answers
     assert list(found.columns) == [*rows.COLUMNS, "bert"]
     for task, of in answers.items():
         models = of.models.merge(found, on=[*PLACE, "seed"], suffixes=("", "_of_rows"))
@@ -83,8 +84,9 @@ def test_rows_are_those_of_a_study_and_agree_with_the_answers() -> None:
 
 
 def test_models_agree_on_which_examples_are_hard() -> None:
-    _, answers = Replicates(made(), made().points).draw(np.random.default_rng(1))
-    right = answers["cola"].right
+    answers = Replicates(made(), made().points).draw(np.random.default_rng(1)).answers["cola"]
+    assert answers is not None
+    right = answers.right
     both, by_chance = np.mean(right[0] & right[1]), np.mean(right[0]) * np.mean(right[1])
     assert both > by_chance + 0.05
 

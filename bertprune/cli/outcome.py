@@ -59,11 +59,16 @@ def ledger(study: Study, of_paper: bool, file: Path | None) -> None:
 @click.option(
     "--workers", type=click.IntRange(1), default=usable_cores, help="(default: all cores)"
 )
+@click.option(
+    "--replicates", type=click.IntRange(1), default=1000, show_default=True, help="Of each truth."
+)
 @CSV
 @click.option(
     "--publish", is_flag=True, help="Write them to book/published, for the ledger's page."
 )
-def power(claims: Sequence[str], workers: int, file: Path | None, publish: bool) -> None:
+def power(
+    claims: Sequence[str], workers: int, replicates: int, file: Path | None, publish: bool
+) -> None:
     """Say how often the rules are right where the truth is known: simulated, with the noise of the
     published studies; by default the rules of all CLAIMs (C1, ...) that chance has a part in."""
     from bertprune.evidence.power import published_rates, rates
@@ -76,7 +81,7 @@ def power(claims: Sequence[str], workers: int, file: Path | None, publish: bool)
         raise UserError("--publish takes the rates of all claims: name none")
     with local_workers(workers) as executor:
         try:
-            found = rates.measure(executor, claims or known)
+            found = rates.measure(executor, claims or known, replicates)
         except KeyboardInterrupt:
             executor.shutdown(cancel_futures=True)
             raise

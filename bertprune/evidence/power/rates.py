@@ -38,11 +38,12 @@ QUESTIONS = (*on_accuracy.QUESTIONS, *on_weights.QUESTIONS)
 
 VERDICTS = [HOLDS, FAILS, OPEN]
 
-CHUNK = 50
+CHUNK = 100
 """Replicates that are drawn from one seed."""
 
-REPLICATES, IN_SEARCH = 1000, 300
-"""Of each truth, and of each effect that is tried to find the smallest that is told."""
+IN_SEARCH = 0.3
+"""How many replicates there are of each effect that is tried to find the smallest that is told, as
+a share of those of each truth."""
 
 MOST_TRIED = 2
 """Effects, beside the truths."""
@@ -149,9 +150,10 @@ class Tally:
         return dict(found)
 
 
-def measure(executor: Executor, claims: Collection[str]) -> pd.DataFrame:
-    """The rates of verdicts on `claims` (their keys) in STUDIES: see COLUMNS."""
-    tally = Tally()
+def measure(executor: Executor, claims: Collection[str], replicates: int) -> pd.DataFrame:
+    """The rates of verdicts on `claims` (their keys) in STUDIES, with so many `replicates` of each
+    truth at least: see COLUMNS."""
+    tally, in_search = Tally(), math.ceil(IN_SEARCH * replicates)
     every = [
         Cell(study, of.claim, of.part, margins)
         for study in STUDIES
@@ -160,24 +162,26 @@ def measure(executor: Executor, claims: Collection[str]) -> pd.DataFrame:
         if of.claim in claims
     ]
     asked = [cell for cell in every if not math.isnan(effect(cell))]
-    tally.count(dict.fromkeys(asked, REPLICATES), executor)
+    tally.count(dict.fromkeys(asked, replicates), executor)
     for _ in range(MOST_TRIED):
-        powers = _powers(tally.by_cell())
+        powers = _powers(tally.by_cell(), in_search)
         places = dict.fromkeys(cell[:3] for cell in asked)
         tries = {place: _to_try(powers[place]) for place in places}
         tried = [Cell(*place, at) for place, at in tries.items() if at is not None]
-        tally.count(dict.fromkeys(tried, IN_SEARCH), executor)
-    return _table(tally.by_cell(), asked)
+        tally.count(dict.fromkeys(tried, in_search), executor)
+    return _table(tally.by_cell(), asked, in_search)
 
 
 Power = dict[float, float]
 """By the effect in margins, how often the verdict is given that is right of twice the margin."""
 
 
-def _powers(counts: Mapping[Cell, Counter[str]]) -> dict[tuple[str, str, str], Power]:
+def _powers(
+    counts: Mapping[Cell, Counter[str]], in_search: int
+) -> dict[tuple[str, str, str], Power]:
     found: dict[tuple[str, str, str], Power] = defaultdict(dict)
     for cell, counted in counts.items():
-        if counted.total() < IN_SEARCH:
+        if counted.total() < in_search:
             # An interrupted count, which goes on first.
             continue
         told = question_of(cell).right.verdicts[2]
@@ -228,8 +232,10 @@ stand again beside, and `error` is the largest standard error that `replicates` 
 are TRUTHS, and TOLD: the smallest effect that is, without shares."""
 
 
-def _table(counts: Mapping[Cell, Counter[str]], asked: Collection[Cell]) -> pd.DataFrame:
-    powers, lines = _powers(counts), []
+def _table(
+    counts: Mapping[Cell, Counter[str]], asked: Collection[Cell], in_search: int
+) -> pd.DataFrame:
+    powers, lines = _powers(counts, in_search), []
     for place, cells in groupby(asked, key=lambda cell: cell[:3]):
         lines += [_line(cell, counts[cell]) for cell in cells]
         study, claim, part = place

@@ -31,7 +31,7 @@ def nearly_certain(study: str) -> Design:
 def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Few replicates, kept in a cache of the test's own."""
     monkeypatch.setattr(paths, "cache_folder", lambda: tmp_path)
-    for name, value in {"CHUNK": 2, "REPLICATES": 4, "IN_SEARCH": 2, "MOST_TRIED": 1}.items():
+    for name, value in {"CHUNK": 2, "IN_SEARCH": 0.5, "MOST_TRIED": 1}.items():
         monkeypatch.setattr(rates, name, value)
     yield
     rates._replicates.cache_clear()
@@ -82,14 +82,14 @@ def test_a_chunk_is_the_same_again() -> None:
 
 def test_a_count_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadPoolExecutor(1) as executor:
-        once = rates.measure(executor, ["C12"])
+        once = rates.measure(executor, ["C12"], 4)
         monkeypatch.setattr(rates, "count", None)
-        again = rates.measure(executor, ["C12"])
+        again = rates.measure(executor, ["C12"], 4)
     assert once.equals(again)
     truths = once[once.truth != rates.TOLD]
     assert set(truths.truth) == set(TRUTHS.values())
     assert truths[rates.VERDICTS].sum(axis=1).to_numpy() == pytest.approx(1)
-    assert (truths.replicates == rates.REPLICATES).all()
+    assert (truths.replicates == 4).all()
     shown = published_rates.readable(once)
     assert len(shown) == once.groupby(["study", "claim", "part"]).ngroups
     assert shown.claim.eq("C12, heads").all()

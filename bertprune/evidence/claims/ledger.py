@@ -82,7 +82,8 @@ def _here(entry: Entry) -> str:
     said = entry.ours + (f" ({entry.n})" if entry.n else "")
     if entry.verdict != OPEN or math.isnan(entry.lower) or not entry.detectable > 0:
         return said
-    return f"{said}; told in four of five such studies: {entry.detectable:.2f} {entry.unit}"
+    least = f"{entry.detectable:.2f} {entry.unit}"
+    return f"{said}; the smallest effect that four of five such studies would tell: {least}"
 
 
 def _shown(entry: Entry) -> str:
@@ -169,18 +170,44 @@ def on_tasks(measured: Measured, tasks: Sequence[str]) -> Prose | Sentence:
             "On all tasks of this study the dense model is above all of these, so the verdicts are "
             "the ones above."
         )
-    of_tasks = Measured.of(
-        found[found.task.isin([*tasks, PRETRAINING])],
-        measured.facts,
-        measured.answers,
-        measured.scale,
-    )
+    of_tasks = measured.part(found[found.task.isin([*tasks, PRETRAINING])])
     on_all, alone = (
         Ledger(_entry_of(claim, of) for claim in ON_ACCURACY) for of in (measured, of_tasks)
     )
     name = f"{', '.join(tasks)} alone"
     table = verdicts({"all tasks": on_all, name: alone}).drop(columns="claim")
     return Prose(table.assign(**{f"numbers of {name}": list(map(_here, alone))}))
+
+
+LEAST_TO_HALVE = 4
+"""Seeds: each half has two then."""
+
+
+def on_halves(measured: Measured) -> Prose | Sentence:
+    """The verdicts on all seeds of a study, on the first half of them and on the second, and what
+    the halves say to each other. They share their BERTs, and no pruning or fine-tuning. A sentence
+    where there are fewer than `LEAST_TO_HALVE` seeds."""
+    seeds, found = measured.seeds, measured.rows
+    if len(seeds) < LEAST_TO_HALVE:
+        return Sentence(f"It takes {LEAST_TO_HALVE} seeds to compare two halves of them.")
+    middle = len(seeds) // 2
+    one, two = (
+        ledger(measured.part(found[found.seed.isin(half)]))
+        for half in (seeds[:middle], seeds[middle:])
+    )
+    named = {
+        "all seeds": ledger(measured),
+        f"seeds {seeds[0]} to {seeds[middle - 1]}": one,
+        f"seeds {seeds[middle]} to {seeds[-1]}": two,
+    }
+    said = [_of_halves(first.verdict, second.verdict) for first, second in zip(one, two, strict=True)]
+    return Prose(verdicts(named).drop(columns="claim").assign(**{"the halves": said}))
+
+
+def _of_halves(one: str, two: str) -> str:
+    if one == two:
+        return "agree"
+    return "do not decide it alike" if OPEN in (one, two) else "contradict each other"
 
 
 @functools.cache

@@ -112,6 +112,10 @@ class Measured:
             },
         )
 
+    def part(self, rows: Rows) -> Measured:
+        """The same study with some of its `rows`."""
+        return Measured.of(rows, self.facts, self.answers, self.scale)
+
     def levels(
         self, *arms: str, low: float = 0.0, high: float = 1.0, dense: bool = True
     ) -> list[float]:
@@ -201,7 +205,7 @@ def _arrays(
 
 def _lines(models: pd.DataFrame, seeds: list[int]) -> dict[Place, Indices]:
     """Which lines of answers `models` are, (S,) by place."""
-    of_study = models[~models.own.astype(bool)]
+    of_study = models[~models.own.astype(bool) & models.seed.isin(seeds)]
     lines = of_study.assign(
         task="", epochs=of_study.position.fillna(NO_EPOCHS), line=of_study.index
     )

@@ -129,6 +129,32 @@ def test_claims_on_some_tasks_alone() -> None:
         assert str(ledger.on_tasks(found, tasks)).startswith(why)
 
 
+def test_halves_of_the_seeds_are_tested_alone() -> None:
+    found = several(8)
+    found.loc[is_accuracy(found, PRUNE_PRETRAIN) & (found.seed >= 4) & (found.sparsity > 0), "value"] -= 0.3
+    shown = ledger.on_halves(Measured.of(found, MANY))
+    assert isinstance(shown, Prose)
+    table = shown.table
+    assert table.columns.tolist() == ["all seeds", "seeds 0 to 3", "seeds 4 to 7", "the halves"]
+    assert list(table.loc["C1"]) == [
+        "? cannot be told",
+        "✓ holds",
+        "✗ does not hold",
+        "contradict each other",
+    ]
+    assert table.loc["C14", "the halves"] == "agree"
+    of_half = {entry.key: entry for entry in ledger.ledger(Measured.of(found[found.seed < 4], MANY))}
+    assert all(cell.endswith(of_half[key].verdict) for key, cell in table["seeds 0 to 3"].items())
+    assert str(ledger.on_halves(Measured.of(several(3), MANY))).startswith("It takes 4 seeds")
+
+
+def test_an_open_claim_says_what_could_have_been_told() -> None:
+    found = Measured.of(several(3, noise=0.02), MANY)
+    opened = [entry for entry in ledger.ledger(found) if entry.verdict == OPEN]
+    told = [entry for entry in opened if "the smallest effect that" in ledger.text([entry])]
+    assert {"C1", "C2", "C7"} <= {entry.key for entry in told}
+
+
 def test_what_does_not_hold_comes_first() -> None:
     worse = with_change(PRUNE_PRETRAIN, -0.3, lambda of: of.sparsity.isin([0.1, 0.2]))
     found = ledger.ledger(Measured.of(several(3, worse), MANY))

@@ -9,7 +9,7 @@ import pandas as pd
 from safetensors import safe_open
 
 from bertprune.base.errors import UserError
-from bertprune.base.shown import Prose
+from bertprune.base.shown import Prose, Sentence
 from bertprune.base.words import NOTHING, percent
 from bertprune.evidence.scores import pretrained_and_not, worth_pretraining
 from bertprune.protocol.arms import ARMS, COMPARED, PRUNE_PRETRAIN, words_of_arm
@@ -164,10 +164,12 @@ def task_scores(rows: Rows) -> pd.DataFrame:
     return shown.rename_axis(columns=None)
 
 
-def by_epoch(rows: Rows, metric: str) -> pd.DataFrame:
+def by_epoch(rows: Rows, metric: str) -> pd.DataFrame | Sentence:
     """Of a fine-tuning run: a share that is of the whole model, in %, by task and learning rate,
-    after each epoch. Without lines where the run did not measure it."""
+    after each epoch. A sentence where the run did not measure it."""
     whole = where(rows, metric=metric, part=WHOLE)
+    if whole.empty:
+        return Sentence("This run did not measure it.")
     table = whole.pivot_table(
         index=["task", "learning_rate"], columns="epoch", values="value", sort=False
     )

@@ -17,6 +17,7 @@ import pandas as pd
 
 from bertprune.base.errors import UserError
 from bertprune.base.shown import Prose, Sentence
+from bertprune.base.words import NOTHING
 from bertprune.evidence import baselines, gathering, paper
 from bertprune.evidence.answers import answers_in, answers_of
 from bertprune.evidence.claims import CLAIMS, ON_ACCURACY
@@ -200,14 +201,17 @@ def on_halves(measured: Measured) -> Prose | Sentence:
         f"seeds {seeds[0]} to {seeds[middle - 1]}": one,
         f"seeds {seeds[middle]} to {seeds[-1]}": two,
     }
-    said = [_of_halves(first.verdict, second.verdict) for first, second in zip(one, two, strict=True)]
+    said = [
+        _of_halves(first.verdict, second.verdict) for first, second in zip(one, two, strict=True)
+    ]
     return Prose(verdicts(named).drop(columns="claim").assign(**{"the halves": said}))
 
 
 def _of_halves(one: str, two: str) -> str:
-    if one == two:
-        return "agree"
-    return "do not decide it alike" if OPEN in (one, two) else "contradict each other"
+    """What they say to each other where both decide."""
+    if OPEN in (one, two):
+        return NOTHING
+    return "agree" if one == two else "contradict each other"
 
 
 @functools.cache

@@ -5,6 +5,7 @@ They are two files of `book/published`: `power.csv` (see `rates.measure`) and `p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,11 @@ def provenance() -> Sentence:
     facts = read_json(file)
     rules = "the present rules" if facts["rules"] == _rules() else "rules of an earlier edition"
     sizes = "; ".join(f"{name}: {says}" for name, says in facts["studies"].items())
+    least, error = facts["replicates"], math.sqrt(0.05 * 0.95 / facts["replicates"])
     return Sentence(
-        f"{sizes}. {facts['replicates']:,} replicates of each truth, drawn from fixed seeds, by "
-        f"{rules}, finished {facts['finished'][:10]}."
+        f"{sizes}. By {rules}, finished {facts['finished'][:10]}: {least:,} replicates of each "
+        f"truth, drawn from fixed seeds, so that a share of 5 % has a standard error of "
+        f"{100 * error:.1f} points."
     )
 
 

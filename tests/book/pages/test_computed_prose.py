@@ -44,7 +44,7 @@ def test_a_line_has_the_same_of_each_and_bold_is_what_is_detected(
 
 def test_what_a_study_lacks_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     found = study(seeds=2)
-    of = Measured(found[found.arm != "information_deletion"])
+    of = Measured.of(found[found.arm != "information_deletion"])
     made = parts(monkeypatch, lambda _: of)
     lacking = [line for line in cells(made["effects"]) if line[-1] == "not measured"]
     assert [line[0].startswith("Masks off") for line in lacking].count(True) == 2
@@ -70,6 +70,6 @@ def test_claims_link_to_chapters(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_several_berts_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     found = study(seeds=4)
-    of = Measured(found.assign(bert=(found.seed % 2).astype(str)))
+    of = Measured.of(found.assign(bert=(found.seed % 2).astype(str)))
     line = parts(monkeypatch, lambda _: of)["trust"].splitlines()[2]
     assert "The lab language: 2, and intervals are for others of their kind" in line

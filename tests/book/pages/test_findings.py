@@ -67,7 +67,7 @@ def test_what_is_not_detected_is_never_none(measures: Any) -> None:
     found = study(seeds=6)
     at_random = 5.0 * (found.arm == "random_pruning")
     flat = found.assign(value=found.value.where(found.task != PRETRAINING, 2 + at_random))
-    measures(lambda _: Measured(flat))
+    measures(lambda _: Measured.of(flat))
     for answer in (findings.results, findings.timing, findings.weights):
         shown = answer([studies.load("lab")]).data
         assert "cannot be told" in shown
@@ -76,7 +76,7 @@ def test_what_is_not_detected_is_never_none(measures: Any) -> None:
 
 def test_what_was_not_tested_says_why(measures: Any) -> None:
     found = study(seeds=2)
-    measures(lambda _: Measured(found[found.arm == "prune_pretrain"]))
+    measures(lambda _: Measured.of(found[found.arm == "prune_pretrain"]))
     shown = findings.weights([studies.load("lab")]).data
     assert "C11 was not tested: no rows of accuracy of models pruned at random" in shown
     assert "Bytes on disk were not counted" in findings.saving([studies.load("lab")]).data

@@ -47,7 +47,7 @@ def with_change(arm: str, change: float, where: Callable[[Rows], Any] = lambda f
     return found
 
 
-def several(seeds: int, found: Rows | None = None, berts: int = 1) -> Rows:
+def several(seeds: int, found: Rows | None = None, berts: int = 1, noise: float = 0.001) -> Rows:
     """The paper's rows, or those `found`, as if of several seeds: values of each with a little
     noise, dealt out to BERTs. Of one seed they are as they are."""
     base = paper.rows() if found is None else found
@@ -60,7 +60,7 @@ def several(seeds: int, found: Rows | None = None, berts: int = 1) -> Rows:
     for part in parts:
         for what in ("accuracy", "loss"):
             of_dev = (part.split == "dev") & (part.metric == what)
-            part.loc[of_dev, "value"] += generator.normal(0, 0.001, int(of_dev.sum()))
+            part.loc[of_dev, "value"] += generator.normal(0, noise, int(of_dev.sum()))
     return pd.concat([rows.join([]), *parts], ignore_index=True)
 
 

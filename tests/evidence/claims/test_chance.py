@@ -1,6 +1,7 @@
 """Means with their uncertainty: against scipy, and by how often bounds cover what is true."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from bertprune.evidence.claims.chance import (
     mean_of_seeds,
     with_examples,
 )
+from bertprune.evidence.claims.claim import FAILS, HOLDS, Part, decide
 
 REPLICATES = 2000
 ALLOWED = 0.05 + 3 * math.sqrt(0.05 * 0.95 / REPLICATES)
@@ -94,19 +96,25 @@ def variance_of(answers: Floats) -> float:
 
 @pytest.mark.parametrize("of_examples", [0.0, 0.5])
 @pytest.mark.parametrize("of_seeds", [0.0, 0.02])
-def test_bounds_cover_other_seeds_and_other_examples(of_examples: float, of_seeds: float) -> None:
-    """Two tasks, 8 seeds, 60 examples: a difference of right answers whose true mean is 0."""
-    generator = np.random.default_rng(3)
+@pytest.mark.parametrize("berts", [1, 4])
+def test_bounds_cover_other_seeds_and_other_examples(
+    of_examples: float, of_seeds: float, berts: int
+) -> None:
+    """Two tasks, 8 seeds, 60 examples: a difference of right answers whose true mean is 0. BERTs
+    differ as seeds do, and in which examples they get right."""
+    generator, bert_of = np.random.default_rng(3), np.arange(8) % berts
     misses = 0
     for _ in range(REPLICATES // 2):
         tasks = [
             generator.normal(size=(8, 60))
             + of_examples * generator.normal(size=60)
             + of_seeds * math.sqrt(60) * generator.normal(size=(8, 1))
+            + of_seeds * math.sqrt(60) * generator.normal(size=(berts, 1))[bert_of] * (berts > 1)
+            + of_examples * generator.normal(size=(berts, 60))[bert_of] * (berts > 1)
             for _ in range(2)
         ]
         values = sum(task.mean(axis=1) for task in tasks)[None]
-        (of,) = mean_of_seeds(values, [""] * 8)
+        (of,) = mean_of_seeds(values, bert_of.tolist())
         misses += with_examples(of, sum(max(variance_of(task), 0) for task in tasks)).upper < 0
     assert misses / (REPLICATES // 2) < 0.05 + 3 * math.sqrt(0.05 * 0.95 / REPLICATES * 2)
 
@@ -117,6 +125,25 @@ def test_the_variance_of_examples_is_that_of_their_means_for_many_seeds() -> Non
     answers = common + 3 * generator.normal(size=(50, 200))
     assert variance_of(answers) == pytest.approx(common.var() / 200, rel=0.5)
     assert variance_of(common[None]) == pytest.approx(common.var(ddof=1) / 200)
+
+
+@pytest.mark.parametrize("common", [0.0, 0.9])
+def test_one_of_many_parts_refutes_no_more_often_than_one_alone(common: float) -> None:
+    """Ten parts, just at their margin, of 16 seeds on 8 BERTs that differ as seeds do."""
+    generator = np.random.default_rng(5)
+    berts = [seed % 8 for seed in range(16)]
+    verdicts = Counter[str]()
+    for _ in range(REPLICATES):
+        own, shared = (
+            generator.normal(size=(n, 16)) + generator.normal(size=(n, 8))[:, berts]
+            for n in (10, 1)
+        )
+        values = math.sqrt(1 - common) * own + math.sqrt(common) * shared
+        found = mean_of_seeds(values, berts)
+        parts = [Part(str(i), one.below(), one.above()) for i, one in enumerate(found)]
+        verdicts[decide(parts)[0]] += 1
+    assert verdicts[FAILS] / REPLICATES < ALLOWED and verdicts[HOLDS] / REPLICATES < ALLOWED
+    assert verdicts[FAILS] / REPLICATES > 0.01  # corrected, and not more than needed
 
 
 def test_holms_correction() -> None:

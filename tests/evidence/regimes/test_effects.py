@@ -42,7 +42,7 @@ def test_each_effect_is_the_difference_that_rows_were_made_with(
 ) -> None:
     found = raised(study(seeds=3), "information_deletion", 0.04)
     found = raised(raised(found, "prune_after_finetune", 0.02), "random_pruning", -0.06)
-    m = Measured(found)
+    m = Measured.of(found)
     size = EFFECTS[effect].size(m, EFFECTS[effect].levels(m))
     assert size is not None
     assert size.estimate.mean == pytest.approx(mean, abs=1e-6)
@@ -52,19 +52,19 @@ def test_each_effect_is_the_difference_that_rows_were_made_with(
 def test_what_longer_training_gains_alone_is_taken_off() -> None:
     found = study(seeds=2)
     longer = (found.arm == "information_deletion") & (found.metric == "accuracy")
-    m = Measured(found.assign(value=found.value + 0.03 * longer))
+    m = Measured.of(found.assign(value=found.value + 0.03 * longer))
     size, alone = (EFFECTS[effect].size(m, [0.9]) for effect in ("high, masks off", "longer"))
     assert size is not None and size.estimate.mean == pytest.approx(0, abs=1e-9)
     assert alone is not None and alone.by_task == pytest.approx({"cola": 3.0, "sst2": 3.0})
 
 
 def test_all_that_are_compared_have_the_same_sparsities() -> None:
-    few, all_of_paper = Measured(study(seeds=2)), of_paper()
+    few, all_of_paper = Measured.of(study(seeds=2)), of_paper()
     of = EFFECTS["middle, masks off"]
     assert of.levels(all_of_paper) == [0.4, 0.5, 0.6]
     assert of.levels(all_of_paper, few) == of.levels(few) == [0.6]
     # Who has none of them is passed over, and has no size.
-    other = Measured(study(seeds=2).replace({"sparsity": {0.6: 0.55}}))
+    other = Measured.of(study(seeds=2).replace({"sparsity": {0.6: 0.55}}))
     assert of.levels(all_of_paper, other) == [0.4, 0.5, 0.6]
     assert of.size(other, [0.4, 0.5, 0.6]) is None
     assert of.size(all_of_paper, [0.6]) != of.size(all_of_paper, [0.5, 0.6])
@@ -73,7 +73,7 @@ def test_all_that_are_compared_have_the_same_sparsities() -> None:
 @pytest.mark.parametrize("arm", ["information_deletion", "random_pruning", "from_scratch"])
 def test_what_was_not_measured_has_no_size(arm: str) -> None:
     found = study(seeds=2)
-    m = Measured(found[found.arm != arm])
+    m = Measured.of(found[found.arm != arm])
     missing = {name for name, of in EFFECTS.items() if of.size(m, of.levels(m)) is None}
     assert (
         missing

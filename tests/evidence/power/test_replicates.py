@@ -78,6 +78,7 @@ def test_rows_are_those_of_a_study_and_agree_with_the_answers() -> None:
     found, answers = one.rows, one.answers
     assert list(found.columns) == [*rows.COLUMNS, "bert"]
     for task, of in answers.items():
+        assert of is not None
         models = of.models.merge(found, on=[*PLACE, "seed"], suffixes=("", "_of_rows"))
         assert models.task.eq(task).all() and len(models) == len(of.right)
         assert models.value_of_rows.to_numpy() == pytest.approx(of.right.mean(axis=1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -68,21 +68,21 @@ def sweep(
 
     if place and workers:
         raise UserError("--workers is about this machine, and a cluster has its own: leave it out")
-    whole = study.plan()
+    stages = study.by_stage()
     # Equal inputs need no second look.
-    for one in {one.inputs: one for one in whole}.values():
+    for one in {one.inputs: one for one in stages}.values():
         one.check_inputs()
     published = gathering.published_runs(study) if unpublished or dry_run else {}
-    plan = study.live_part().plan() if live else whole
+    plan = study.live_part().plan() if live else list(stages)
     if unpublished:
         plan = gathering.still_to_publish(study, published)
     if dry_run:
         _show_status(plan, published)
         return 0
     if place and plan:
-        outcome = _on_cluster(place, plan, threads or 1, at_once)
+        outcome = _on_cluster(place, plan, stages, threads or 1, at_once)
     else:
-        outcome = _here(whole, plan, workers, threads, at_once)
+        outcome = _here(stages, plan, workers, threads, at_once)
     print(
         f"{len(outcome.done)} executed, {len(outcome.skipped)} done before, "
         f"{len(outcome.failed)} failed"
@@ -93,13 +93,13 @@ def sweep(
 
 
 def _here(
-    whole: Sequence[Run],
+    stages: Mapping[Run, int],
     plan: Sequence[Run],
     workers: int | None,
     threads: int | None,
     at_once: int | None,
 ) -> Outcome:
-    """A sweep of `plan`, a part of the `whole` study, on this machine."""
+    """A sweep of `plan`, of a study whose runs have these `stages`, on this machine."""
     import torch
 
     from bertprune.experiments.sweep.local import local_workers, thread_counts
@@ -109,16 +109,23 @@ def _here(
     # A notebook that starts or ends leaves its core idle; on a GPU they would share its memory.
     workers = workers or (1 if gpu else usable_cores() + 1)
     # Bits depend on the threads, and these on the whole plan.
-    counts = dict.fromkeys(plan, threads) if threads else thread_counts(whole, workers)
+    counts = dict.fromkeys(plan, threads) if threads else thread_counts([*stages], workers)
     with local_workers(workers) as executor:
         try:
-            return sweep(plan, executor, counts, at_once or (_AT_ONCE_ON_GPU if gpu else 1))
+            at_once = at_once or (_AT_ONCE_ON_GPU if gpu else 1)
+            return sweep(plan, executor, counts, at_once, stages)
         except KeyboardInterrupt:
             executor.shutdown(cancel_futures=True)
             raise
 
 
-def _on_cluster(place: str, plan: Sequence[Run], threads: int, at_once: int | None) -> Outcome:
+def _on_cluster(
+    place: str,
+    plan: Sequence[Run],
+    stages: Mapping[Run, int],
+    threads: int,
+    at_once: int | None,
+) -> Outcome:
     from bertprune.experiments.sweep.cluster import cluster
     from bertprune.experiments.sweep.scheduling import sweep
     from bertprune.speed.cost.amounts_of_work import memory_bytes
@@ -132,7 +139,7 @@ def _on_cluster(place: str, plan: Sequence[Run], threads: int, at_once: int | No
 
     with cluster(place, plan, memory) as workers:
         at_once = at_once or (_AT_ONCE_ON_GPU if workers.trains_on_gpu else 1)
-        return sweep(plan, workers, dict.fromkeys(plan, threads), at_once)
+        return sweep(plan, workers, dict.fromkeys(plan, threads), at_once, stages)
 
 
 @click.command()

@@ -18,6 +18,9 @@ from bertprune.protocol.rows import PRETRAINING, Metric, Rows, Split, where
 AVERAGE = "average"
 """The task of scores that are means over all tasks of the study."""
 
+WORD_FREQUENCIES = "loss_of_word_frequencies"
+"""The metric of rows that say which loss the frequencies of words alone give (`baselines`)."""
+
 LAST_SHARE = 0.3
 """The end of pre-training, a share of its steps, that shows whether the loss still falls."""
 

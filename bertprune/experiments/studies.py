@@ -9,7 +9,8 @@ grid:                    # every combination is a run of each arm
   sparsity: [0.0, 0.5]
   task: [sst2, cola]
   seed: [0, 1, 2, 3]
-  model: [lab, ...]      # BERTs, dealt out to the seeds in turn: each seed has one of them
+  model: [lab, ...]      # dealt out to the seeds in turn: each seed has one of these BERTs
+  burn_in_seed: [0, 1]   # dealt out likewise: each seed has a burn-in with one of these seeds
 arms:                    # any of ARMS, each with parameters of its own, and a grid where it differs
   prune_pretrain: {}
   information_deletion: {epochs: 13}
@@ -18,8 +19,9 @@ live: {seed: [0, 1]}     # the runs that `make book` executes; empty: all
 beside: [...]            # published studies whose chapters its book has too
 exceptions:              # parameters at some points of the grid; of several the last one counts
   - {arm: information_deletion, sparsity: [0.7, 0.8, 0.9], set: {epochs: 15}}
-left_out:                # points of the grid that have no run
-  - {arm: information_deletion, seed: [1, 2]}
+stages:                  # what is executed first, second, ...; points of no stage have no run
+  - [{seed: 0}]
+  - [{arm: prune_pretrain, seed: [1, 2]}, {arm: information_deletion, sparsity: 0.5}]
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import dataclasses
 import html
 import json
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, product
 from pathlib import Path
@@ -41,15 +43,14 @@ from bertprune.experiments.runs import Run, lineage
 from bertprune.lab.language import Language, language, language_of
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import ARMS
-from bertprune.protocol.notebook_parameters import (
-    BurnIn,
-)
+from bertprune.protocol.notebook_parameters import BurnIn
 from bertprune.protocol.views import CHAPTERS, Chapter, View
 
 GRID = ("sparsity", "task", "seed")
 
-# A grid's BERTs multiply nothing: a seed on one BERT has nothing in common with one on another.
-_AXES = (*GRID, "model")
+# These multiply nothing: a seed on one BERT has nothing in common with one on another.
+_DEALT_OUT = ("model", "burn_in_seed")
+_AXES = (*GRID, *_DEALT_OUT)
 
 # What a study's file has that is no text.
 _KINDS = {
@@ -58,7 +59,7 @@ _KINDS = {
     "arms": dict,
     "live": dict,
     "exceptions": list,
-    "left_out": list,
+    "stages": list,
     "beside": list,
 }
 _KEYS = ["title", "description", "caution", *_KINDS]
@@ -76,9 +77,9 @@ class Study:
     grid: Mapping[str, list[Any]] = field(default_factory=dict)
     arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     live: Mapping[str, Any] = field(default_factory=dict)
-    exceptions: tuple[Mapping[str, Any], ...] = ()
-    left_out: tuple[Mapping[str, Any], ...] = ()
-    beside: tuple[str, ...] = ()
+    exceptions: Sequence[Mapping[str, Any]] = ()
+    stages: Sequence[Sequence[Mapping[str, Any]]] = ()
+    beside: Sequence[str] = ()
     given_as: str = ""
     """What the study was loaded as: its name, or the path of its file."""
     changes: tuple[str, ...] = ()
@@ -107,10 +108,19 @@ class Study:
 
         Raises UserError for parameters that the contracts refuse.
         """
-        needed = dict.fromkeys(run for arm in self.arms for run in self.needed_for(arm))
-        # What others wait for is done first.
+        return list(self.by_stage())
+
+    def by_stage(self) -> dict[Run, int]:
+        """`plan`, stage after stage: each run with the number of the first stage that needs it."""
         order = list(notebook_parameters.CONTRACTS)
-        return sorted(needed, key=lambda run: (order.index(run.notebook), len(lineage(run))))
+        found: dict[Run, int] = {}
+        for number in range(len(self.stages) or 1):
+            part = dataclasses.replace(self, stages=self.stages[number : number + 1])
+            needed = [run for arm in self.arms for run in part.needed_for(arm)]
+            # What others wait for is done first.
+            needed.sort(key=lambda run: (order.index(run.notebook), len(lineage(run))))
+            found |= {run: number for run in needed if run not in found}
+        return found
 
     def live_part(self) -> Study:
         """The part of the study that `make book` executes."""
@@ -189,9 +199,9 @@ class Study:
         own = {key: value for key, value in self.arms.get(arm, {}).items() if key != "grid"}
         values = {**self.parameters, **own}
         seed = point.get("seed", values.get("seed", 0))
-        models = self._grid(arm).get("model")
-        if models and isinstance(seed, int):
-            values = {**values, "model": models[seed % len(models)], **own}
+        dealt = {name: of for name in _DEALT_OUT if (of := self._grid(arm).get(name))}
+        if isinstance(seed, int):
+            values |= {name: of[seed % len(of)] for name, of in dealt.items()} | own
         for exception in self.exceptions:
             if _is_for(exception, self._named(arm, point)):
                 values |= exception["set"]
@@ -208,12 +218,13 @@ class Study:
         return {**self.grid, **self.arms.get(arm, {}).get("grid", {})}
 
     def _points(self, arm: str) -> Iterator[dict[str, Any]]:
-        """The points of that grid, without those that are left out."""
-        grid = {key: values for key, values in self._grid(arm).items() if key != "model"}
+        """The points of that grid that are in any stage."""
+        grid = {key: of for key, of in self._grid(arm).items() if key not in _DEALT_OUT}
+        places = [place for stage in self.stages for place in stage] or [{}]
         for values in product(*grid.values()):
             point = dict(zip(grid, values, strict=True))
             named = self._named(arm, point)
-            if _is_for(self.only, named) and not any(_is_for(out, named) for out in self.left_out):
+            if _is_for(self.only, named) and any(_is_for(place, named) for place in places):
                 yield point
 
     def _why_unread(self, arm: str, name: str) -> str:
@@ -260,20 +271,11 @@ def _load(name: str, below: tuple[str, ...] = ()) -> Study:
         said = {key: getattr(base, key) for key in _KEYS} | own
         for key in ("parameters", "grid"):
             said[key] = {**getattr(base, key), **own.get(key, {})}
-    study = Study(
-        name=file.stem,
-        title=str(said.get("title", file.stem)),
-        description=" ".join(str(said.get("description", "")).split()),
-        caution=" ".join(str(said.get("caution", "")).split()),
-        parameters=said.get("parameters", {}),
-        grid=said.get("grid", {}),
-        arms={arm: {} if it is None else it for arm, it in said.get("arms", {}).items()},
-        live=said.get("live", {}),
-        exceptions=tuple(said.get("exceptions", [])),
-        left_out=tuple(said.get("left_out", [])),
-        beside=tuple(said.get("beside", [])),
-        given_as=given_as,
-    )
+    texts = {key: " ".join(str(said.get(key, "")).split()) for key in ("description", "caution")}
+    rest: dict[str, Any] = {key: said.get(key, kind()) for key, kind in _KINDS.items()}
+    rest["arms"] = {arm: {} if it is None else it for arm, it in rest["arms"].items()}
+    title = str(said.get("title", file.stem))
+    study = Study(name=file.stem, title=title, given_as=given_as, **texts | rest)
     _check(study, own, where)
     return study
 
@@ -312,14 +314,14 @@ def parse_setting(text: str) -> tuple[str, Any]:
 def _changed(study: Study, changes: tuple[str, ...]) -> Study:
     """The study with `changes` made."""
     values = dict(map(parse_setting, changes))
-    grid = {
-        key: value if isinstance(value, list) else [value]
-        for key, value in values.items()
-        if key in _AXES
-    }
+    grid = {key: _listed(value) for key, value in values.items() if key in _AXES}
     parameters = {key: value for key, value in values.items() if key not in _AXES}
     _check_grid(grid, _AXES, "--set")
     _check_parameters(study, parameters, ARMS, "--set")
+    # What the file's stages do not name comes last.
+    before, axes = study.grid, grid.keys() & {"sparsity", "seed"}
+    new = {key: [one for one in grid[key] if one not in before.get(key, [])] for key in axes}
+    last = [{key: of} for key, of in new.items() if of]
     # Other tasks and seeds are meant for all arms; at which sparsity one is, is its own.
     shared = {key: wanted for key, wanted in grid.items() if key != "sparsity"}
     return dataclasses.replace(
@@ -327,6 +329,7 @@ def _changed(study: Study, changes: tuple[str, ...]) -> Study:
         parameters={**study.parameters, **parameters},
         grid={**study.grid, **grid},
         arms={arm: _regridded(own, shared) for arm, own in study.arms.items()},
+        stages=[*study.stages, last] if study.stages and last else study.stages,
         changes=changes,
     )
 
@@ -350,12 +353,13 @@ def _check(study: Study, own: Mapping[str, Any], where: str) -> None:
     _check_parameters(study, own.get("parameters", {}), ARMS, f"{where}: parameters")
     if "exceptions" in own:
         _check_exceptions(study, f"{where}: exceptions")
-    if "left_out" in own:
-        whole = dataclasses.replace(study, left_out=())
-        for places in study.left_out:
-            _check_places(whole, places, f"{where}: left_out")
-        if not any(True for arm in study.arms for _ in study._points(arm)):
-            raise UserError(f"{where}: left_out leaves no run")
+    if "stages" in own:
+        whole = dataclasses.replace(study, stages=())
+        for stage in study.stages:
+            if not (isinstance(stage, list) and stage):
+                raise UserError(f"{where}: a stage is a list of places, got {stage!r}")
+            for places in stage:
+                _check_places(whole, places, f"{where}: stages")
     if "live" in own:
         _check_places(study, study.live, f"{where}: live")
     if "beside" in own:

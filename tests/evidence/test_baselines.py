@@ -1,12 +1,27 @@
-"""Baselines: what a task gives away without any language."""
+"""Baselines: what can be had without any language."""
+
+import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from bertprune.data.glue import Task
 from bertprune.data.tasks import TaskData
-from bertprune.evidence.baselines import bag_of_words, majority, of_study
+from bertprune.data.tokenizer import load_tokenizer
+from bertprune.evidence.baselines import (
+    bag_of_words,
+    majority,
+    of_burn_ins,
+    of_study,
+    word_frequencies,
+)
+from bertprune.evidence.scores import WORD_FREQUENCIES
 from bertprune.experiments import studies
+from bertprune.experiments.runs import Run
+from bertprune.protocol.notebook_parameters import BurnIn, parse
+
+from ..finished import write_record
 
 
 def data(train: list[tuple[str, int]], dev: list[tuple[str, int]]) -> TaskData:
@@ -40,3 +55,34 @@ def test_the_lab_gives_nothing_away(task: str) -> None:
     found = of_study(study)
     assert list(found.index) == [task]
     assert found["bag of words"][task] < found.majority[task] + 0.03
+
+
+@pytest.fixture
+def burnt_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A burn-in whose text has one word three times as often as the only other one."""
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    document = "the the the .\n" * 40
+    (tmp_path / "text.txt").write_text(f"{document}\n" * 40, encoding="utf-8")
+    given = {"text": ["text.txt"], "tokenizer": "lab", "dev_share": 0.2, "max_length_tokens": 32}
+    run = Run.of(parse(BurnIn, given | {"burn_in_steps": 10, "dev_examples": 200}))
+    load_tokenizer("lab").save_pretrained(run.model_folder)
+    write_record(run)
+    return run
+
+
+def test_what_word_frequencies_alone_give_is_their_entropy(burnt_in: Run) -> None:
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    # The masked words are a sample, and words that the text lacks count once each.
+    assert word_frequencies(burnt_in) == pytest.approx(math.log(2) + entropy, abs=0.06)
+
+
+def test_burn_ins_have_that_beside_them(burnt_in: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = studies.Study("mine", "Mine", "")
+    monkeypatch.setattr(studies.Study, "plan", lambda self: [burnt_in])
+    (level,) = of_burn_ins(study).itertuples()
+    assert (level.run, level.metric, level.step) == (burnt_in.id, WORD_FREQUENCIES, 10)
+    assert level.value == word_frequencies(burnt_in)
+    # Those that pass a model on as it is have no curve to stand beside.
+    without = Run.of(burnt_in.parameters.replace(burn_in_steps=0))
+    monkeypatch.setattr(studies.Study, "plan", lambda self: [without])
+    assert of_burn_ins(study).empty

@@ -16,7 +16,7 @@ from bertprune.experiments.runs import Run, lineage
 from bertprune.lab.language import language
 from bertprune.model import loading
 from bertprune.protocol import notebook_parameters
-from bertprune.protocol.arms import ARMS, FROM_SCRATCH, arm_of
+from bertprune.protocol.arms import ARMS, FROM_SCRATCH, arm_of, seed_of
 from bertprune.protocol.notebook_parameters import (
     BurnIn,
     Finetune,
@@ -115,6 +115,22 @@ def test_berts_are_dealt_out_to_the_seeds(tmp_path: Path) -> None:
         studies.load(file, ["model=[3]"]).plan()
 
 
+def test_burn_ins_are_dealt_out_to_the_seeds(tmp_path: Path) -> None:
+    dealt = MINE.replace("task: [sst2]", "task: [sst2], seed: [0, 1, 2], burn_in_seed: [10, 20]")
+    dealt = dealt.replace("random_pruning: {}", "random_pruning: {}, from_scratch: {}")
+    study = studies.load(_write(tmp_path, dealt))
+    tuned = [run.parameters for run in study.runs_of("prune_pretrain")]
+    seeds = {(p.seed, p.burn_in_seed) for p in tuned if isinstance(p, Finetune)}
+    assert seeds == {(0, 10), (1, 20), (2, 10)} and len(tuned) == 2 * 3
+    assert (
+        sum(run.notebook == "burn_in" and run.parameters.burn_in_steps > 0 for run in study.plan())
+        == 2
+    )
+    # What makes an arm stays: never pre-trained, each seed has random weights of its own.
+    scratch = [run.parameters for run in study.runs_of("from_scratch")]
+    assert {p.burn_in_seed for p in scratch} == {0, 1, 2}
+
+
 def test_the_seeds_of_the_lab_are_dealt_out_evenly() -> None:
     study = studies.load("lab")
     assert len(study.grid["sparsity"]) == 10 and len(study.grid["seed"]) >= 16
@@ -160,19 +176,22 @@ def test_settings_change_parameters_and_grid(tmp_path: Path) -> None:
         (("title: Mine", "exceptions: [{sparsity: 0.5, epochs: 2}]"), "an exception has the keys"),
         (("title: Mine", "exceptions: [{set: {epoch: 2}}]"), "unknown parameter 'epoch'"),
         (("title: Mine", "exceptions: [3]"), "an exception has the keys arm, sparsity, task"),
-        (("title: Mine", "left_out: {arm: prune_pretrain}"), "left_out must be a list"),
+        (("title: Mine", "stages: {arm: prune_pretrain}"), "stages must be a list"),
+        (("title: Mine", "stages: [{arm: prune_pretrain}]"), "a stage is a list of places"),
         (
-            ("title: Mine", "left_out: [prune_pretrain]"),
-            "left_out: runs are named by arm, sparsity",
+            ("title: Mine", "stages: [[prune_pretrain]]"),
+            "stages: runs are named by arm, sparsity",
         ),
         (("title: Mine", "live: {seed: [3]}"), "live: no run has seed 3"),
-        (("title: Mine", "left_out: [{epochs: 2}]"), "left_out: runs are named by arm, sparsity"),
-        (("title: Mine", "left_out: [{sparsity: 0.3}]"), "left_out: no run has sparsity 0.3"),
-        (("title: Mine", "left_out: [{task: sst2}]"), "left_out leaves no run"),
+        (("title: Mine", "stages: [[{epochs: 2}]]"), "stages: runs are named by arm, sparsity"),
+        (("title: Mine", "stages: [[{sparsity: 0.3}]]"), "stages: no run has sparsity 0.3"),
         (("title: Mine", "grid: {seed: [0]}"), "line 4: the key 'grid' is there twice"),
         (("prune_pretrain", "1"), "unknown arm 1: valid: epochs_before_pruning, "),
         (("prune_pretrain", "true"), "unknown arm True: valid: epochs_before_pruning, "),
-        (("sparsity:", "1:"), "grid has no key 1: valid: model, seed, sparsity, task"),
+        (
+            ("sparsity:", "1:"),
+            "grid has no key 1: valid: burn_in_seed, model, seed, sparsity, task",
+        ),
         (("title: Mine", "beside: [1]"), "beside has 1: valid: ci, "),
         # A misspelt arm, values in no grid, a combination that is none of a run.
         (
@@ -418,22 +437,42 @@ def test_what_makes_an_arm_is_no_exception_s_to_change(tmp_path: Path) -> None:
     assert arm_of(run.parameters) == FROM_SCRATCH and run.parameters.burn_in_seed == 1
 
 
-def test_points_may_be_left_out(tmp_path: Path) -> None:
+def test_a_study_in_stages_has_the_runs_that_they_name_stage_after_stage(tmp_path: Path) -> None:
     content = MINE.replace("task: [sst2]", "task: [sst2], seed: [0, 1, 2]")
     whole = studies.load(_write(tmp_path, content))
-    content += "left_out: [{arm: random_pruning, seed: [1, 2]}, {sparsity: 0.5, seed: 2}]\n"
+    content += (
+        "stages: [[{seed: 0}], [{arm: prune_pretrain, seed: 1}, {sparsity: 0.0, seed: [0, 2]}]]\n"
+    )
     study = studies.load(_write(tmp_path, content))
     assert set(study.plan()) < set(whole.plan())
     tuned = {arm: [run.slug for run in study.runs_of(arm)] for arm in study.arms}
     names = ["0.00-seed0", "0.00-seed1", "0.00-seed2", "0.50-seed0", "0.50-seed1"]
     assert tuned["prune_pretrain"] == [f"sst2-{name}" for name in names]
-    assert len(tuned["random_pruning"]) == 2 and all(
-        "seed0" in run for run in tuned["random_pruning"]
-    )
+    # At 0 % nothing is pruned, at random or otherwise.
+    assert tuned["random_pruning"] == [
+        "sst2-0.00-seed0",
+        "sst2-0.00-seed2",
+        "sst2-random-0.50-seed0",
+    ]
+    stages = study.by_stage()
+    assert list(stages) == study.plan() and sorted(stages.values()) == list(stages.values())
+    # What the second needs beside its own: neither burn-in nor what is of seed 0.
+    assert {run.slug for run, stage in stages.items() if stage == 1} == {
+        f"{task}{name}" for name in names if "seed0" not in name for task in ("", "sst2-")
+    }
+    for position, run in enumerate(stages):
+        assert {*lineage(run)} <= {*study.plan()[:position]}
     # One that is executed all the same is the reader's own, and other seeds are for all.
     point = {"sparsity": 0.5, "task": "sst2", "seed": 2}
     assert study.run("prune_pretrain", point) in whole.plan()
-    assert len(studies.load(study.given_as, ["seed=[5]"]).runs_of("random_pruning")) == 2
+    more = studies.load(study.given_as, ["seed=[0, 5]"])
+    assert len(more.runs_of("random_pruning")) == 2 + 2
+    assert {seed_of(run.parameters) for run, stage in more.by_stage().items() if stage == 2} == {5}
+
+
+def test_without_stages_there_is_one(tmp_path: Path) -> None:
+    study = studies.load(_write(tmp_path, MINE))
+    assert study.by_stage() == dict.fromkeys(study.plan(), 0)
 
 
 def test_a_study_is_like_one_that_exists(tmp_path: Path) -> None:

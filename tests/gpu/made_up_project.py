@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bertprune.model.loading import fresh_model, save_pretrained
 from bertprune.model.shape import Shape
+from bertprune.protocol.arms import BY_SPARSITY
 from bertprune.speed.made_up_inputs import BASE, TRAIN_QUANTILES, VOCABULARY, phrases, tokenizer
 
 SHAPES = {
@@ -56,7 +57,7 @@ def make(shape: Shape) -> None:
             "like": name,
             "parameters": parameters,
             "grid": {"sparsity": [0.7], "task": ["mnli"], "seed": [0]},
-            "left_out": [{"arm": "epochs_before_pruning"}],
+            "stages": [[{"arm": list(BY_SPARSITY)}]],
         }
         # JSON is YAML.
         Path(f"{name}-first-steps.yaml").write_text(json.dumps(study), encoding="utf-8")

@@ -23,6 +23,7 @@ from bertprune.book.drawing.style import (
     shaded_ramp,
     shades,
 )
+from bertprune.evidence.scores import WORD_FREQUENCIES
 from bertprune.protocol.rows import PRETRAINING, Metric, Rows, Split, where
 
 _RAMP = "pruning ramp"
@@ -34,14 +35,15 @@ def learning_curves(
     """Losses and dev accuracies of one run against training steps, a row of panels for each task.
 
     Lines without marks are losses of the training batches. The steps of the pruning ramp are
-    shaded. With the dev set's `labels` by task, a dashed line is the accuracy of always giving the
-    commonest one.
+    shaded. A dashed line is what word frequencies alone give, where rows say that, and with the dev
+    set's `labels` by task the accuracy of always giving the commonest one.
     """
     tasks = {task: task.replace(PRETRAINING, "pre-training") for task in rows.task.unique()}
     dev = where(rows, split=Split.DEV)
     dev_loss = where(dev, metric=Metric.LOSS)
     running = where(rows, metric=Metric.RUNNING_LOSS)
-    losses = pd.concat([running, dev_loss]).sort_index()
+    level = where(dev, metric=WORD_FREQUENCIES)
+    losses = pd.concat([running, dev_loss, level]).sort_index()
     accuracies = dev[dev.metric.str.contains(Metric.ACCURACY)]
     kinds = (
         ("loss (nats)", losses, _losses, Axis()),
@@ -83,6 +85,8 @@ def _losses(axes: Axes, panel: Panel, *, ramp_steps: int, **given: object) -> No
         axes.plot(running.step, running.value, color=colour, lw=1, alpha=0.6, label=f"train{at}")
         dev = where(of_rate, metric=Metric.LOSS)
         axes.plot(dev.step, dev.value, color=colour, marker="o", ms=5, lw=1.8, label=f"dev{at}")
+    for level in where(panel.points, metric=WORD_FREQUENCIES).value:
+        dashed(axes, level, label="word frequencies alone")
     shaded_ramp(axes, ramp_steps, _RAMP)
 
 

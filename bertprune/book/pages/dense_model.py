@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 
 from bertprune.base.errors import UserError
 from bertprune.book.pages.tables import spread
+from bertprune.evidence import baselines
 from bertprune.evidence.scores import best_accuracies
 from bertprune.experiments.studies import Study
 from bertprune.lab.language import language_of
@@ -55,15 +56,18 @@ def card(study: Study) -> Card:
 
 def pretraining_curve(study: Study, found: Rows) -> Rows:
     """Rows of how the dense model was pre-trained, step by step: those that lie beside the study's
-    model, or else of its own burn-in. Raises UserError if there are none."""
+    model, or else means over the seeds of its own burn-ins, with what word frequencies alone would
+    give. Raises UserError if there are none."""
     name = study.typical().parameters.model
     folder = model_folder.local_folder(name) if name else None
     if folder is not None and (folder / loading.CURVE_FILE).is_file():
         return rows.read(folder / loading.CURVE_FILE)
     curve = rows.where(found, arm=BURN_IN, task=PRETRAINING)
+    curve = pd.concat([curve, baselines.of_burn_ins(study)], ignore_index=True)
     if curve.step.nunique() < 2:
         raise UserError(f"no curve of pre-training came with {name or 'the published rows'}")
-    return curve
+    point = [name for name in rows.COLUMNS if name not in ("seed", "value")]
+    return curve.groupby(point, dropna=False, sort=False, as_index=False).value.mean()
 
 
 def beside_miniatures(study: Study, found: Rows) -> pd.DataFrame:

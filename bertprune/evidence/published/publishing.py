@@ -47,7 +47,8 @@ def publish(study: Study) -> Path:
         versions.append(Published.read(study.name).versions)
     # These look at what was published before.
     again, found = gathering.executed_again(study), gathering.rows_of(study)
-    found = pd.concat([found, gathering.masks_between_seeds(study)], ignore_index=True)
+    beside = [gathering.masks_between_seeds(study), baselines.of_burn_ins(study)]
+    found = pd.concat([found, *beside], ignore_index=True)
     predicted = gathering.predictions_of(study)
     again = again[again.run.isin([run.id for run in kept])]
     Published(

@@ -36,15 +36,18 @@ class Outcome:
 
 
 def sweep(
-    runs: Sequence[Run], executor: Executor, threads: Mapping[Run, int], at_once: int = 1
+    runs: Sequence[Run],
+    executor: Executor,
+    threads: Mapping[Run, int],
+    at_once: int = 1,
+    stages: Mapping[Run, int] | None = None,
 ) -> Outcome:
-    """Execute those of `runs` that are not done, in the order of what they need.
+    """Execute those of `runs` that are not done, in the order of what they need, `stages` in turn.
 
-    `executor` is anything with the interface of `concurrent.futures.Executor`; what it is given
-    is a `task.Task`, which has plain values alone. A run that fails does not stop those that do
-    not need it. Of runs that differ in seed and pruning alone, up to `at_once` models train as one
-    before their notebooks are executed. Raises UserError where the workers are gone, or their
-    results do not appear here.
+    `executor` has the interface of `concurrent.futures.Executor`, and is given a `task.Task`, which
+    has plain values alone. A run that fails does not stop those that do not need it. Of runs that
+    differ in seed and pruning alone, up to `at_once` models train as one before their notebooks are
+    executed. Raises UserError where workers are gone, or their results do not appear here.
     """
     outcome = Outcome()
     waiting = {run.id: run for run in to_execute(runs)}
@@ -58,17 +61,17 @@ def sweep(
                 del waiting[name]
                 outcome.failed[name] = "not executed: what it starts from failed"
                 shown.update()
-            ready = _ready(waiting, working, there)
+            now = _of_first_stage(waiting, working, stages or {})
+            ready = _ready(now, working, there)
             # Other sweeps have theirs; what is left of them is seen to when they are through.
             free = [run for run in ready if not run.is_in_work()]
-            for group in _groups(free, waiting, kinds):
+            for group in _groups(free, now, kinds):
                 task = Task(tuple(run.parameters for run in group), threads[group[0]], at_once)
                 working[executor.submit(task)] = group
                 for run in group:
                     del waiting[run.id]
             if waiting and not working and free == ready:
-                first = next(iter(waiting.values()))
-                raise _is_missing(lineage(first)[-1])
+                raise _is_missing(lineage(next(iter(waiting.values())))[-1])
             for future in _finished(working, shown, others=free != ready):
                 group = working.pop(future)
                 if isinstance(future.exception(), InWork):
@@ -124,6 +127,15 @@ def _hopeless(waiting: Mapping[str, Run], failed: Collection[str]) -> list[str]:
     return [
         name for name, run in waiting.items() if any(needed.id in failed for needed in lineage(run))
     ]
+
+
+def _of_first_stage(
+    waiting: Mapping[str, Run], working: Working, stages: Mapping[Run, int]
+) -> Mapping[str, Run]:
+    """Those of the runs `waiting` that are of the first stage that is not through."""
+    unfinished = chain(waiting.values(), *working.values())
+    first = min((stages.get(run, 0) for run in unfinished), default=0)
+    return {name: run for name, run in waiting.items() if stages.get(run, 0) == first}
 
 
 def _ready(waiting: Mapping[str, Run], working: Working, there: set[str]) -> list[Run]:

@@ -50,6 +50,17 @@ def test_what_is_done_is_not_repeated(plan: list[Run], executed: list[str]) -> N
     assert len(executed) == len(set(executed)) == len(plan)
 
 
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_all_of_a_stage_comes_before_any_of_the_next(
+    plan: list[Run], executed: list[str], at_once: int
+) -> None:
+    last_first = [*lineage(plan[-1]), plan[-1]]
+    stages = {run: int(run not in last_first) for run in plan}
+    outcome = sweep(plan, Inline(), thread_counts(plan, 2), at_once, stages)
+    assert set(executed[: len(last_first)]) == {run.id for run in last_first}
+    assert sorted(executed) == sorted(outcome.done) == sorted(run.id for run in plan)
+
+
 def test_a_failure_stops_only_what_needs_it(
     plan: list[Run], executed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

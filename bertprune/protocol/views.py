@@ -59,6 +59,21 @@ CHAPTERS = {
             needs_language=True,
             beside=("lab-another", "lab-small-text"),
         ),
+        Chapter(
+            "as_run",
+            "Which difference between the paper's text and its scripts changes what is found?",
+            needs_language=True,
+            beside=(
+                "lab-written",
+                "lab-run-restarts",
+                "lab-run-masks",
+                "lab-run-adam",
+                "lab-run-epochs",
+                "lab-run-warmup",
+                "lab-run-random",
+                "lab-run",
+            ),
+        ),
         Chapter("cost", "What does a study take: hours, memory, disk?"),
         Chapter(
             "bench",

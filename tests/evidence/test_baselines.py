@@ -21,6 +21,7 @@ from bertprune.experiments import studies
 from bertprune.experiments.runs import Run
 from bertprune.protocol.notebook_parameters import BurnIn, parse
 
+from ..conftest import PROJECT
 from ..finished import write_record
 
 
@@ -61,6 +62,7 @@ def test_the_lab_gives_nothing_away(task: str) -> None:
 def burnt_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A burn-in whose text has one word three times as often as the only other one."""
     monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
+    (tmp_path / "notebooks").symlink_to(PROJECT / "notebooks")
     document = "the the the .\n" * 40
     (tmp_path / "text.txt").write_text(f"{document}\n" * 40, encoding="utf-8")
     given = {"text": ["text.txt"], "tokenizer": "lab", "dev_share": 0.2, "max_length_tokens": 32}

@@ -382,6 +382,7 @@ def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.Monk
         "bits",
         "lab_language",
         "lab_checks",
+        "as_run",
         "cost",
         "bench",
     ]

@@ -1,6 +1,7 @@
 """Studies: what they plan, and what is refused."""
 
 import shlex
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from bertprune.protocol.notebook_parameters import (
     Finetune,
     InformationDeletion,
     PruneAfterFinetune,
+    PrunePretrain,
 )
 
 
@@ -469,6 +471,39 @@ def test_a_study_in_stages_has_the_runs_that_they_name_stage_after_stage(tmp_pat
     more = studies.load(study.given_as, ["seed=[0, 5]"])
     assert len(more.runs_of("random_pruning")) == 2 + 2
     assert {seed_of(run.parameters) for run, stage in more.by_stage().items() if stage == 2} == {5}
+
+
+def test_seeds_of_english_have_burn_ins_of_their_own() -> None:
+    study = studies.load("english-minilm")
+    plan = [run.parameters for run in study.plan()]
+    pruned = [p for p in plan if type(p) is PrunePretrain and p.model]
+    assert {(p.seed, p.burn_in_seed) for p in pruned} == {(seed, 10 * seed) for seed in range(5)}
+    # Neither has the text in an order that another one has it in.
+    orders = [p.burn_in_seed for p in plan if type(p) is BurnIn and p.model]
+    orders += {p.burn_in_seed + 1 + p.seed for p in pruned}
+    assert len(set(orders)) == len(orders) == 2 * 5
+
+
+def test_each_stage_of_english_has_the_cells_that_were_fixed() -> None:
+    study = studies.load("english-minilm")
+    stages = study.by_stage()
+    cells: dict[int, set[tuple[Any, ...]]] = {}
+    for arm in study.arms:
+        for run in study.runs_of(arm):
+            p = run.parameters
+            assert isinstance(p, Finetune)
+            cells.setdefault(stages[run], set()).add((arm, p.seed, p.sparsity))
+    pruned, scored = {"prune_pretrain", "information_deletion"}, {0.0, 0.3, 0.4, 0.5, 0.6}
+    assert {seed for _, seed, _ in cells[0]} == {0} and {arm for arm, *_ in cells[0]} == {
+        *study.arms
+    }
+    assert cells[1] == {*product(pruned, (1, 2), scored | {0.7, 0.9})}
+    assert cells[2] == {*product(pruned, (3, 4), scored)}
+    after = {*product(["prune_after_finetune"], (1, 2), (0.0, 0.3, 0.5, 0.7, 0.9))}
+    others = {*product(["epochs_before_pruning"], (1, 2), (0.0, 0.6))}
+    others |= {*product(["from_scratch"], (1, 2), [0.0])}
+    assert cells[3] == after | others
+    assert cells[4] == {*product(["random_pruning"], (1, 2), (0.3, 0.5, 0.7, 0.9))}
 
 
 def test_without_stages_there_is_one(tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ def pretraining_curve(study: Study, found: Rows) -> Rows:
     if curve.step.nunique() < 2:
         raise UserError(f"no curve of pre-training came with {name or 'the published rows'}")
     point = [name for name in rows.COLUMNS if name not in ("seed", "value")]
-    return curve.groupby(point, dropna=False, sort=False, as_index=False).value.mean()
+    by_point = curve.groupby(point, dropna=False, sort=False, as_index=False)
+    return by_point.agg(value=("value", "mean"))
 
 
 def beside_miniatures(study: Study, found: Rows) -> pd.DataFrame:

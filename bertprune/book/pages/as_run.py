@@ -42,11 +42,12 @@ def numbers(ledgers: Mapping[str, Ledger]) -> Prose:
     """Our number for each of these claims in each study, by its name."""
     lines = [
         (f"{entry.key}. {entry.claim}", _title(name), entry.ours, entry.n)
+        for claim in CLAIMS
         for name, entries in ledgers.items()
-        for entry in entries.of(*CLAIMS)
+        for entry in entries.of(claim)
     ]
     table = pd.DataFrame(lines, columns=["claim", "study", "here", "over"])
-    return Prose(table.sort_values("claim", kind="stable").set_index(["claim", "study"]))
+    return Prose(table.set_index(["claim", "study"]))
 
 
 def _title(name: str) -> str:

@@ -64,7 +64,7 @@ def burnt_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
     (tmp_path / "notebooks").symlink_to(PROJECT / "notebooks")
     document = "the the the .\n" * 40
-    (tmp_path / "text.txt").write_text(f"{document}\n" * 40, encoding="utf-8")
+    (tmp_path / "text.txt").write_text(f"{document}\n" * 400, encoding="utf-8")
     given = {"text": ["text.txt"], "tokenizer": "lab", "dev_share": 0.2, "max_length_tokens": 32}
     run = Run.of(parse(BurnIn, given | {"burn_in_steps": 10, "dev_examples": 200}))
     load_tokenizer("lab").save_pretrained(run.model_folder)

@@ -370,7 +370,7 @@ def test_from_scratch_is_one_dense_model_that_was_never_pre_trained(name: str, t
 
 
 CHAPTERS = [
-    *("dense", "results", "information", "timing"),
+    *("dense", "results", "lost_examples", "information", "timing"),
     *("weights", "saving", "comparison", "ledger"),
 ]
 

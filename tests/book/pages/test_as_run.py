@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from bertprune.base.words import percent
 from bertprune.book.pages import as_run
 from bertprune.evidence.claims import ledger
 from bertprune.evidence.claims.measured import Measured
@@ -38,7 +39,7 @@ def _curves(late: float) -> Rows:
 def test_what_comes_down_at_the_end_is_in_brackets() -> None:
     shown = as_run.levelling({CONTROL: _curves(0.25), ALL: _curves(0.0)})
     table = shown.table
-    assert list(table["70 %"]) == ["2.000 (-0.250)", "2.000 (-0.000)"]
+    assert list(table[percent(0.7)]) == ["2.000 (-0.250)", "2.000 (-0.000)"]
     assert list(table.index) == [studies.load(name).title for name in (CONTROL, ALL)]
 
 

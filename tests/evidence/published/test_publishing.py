@@ -405,7 +405,7 @@ def test_a_sweep_may_leave_out_what_is_published(
     given: dict[str, Any] = {}
 
     def note(
-        plan: list[Run], executor: object, threads: dict[Run, int], _: int
+        plan: list[Run], executor: object, threads: dict[Run, int], *_: object
     ) -> scheduling.Outcome:
         given.update(plan=plan, threads=threads)
         return scheduling.Outcome()

@@ -63,7 +63,8 @@ def pretraining_curve(study: Study, found: Rows) -> Rows:
     if folder is not None and (folder / loading.CURVE_FILE).is_file():
         return rows.read(folder / loading.CURVE_FILE)
     curve = rows.where(found, arm=BURN_IN, task=PRETRAINING)
-    curve = pd.concat([curve, baselines.of_burn_ins(study)], ignore_index=True)
+    # A model that is never pre-trained is passed on after 0 steps.
+    curve = pd.concat([curve[curve.step > 0], baselines.of_burn_ins(study)], ignore_index=True)
     if curve.step.nunique() < 2:
         raise UserError(f"no curve of pre-training came with {name or 'the published rows'}")
     point = [name for name in rows.COLUMNS if name not in ("seed", "value")]

@@ -110,3 +110,15 @@ def test_a_lab_language_is_not_set_beside_english() -> None:
     lab = dataclasses.replace(studies.load("lab"), name="own")
     with pytest.raises(UserError, match="lab language"):
         dense_model.beside_miniatures(lab, _tuned("sst2", "accuracy", {(0, 1e-3): 0.9}))
+
+
+def test_the_curve_is_the_mean_over_burn_ins_and_leaves_out_what_never_trained() -> None:
+    curves = [
+        _curve("burn_in", 3),
+        _curve("burn_in", 3).assign(seed=1, value=lambda r: r.value + 2),
+    ]
+    untrained = _curve("burn_in", 1).assign(step=0, value=99.0)
+    found = rows.join([*curves, untrained])
+    mean = dense_model.pretraining_curve(studies.load("glue-tiny"), found)
+    assert list(mean.step) == list(curves[0].step)
+    assert list(mean.value) == list(curves[0].value + 1)

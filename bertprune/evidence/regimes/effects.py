@@ -57,9 +57,10 @@ class Size:
 
     @property
     def is_detected(self) -> bool:
-        """Whether a one-sided 95 % bound is on the same side of zero. What is not may still be
-        there."""
-        return self.estimate.lower > 0 or self.estimate.upper < 0
+        """Whether its interval excludes zero; never where nothing says how wide that is. What is
+        not detected may still be there."""
+        of = self.estimate
+        return of.error > 0 and (of.lower > 0 or of.upper < 0)
 
 
 @dataclass(frozen=True)

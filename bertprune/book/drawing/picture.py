@@ -33,7 +33,7 @@ from bertprune.protocol.notebook_parameters import BurnIn, PrunePretrain
 from bertprune.protocol.rows import COLUMNS
 
 _PLACES = ("machine", "case", "size", "device", "side", *COLUMNS)
-_VALUES = ("loss", "bits", "value", "std", "low", "high", "repeats", "threads", "own")
+_VALUES = ("loss", "bits", "value", "std", "low", "high", "margin", "repeats", "threads", "own")
 _TIDY = ("panel", "source", *(name for name in _PLACES if name != "value"), *_VALUES)
 """What readers can take along of points, in this order."""
 

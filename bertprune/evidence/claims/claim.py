@@ -65,6 +65,10 @@ class Finding(NamedTuple):
     """What was found, in a sentence."""
     detectable: float = math.nan
     """The smallest effect that would be told in four of five such studies, in `unit`."""
+    mean: float = math.nan
+    """The effect that the bounds are of, in `unit`."""
+    margin: float = math.nan
+    """Up to which size, in `unit`, an effect counts as none or as little."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,11 @@ class Beside:
     """Effect − margin."""
     more: Estimate
     """Effect + margin."""
+
+    @property
+    def margin(self) -> float:
+        """The mean margin; NaN where the stake is not told from zero."""
+        return (self.more.mean - self.effect.mean) if self.stake.above() <= LEVEL else math.nan
 
     @property
     def share(self) -> float:
@@ -255,12 +264,14 @@ def decided(
     statistic: str,
     at: Points | Seeds,
     of: Estimate,
+    margin: float,
     lack: str = "",
     unit: str = "points",
     scale: float = 100,
 ) -> Finding:
     """The finding on a claim that is made of `parts`, tested over what `at` says; its bounds are
-    those of the estimate `of`, in units of 1 / `scale`. What there is a `lack` of leaves it open.
+    those of the estimate `of`, in units of 1 / `scale`, which is beside a `margin` as
+    `Finding.margin` has it, not scaled yet. What there is a `lack` of leaves it open.
     """
     verdict, reason = (OPEN, lack) if lack else decide(parts)
     reasons = [reason, at.one_training if verdict != OPEN else ""]
@@ -273,4 +284,6 @@ def decided(
         ". ".join(each for each in reasons if each),
         says,
         scale * of.detectable,
+        scale * of.mean,
+        scale * margin,
     )

@@ -50,6 +50,10 @@ class Entry(NamedTuple):
     """What was found, in a sentence."""
     detectable: float
     """The smallest effect that would be told in four of five such studies, in `unit`."""
+    mean: float
+    """The effect that the bounds are of, in `unit`."""
+    margin: float
+    """Up to which size, in `unit`, an effect counts as none or as little."""
 
 
 _SIGNS = {FAILS: "✗", HOLDS: "✓", OPEN: "?"}

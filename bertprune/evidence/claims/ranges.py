@@ -105,13 +105,15 @@ def low_range(m: Measured) -> Finding:
         f"{percent(level)}: accuracy {points(fall.effect)}, pre-training loss {nats(rise)}"
         for level, fall, rise in zip(tested, falls, rises, strict=True)
     ]
+    worst = min(falls, key=lambda fall: fall.effect.lower)
     return decided(
         parts,
         says=f"Pruning to {percent(tested[-1])} changes accuracy by {points(falls[-1].effect)}, of "
         f"a transfer of {size(falls[-1].stake)}, and the pre-training loss by {nats(rises[-1])}.",
         statistic="; ".join([*each, *_beyond(m)]),
         at=at,
-        of=min((fall.effect for fall in falls), key=lambda effect: effect.lower),
+        of=worst.effect,
+        margin=worst.margin,
     )
 
 
@@ -178,6 +180,7 @@ def middle_range(m: Measured) -> Finding:
         statistic=_statistic(gained, compared),
         at=at,
         of=gained.effect,
+        margin=gained.margin,
         lack="" if gained.stake.above() <= LEVEL else "no loss to explain is detected",
     )
 
@@ -258,6 +261,7 @@ def high_range(m: Measured) -> Finding:
         statistic=f"{_statistic(gained, compared)}; by task (training examples) {by_task}",
         at=at,
         of=gained.effect,
+        margin=gained.margin,
     )
 
 
@@ -306,4 +310,5 @@ def fitted_and_lost(m: Measured) -> Finding:
         f"model's; accuracy there {points(lost.effect)}; at {levels(compared)}",
         at=at,
         of=lost.effect,
+        margin=lost.margin,
     )

@@ -187,6 +187,7 @@ def fall_along_lines(m: Measured) -> Finding:
         statistic=said + f"; on the floor, and not asked: {', '.join(flat)}" * bool(flat),
         at=at,
         of=worst.effect,
+        margin=worst.margin,
     )
 
 

@@ -73,6 +73,7 @@ def after_finetuning(m: Measured) -> Finding:
         + _by_task(at, effect),
         at=at,
         of=gained.effect,
+        margin=gained.margin,
     )
 
 
@@ -137,6 +138,7 @@ def longer_before_pruning(m: Measured) -> Finding:
         statistic=f"against {pruned[0].epochs:g} epochs, {beyond}: {each}",
         at=at,
         of=most.effect,
+        margin=most.margin,
     )
 
 
@@ -187,6 +189,7 @@ def at_random(m: Measured) -> Finding:
         [transfer],
         NO_EFFECT,
     )
+    least = max(found.values(), key=lambda of: of.effect.upper)
     return decided(
         parts,
         says=f"Pruned at random, models are {points(overall.effect)} from those pruned by "
@@ -194,7 +197,8 @@ def at_random(m: Measured) -> Finding:
         f"they are {points(found[compared[0]].effect)} from them.",
         statistic=said,
         at=at,
-        of=max((of.effect for of in found.values()), key=lambda effect: effect.upper),
+        of=least.effect,
+        margin=least.margin,
         lack=ALL_AT_FLOOR if len(at_floor) == len(compared) else "",
     )
 

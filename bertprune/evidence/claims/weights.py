@@ -101,6 +101,7 @@ def features(m: Measured) -> Finding:
         f"{_number(bend)} more beyond; a smooth law has one power",
         at=over,
         of=bend,
+        margin=BENDS_BY,
         unit="of a power",
         scale=1,
     )
@@ -160,6 +161,7 @@ def masks(m: Measured) -> Finding:
         + said,
         at=over,
         of=worst,
+        margin=FEW,
         unit="% of the entries, worst point",
     )
 
@@ -245,6 +247,7 @@ def movement(m: Measured) -> Finding:
         statistic="; ".join(said),
         at=over,
         of=overall,
+        margin=LITTLE_MOVEMENT,
         unit="% of the matrix",
     )
 
@@ -291,6 +294,7 @@ def heads(m: Measured) -> Finding:
         f"{percent(at)}; {counted(len(names.unique()), 'head')}",
         at=over,
         of=every[worst] - at,
+        margin=MUCH_MORE * kept[worst],
         unit="points, worst head",
         lack=f"{by_layer.min()} heads a layer are too few to ask it" if few else "",
     )

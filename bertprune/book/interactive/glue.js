@@ -1,0 +1,35 @@
+// Draws the charts of each piece, and hands what the reader moves to them.
+for (const piece of document.querySelectorAll(".interactive:not([data-drawn])")) {
+  piece.dataset.drawn = "";
+  const played = piece.querySelector(".played");
+  const controls = [...played.querySelectorAll("[data-signal]")];
+  const charts = [...played.querySelectorAll(".chart")];
+  const valueOf = (control) => (control.type === "range" ? Number(control.value) : control.value);
+  played.hidden = false;
+  Promise.all(
+    charts.map((chart) =>
+      vegaEmbed(chart, JSON.parse(chart.dataset.spec), {
+        mode: "vega-lite",
+        renderer: "svg",
+        actions: false,
+        tooltip: false,
+      }),
+    ),
+  ).then(
+    (drawn) => {
+      const show = () => {
+        for (const control of controls) {
+          const output = control.parentElement.querySelector("output");
+          if (output) output.value = control.value + output.dataset.unit;
+          for (const { view } of drawn) view.signal(control.dataset.signal, valueOf(control)).runAsync();
+        }
+      };
+      played.addEventListener("input", show);
+      show();
+    },
+    (error) => {
+      played.hidden = true;
+      console.error(error);
+    },
+  );
+}

@@ -21,16 +21,20 @@ HAS ?= torch transformers numpy pandas pyarrow scipy scikit-learn matplotlib
 CARRIED := .venv-wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help install book test test-gpu wheels axe axe-core lab clean
+.PHONY: help install book epub pdf test test-gpu wheels axe axe-core lab clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
 
 install: $(VENV)/.installed  ## make .venv and install everything (about 3 minutes, once)
 
 book: $(VENV)/.installed  ## run the live part of STUDY (default: lab) and build its book
 	$(BIN)/bertprune sweep $(STUDY) --live
 	$(BIN)/bertprune book $(STUDY) --live
+
+epub pdf: $(VENV)/.installed  ## the same, and its chapters as one file; Chromium prints the PDF
+	$(BIN)/bertprune sweep $(STUDY) --live
+	$(BIN)/bertprune book $(STUDY) --live --also-as $@
 
 test: export HF_HUB_OFFLINE := 1
 test: export PYTHONUTF8 := 1

@@ -97,8 +97,18 @@ def power(
 @click.command()
 @about_study
 @LIVE
-def book(study: Study, live: bool) -> None:
+@click.option(
+    "--also-as",
+    type=click.Choice(["epub", "pdf"]),
+    help="Also the chapters in one file; Chromium prints the PDF.",
+)
+def book(study: Study, live: bool, also_as: str | None) -> None:
     """Build the book from the executed notebooks of a study."""
     from bertprune.book import build
+    from bertprune.book.site import ebook
 
+    if also_as == "pdf":
+        ebook.browser()
     print(build.build(study, live=live))
+    if also_as:
+        print(ebook.pdf(study.name) if also_as == "pdf" else ebook.epub(study.name))

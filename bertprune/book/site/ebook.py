@@ -105,8 +105,9 @@ def xhtml(text: str, name: str, names: set[str]) -> str:
     # Code folds on a screen alone.
     for folded in page.select("details.hide"):
         folded.decompose()
-    for figure in page.select("figure:has(> figcaption)"):
-        figure.append(figure.figcaption.extract())
+    for caption in page.select("figure > figcaption"):
+        if caption.parent:
+            caption.parent.append(caption.extract())
     for cell in page.select("[valign], [role=doc-biblioentry]"):
         del cell["valign"], cell["role"]
     for comment in page.find_all(string=lambda found: isinstance(found, Comment)):

@@ -92,7 +92,7 @@ def _here(entry: Entry) -> str:
 
 
 def _shown(entry: Entry) -> str:
-    """An entry for a page: what was found and the verdict, then both numbers, and the rule folded
+    """An entry for a page: what was found and the verdict, with both numbers and the rule folded
     below them."""
     reason = f" ({entry.reason})" if entry.reason else ""
     claim, says, verdict, reason, theirs, here, rule = map(
@@ -102,8 +102,8 @@ def _shown(entry: Entry) -> str:
     return (
         f"<p><strong>{entry.key}. {claim}</strong><br>{says}<br>"
         f"<strong>{_SIGNS[entry.verdict]} {verdict} here</strong>{reason}</p>"
-        f"<ul><li>Paper: {theirs}</li><li>Here: {here}</li></ul>"
-        f'<details style="margin-bottom: 2em"><summary>The rule</summary><p>{rule}</p></details>'
+        f'<details style="margin-bottom: 2em"><summary>Numbers and rule of {entry.key}</summary>'
+        f"<ul><li>Paper: {theirs}</li><li>Here: {here}</li><li>Rule: {rule}</li></ul></details>"
     )
 
 

@@ -18,7 +18,9 @@ PAGE = """# What we found
 <figure class="drawn"><picture><source srcset="a.svg"/><img src="_static/a.svg" alt="A"/></picture>
 <figcaption>Lines<br>of it</figcaption><p><a download="a.csv" href="a.csv">a.csv</a></p></figure>
 
-<table><tr><td valign="top">1</td></tr></table> [a run](finetune/some.md) and [limits](care.md).
+<table><tr><td valign="top">1</td></tr></table>
+
+[a run](finetune/some.md) and [limits](care.md).
 <script>alert(1)</script>
 
 $$x < 1$$

@@ -119,7 +119,7 @@ def forest(ledgers: Mapping[str, Ledger]) -> Sketch:
         f"inside the margin: {'; '.join(inside) or 'nowhere'}.",
         caption="The effect that decides each claim, with one-sided 95 % bounds. Shaded: the "
         "margin of the claim’s rule, up to which an effect counts as none, or as little. It is a "
-        "share of what is at stake in the study, and is missing where nothing is told to be.",
+        "share of what is at stake in the study, and is missing where nothing is detected to be.",
         handles=[Patch(color=_BAND, label="counts as none")],
         columns=2,
         height_inches=0.7 + 0.22 * len(studies),
@@ -144,7 +144,7 @@ def _draw(axes: Axes, panel: Panel, *, places: Mapping[str, int]) -> None:
 
 def movable_forest(ledgers: Mapping[str, Ledger], maker: str) -> Piece:
     """The same with a margin in points of accuracy that a reader moves, of the claims about
-    accuracy: whether each effect is told to be smaller or larger."""
+    accuracy: whether each effect is shown to be smaller or larger."""
     # Here, since it takes half a second, and only pages with such pieces need it.
     import altair as alt
 

@@ -147,7 +147,7 @@ class Beside:
 
     @property
     def margin(self) -> float:
-        """The mean margin; NaN where the stake is not told from zero."""
+        """The mean margin; NaN where the stake is not detected."""
         return (self.more.mean - self.effect.mean) if self.stake.above() <= LEVEL else math.nan
 
     @property

@@ -23,7 +23,7 @@ from ...made_up import probed, study
 
 PAPER = of_paper()
 LEDGERS = {"paper": ledger(PAPER)}
-STUDIES = {"paper": PAPER, "other": Measured(study(seeds=3), PAPER.facts)}
+STUDIES = {"paper": PAPER, "other": Measured.of(study(seeds=3), PAPER.facts)}
 
 SKETCHES = [forest(LEDGERS), costs_beside(STUDIES)]
 PIECES: dict[str, Callable[[], Piece]] = {
@@ -76,7 +76,7 @@ def test_costs_are_those_of_table_1() -> None:
 
 def test_bits_are_there_where_a_model_was_asked() -> None:
     rows = probed({"all": 50.0}, sparsity=0.5)
-    found = costs({"lab": Measured(rows, PAPER.facts)})
+    found = costs({"lab": Measured.of(rows, PAPER.facts)})
     assert where(found, measure="bits").value.tolist() == [50.0]
 
 

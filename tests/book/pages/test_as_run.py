@@ -44,7 +44,9 @@ def test_what_comes_down_at_the_end_is_in_brackets() -> None:
 
 
 def test_verdicts_and_numbers_are_of_the_claims_that_may_change() -> None:
-    ledgers = {name: ledger.ledger(Measured(_curves(0.1), pd.DataFrame())) for name in STUDIES[:2]}
+    ledgers = {
+        name: ledger.ledger(Measured.of(_curves(0.1), pd.DataFrame())) for name in STUDIES[:2]
+    }
     table = as_run.verdicts(ledgers).table
     assert tuple(table.columns) == as_run.CLAIMS and len(table) == 2
     by_claim = as_run.numbers(ledgers).table

@@ -43,7 +43,8 @@ def epub(study: str) -> Path:
     log = folder / "epub.log"
     with log.open("w", encoding="utf-8") as said:
         env = os.environ | {"NO_COLOR": "1"}
-        done = subprocess.run(command, stdout=said, stderr=said, env=env, check=False)
+        root = paths.root()
+        done = subprocess.run(command, cwd=root, stdout=said, stderr=said, env=env, check=False)
     made = list(work.rglob("*.epub"))
     if done.returncode or not made:
         raise UserError(f"Sphinx made no EPUB; all it said: {log}")

@@ -24,7 +24,9 @@ def take_out(page: nbformat.NotebookNode, place: str, source: Path) -> None:
     def linked(found: re.Match[str]) -> str:
         attribute, kind, content = found.groups()
         data = base64.b64decode(content)
-        name = hashlib.sha256(data).hexdigest()[:16] + (mimetypes.guess_extension(kind) or "")
+        # Systems differ in what they call a script.
+        ending = ".js" if kind == "text/javascript" else mimetypes.guess_extension(kind) or ""
+        name = hashlib.sha256(data).hexdigest()[:16] + ending
         (source / FOLDER).mkdir(parents=True, exist_ok=True)
         (source / FOLDER / name).write_bytes(data)
         return f'{attribute}="{above}{(FOLDER / name).as_posix()}"'

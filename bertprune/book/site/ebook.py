@@ -64,7 +64,12 @@ def _only_chapters(source: Path, identifier: str) -> None:
                 chapter.pop("sections", None)
     settings = strict_yaml.read(source / "_config.yml")
     about = {"project": settings["title"], "version": "1", "epub_identifier": identifier}
-    about |= {"epub_show_urls": "no", "epub_tocdup": False, "suppress_warnings": ["epub"]}
+    about |= {
+        "epub_uid": identifier,
+        "epub_show_urls": "no",
+        "epub_tocdup": False,
+        "suppress_warnings": ["epub"],
+    }
     settings["sphinx"]["config"] |= about
     settings["html"].pop("announcement", None)
     for name, content in (("_toc.yml", contents), ("_config.yml", settings)):

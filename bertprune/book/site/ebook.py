@@ -106,7 +106,7 @@ def xhtml(text: str, name: str, names: set[str]) -> str:
     """A page of an EPUB as XHTML, which lies at `name` among the files `names`: without scripts,
     styles of its own, and links to what is not there."""
     page = BeautifulSoup(text, "html.parser")
-    for extra in page.select("script, body style, source, .played, a[download]"):
+    for extra in page.select("script, body style, source, .played, p:has(> a[download])"):
         extra.decompose()
     # Code folds on a screen alone.
     for folded in page.select("details.hide"):
@@ -188,6 +188,8 @@ def joined(folder: Path, chapters: Sequence[str]) -> str:
             target = re.fullmatch(r"([\w-]+)\.html(#.*)?", str(link["href"]))
             if target and target[1] in chapters:
                 link["href"] = target[2] or f"#chapter-{target[1]}"
+        for folded in article.select("details:not(.hide)"):
+            folded["open"] = "open"
         article["id"] = f"chapter-{name}"
         bodies.append(str(article))
     for script in whole.select("script"):

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,12 +23,12 @@ PARAMETERS = {
 }
 
 
-def project(folder: Path, sparsities: Sequence[float], seeds: int) -> Path:
-    """Makes it in `folder`: its study is `killed`."""
+def project(folder: Path, sparsities: Sequence[float], seeds: int, **changed: Any) -> Path:
+    """Makes it in `folder`: its study is `killed`, with some parameters `changed`."""
     shutil.copytree(PROJECT / "notebooks", folder / "notebooks")
     study = {
         "title": "Killed",
-        "parameters": PARAMETERS,
+        "parameters": PARAMETERS | changed,
         "grid": {
             "sparsity": list(sparsities),
             "task": [["cola", "sst2"]],

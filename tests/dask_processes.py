@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ class Processes:
             # The file of the last one would lead nowhere.
             self.file.unlink(missing_ok=True)
             self._start("scheduler", dask, "scheduler", *cluster, "--port", "0")
+            while not self.file.exists() and self.is_running("scheduler"):
+                time.sleep(0.1)
         for name in self.workers:
             if not self.is_running(name):
                 alone = ("--nthreads", "1", "--death-timeout", "30")

@@ -1,123 +1,111 @@
 """Workers, the scheduler and the sweep are killed at random moments: no finished run is repeated,
 none is lost, and the rows are those of a sweep on one machine.
 
-It takes an hour on two cores, so it is not in the default run: `pytest -m slow`.
+It takes half an hour on two cores, so it is not in the default run: `pytest -m slow`. How many
+kills there are, and how many seeds the study has, can be said (BERTPRUNE_KILLS, BERTPRUNE_SEEDS).
 """
 
+import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from bertprune.experiments import studies
 
+from .dask_processes import Processes, processes, records, rows, swept
 from .small_project import project
 
 pytest.importorskip("distributed")
 
-PYTHON = Path(sys.executable).parent
 KILLS = int(os.environ.get("BERTPRUNE_KILLS", "50"))
-SEEDS = int(os.environ.get("BERTPRUNE_KILLS_SEEDS", "13"))
+SEEDS = int(os.environ.get("BERTPRUNE_SEEDS", "13"))
 SPARSITIES = (0.0, 0.3, 0.6, 0.9)
-WORKERS = 2
+# Some seconds of training each, so that kills meet it.
+STEPS = {"pretrain_steps": 100, "ramp_steps": 40, "epochs": 3}
+SECONDS_BETWEEN_KILLS = (2.0, 16.0)
+# What a machine is told that is taken back, and how it ends if it does not listen.
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
+
+# Checkpoints are half a minute apart, longer than these trainings take; and each training that goes
+# on from one is noted.
+SAVES_OFTEN = """
+from bertprune.base import paths
+from bertprune.training import checkpoint
+
+def load(self, found=checkpoint.Checkpoint.load):
+    step, courses = found(self)
+    if step:
+        with (paths.root() / "went_on.txt").open("a") as file:
+            print(self._file.parent, step, file=file)
+    return step, courses
+
+checkpoint.Checkpoint.load = load
+checkpoint._SECONDS_BETWEEN_CHECKPOINTS = 0.5
+checkpoint._SAVING_SHARE = 0.2
+"""
 
 
-class Processes:
-    """A scheduler, its workers and a sweep; those that have ended are started again."""
-
-    def __init__(self, root: Path) -> None:
-        self._root, self._file = root, root / "scheduler.json"
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-
-    def keep_up(self) -> int | None:
-        """Start what is not running; gives how the sweep ended, if it has."""
-        cluster = ["--scheduler-file", str(self._file)]
-        dask = str(PYTHON / "dask")
-        self._start("scheduler", dask, "scheduler", *cluster, "--no-dashboard", "--port", "0")
-        for index in range(WORKERS):
-            threads = ["--nthreads", "1", "--no-dashboard", "--death-timeout", "30"]
-            self._start(f"worker {index}", dask, "worker", *cluster, *threads)
-        ended = self._running["sweep"].poll() if "sweep" in self._running else None
-        if ended != 0:
-            command = ("-m", "bertprune", "sweep", "killed", "--cluster", str(self._file))
-            self._start("sweep", sys.executable, *command)
-        return ended
-
-    def _start(self, name: str, *command: str) -> None:
-        if name in self._running and self._running[name].poll() is None:
-            return
-        if name == "scheduler":
-            # The file of the last one would lead nowhere.
-            self._file.unlink(missing_ok=True)
-        with (self._root / f"{name}.log").open("ab") as log:
-            self._running[name] = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=log,
-                cwd=self._root,
-                env=os.environ | {"BERTPRUNE_ROOT": str(self._root)},
-            )
-
-    def kill(self, name: str, number: signal.Signals) -> None:
-        self._running[name].send_signal(number)
-
-    def end(self) -> None:
-        for process in self._running.values():
-            process.kill()
-            process.wait()
+def _save_often(root: Path) -> Path:
+    for file in root.glob("notebooks/*.ipynb"):
+        notebook = nbformat.read(file, as_version=4)
+        first = [cell.cell_type for cell in notebook.cells].index("code")
+        notebook.cells.insert(first + 1, nbformat.v4.new_code_cell(SAVES_OFTEN))
+        nbformat.write(notebook, file)
+    return root
 
 
-@contextmanager
-def _processes(root: Path) -> Iterator[Processes]:
-    found = Processes(root)
-    try:
-        yield found
-    finally:
-        found.end()
+def _written(root: Path) -> dict[str, int]:
+    return {name: file.stat().st_mtime_ns for name, file in records(root).items()}
 
 
-def _records(root: Path) -> dict[str, int]:
-    """Finished runs, with the time that their records were written."""
-    files = root.glob("runs/[!.]*/*/record.json")
-    return {str(file.parent.relative_to(root)): file.stat().st_mtime_ns for file in files}
-
-
-def _rows(root: Path) -> dict[str, bytes]:
-    files = root.glob("runs/[!.]*/*/rows.csv")
-    return {str(file.relative_to(root)): file.read_bytes() for file in files}
+def _kill_one(those: Processes, chance: random.Random) -> tuple[str, str] | None:
+    """Kill a worker, twice as often as the scheduler or the sweep; gives what, and how."""
+    name = chance.choice([*those.workers, *those.workers, "scheduler", "sweep"])
+    number = chance.choice(SIGNALS if name in those.workers else SIGNALS[:2])
+    if not those.is_running(name):
+        return None
+    those.kill(name, number)
+    return name.split()[0], number.name
 
 
 @pytest.mark.slow
 def test_kills_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root, plain = (project(tmp_path / name, SPARSITIES, SEEDS) for name in ("killed", "plain"))
-    chance = random.Random(0)
-    seen: dict[str, int] = {}
-    kills = 0
-    with _processes(root) as processes:
-        while processes.keep_up() != 0:
-            time.sleep(chance.uniform(1.0, 20.0) if kills < KILLS else 2.0)
-            records = _records(root)
-            repeated = [name for name, at in seen.items() if records.get(name) != at]
-            assert not repeated
-            seen = records
-            if kills < KILLS:
-                names = [f"worker {index}" for index in range(WORKERS)]
-                name = chance.choice([*names, *names, "scheduler", "sweep"])
-                processes.kill(name, chance.choice([signal.SIGKILL, signal.SIGTERM]))
-                kills += 1
-    assert kills == KILLS
-    monkeypatch.setenv("BERTPRUNE_ROOT", str(root))
-    assert len(seen) == len(studies.load("killed").plan())
-    subprocess.run(
-        [sys.executable, "-m", "bertprune", "sweep", "killed", "--threads", "1"],
-        env=os.environ | {"BERTPRUNE_ROOT": str(plain)},
-        check=True,
+    root, plain = (
+        project(tmp_path / name, SPARSITIES, SEEDS, **STEPS) for name in ("killed", "plain")
     )
-    assert _rows(root) == _rows(plain)
+    _save_often(root)
+    chance = random.Random(0)
+    killed: Counter[tuple[str, str]] = Counter()
+    seen: dict[str, int] = {}
+    began = time.monotonic()
+    with processes(root, workers=2) as those:
+        while those.code("sweep") != 0:
+            those.keep_up_cluster()
+            if not those.is_running("sweep"):
+                those.sweep("killed", "--cluster", str(those.file))
+            is_over = killed.total() == KILLS
+            time.sleep(2.0 if is_over else chance.uniform(*SECONDS_BETWEEN_KILLS))
+            written = _written(root)
+            assert seen.items() <= written.items(), "a finished run was repeated"
+            seen = written
+            if not is_over and (one := _kill_one(those, chance)):
+                killed[one] += 1
+        seconds = time.monotonic() - began
+    assert killed.total() == KILLS
+    monkeypatch.setenv("BERTPRUNE_ROOT", str(root))
+    assert sorted(seen) == sorted(run.id for run in studies.load("killed").plan())
+    tries = Counter(json.loads(file.read_text("utf-8"))["tries"] for file in records(root).values())
+    went_on = (root / "went_on.txt").read_text("utf-8").splitlines()
+    print(f"{len(seen)} runs in {seconds:.0f} s; {dict(killed)}; runs by tries: {dict(tries)}")
+    print(f"{len(went_on)} trainings went on from a checkpoint, {len(set(went_on))} places in all")
+    # The kills met trainings.
+    assert sum(number for often, number in tries.items() if often > 1) >= KILLS // 5
+    assert len(went_on) >= KILLS // 10
+    swept(plain, "killed", "--threads", "1")
+    assert rows(root) == rows(plain)

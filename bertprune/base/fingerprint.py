@@ -46,7 +46,17 @@ def code_key(module: str) -> str:
 
 def page_key(notebook: str) -> str:
     """Hash of what a page shows beside the result: the notebook's cells, and the definitions that
-    they reach for tables and figures. Raises UserError as `template_cells` does."""
+    they reach for tables and figures. Raises UserError as `template_cells` does.
+
+    It is found out once for all runs of a study, and again if the notebook is written anew.
+    """
+    state = paths.template(notebook).stat()
+    return _page_key(notebook, paths.root(), state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _page_key(notebook: str, root: Path, *state: int) -> str:
+    """That of `notebook` in the project `root`, as it is in this `state`."""
     shown = [cell for cell in template_cells(notebook) if not _has_parameters(cell)]
     trees = [_tree(cell.source, notebook) for cell in shown if cell.cell_type == "code"]
     imported = {name for tree in trees for name in _imported(tree)}

@@ -71,6 +71,8 @@ def refused(project: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
         ("sweep ci --set 'task=[sst2, colla]'", "unknown task 'colla': did you mean 'cola'?"),
         ("swep", "No such command 'swep'. Did you mean 'sweep'?"),
         ("sweep ci --worker 1", "No such option '--worker'. Did you mean '--workers'?"),
+        ("sweep ci --workers 2 --cluster local:2", "--workers is about this machine"),
+        ("sweep ci --threads 0", "'--threads': 0 is not in the range x>=1"),
         ("sweep ci --workers 0", "'--workers': 0 is not in the range x>=1"),
         ("sweep ci --at-once two", "'--at-once': 'two' is not a valid integer"),
         ("run", "Missing argument 'NOTEBOOK'"),

@@ -17,6 +17,7 @@ import nbformat
 import pytest
 
 from bertprune.experiments import studies
+from bertprune.experiments.timekeeping import read_if_whole
 
 from .dask_processes import Processes, processes, records, rows, swept
 from .small_project import project
@@ -28,7 +29,8 @@ SEEDS = int(os.environ.get("BERTPRUNE_SEEDS", "13"))
 SPARSITIES = (0.0, 0.3, 0.6, 0.9)
 # Some seconds of training each, so that kills meet it.
 STEPS = {"pretrain_steps": 60, "ramp_steps": 20}
-SECONDS_BETWEEN_KILLS = (4.0, 30.0)
+# A kill comes so long after a training was seen, which may be in another run by then.
+MOST_SECONDS = 10.0
 # What a machine is told that is taken back, and how it ends if it does not listen.
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
 
@@ -68,6 +70,12 @@ def _written(root: Path) -> dict[str, int]:
     return {name: file.stat().st_mtime_ns for name, file in records(root).items()}
 
 
+def _is_training(root: Path) -> bool:
+    """Whether a training has said in the last seconds how far it is."""
+    files = root.glob("runs/.partial/*/progress.json")
+    return any(time.time() - read_if_whole(file).get("time", 0.0) < 5.0 for file in files)
+
+
 def _kill_one(those: Processes, chance: random.Random) -> tuple[str, str] | None:
     """Kill a worker, twice as often as the scheduler or the sweep; gives what, and how."""
     name = chance.choice([*those.workers, *those.workers, "scheduler", "sweep"])
@@ -90,18 +98,17 @@ def test_kills_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     killed: Counter[tuple[str, str]] = Counter()
     seen: dict[str, int] = {}
     began = time.monotonic()
-    with processes(root, workers=2) as those:
+    with processes(root, workers=3) as those:
         while those.code("sweep") != 0:
             those.keep_up_cluster()
             if not those.is_running("sweep"):
                 those.sweep("killed", "--cluster", str(those.file))
-            is_over = killed.total() == KILLS
-            time.sleep(2.0 if is_over else chance.uniform(*SECONDS_BETWEEN_KILLS))
+            is_due = killed.total() < KILLS and _is_training(root)
+            time.sleep(chance.uniform(0.0, MOST_SECONDS) if is_due else 1.0)
             written = _written(root)
             assert seen.items() <= written.items(), "a finished run was repeated"
             seen = written
-            has_begun = seen or any(root.glob("runs/.partial/*/progress.json"))
-            if has_begun and not is_over and (one := _kill_one(those, chance)):
+            if is_due and (one := _kill_one(those, chance)):
                 killed[one] += 1
         seconds = time.monotonic() - began
     assert killed.total() == KILLS

@@ -7,6 +7,7 @@ It takes half an hour on two cores, so it is not in the default run: `pytest -m 
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,10 +29,10 @@ def _project(folder: Path) -> Path:
     return folder
 
 
-def _files(root: Path) -> dict[str, dict[str, str]]:
-    """The hashes of rows, predictions and models of the runs that are done."""
-    found = records(root).items()
-    return {name: json.loads(file.read_text("utf-8"))["files_sha256"] for name, file in found}
+def _said(root: Path, *fields: str) -> dict[str, list[Any]]:
+    """What the records of the runs that are done say in `fields`."""
+    found = {name: json.loads(file.read_text("utf-8")) for name, file in records(root).items()}
+    return {name: [record[field] for field in fields] for name, record in found.items()}
 
 
 @pytest.mark.slow
@@ -49,4 +50,5 @@ def test_a_cluster_gives_the_rows_of_one_machine(study: str, tmp_path: Path) -> 
     assert len(rows(plain)) > 20
     for other in (local, spread):
         assert rows(other) == rows(plain)
-        assert _files(other) == _files(plain)
+        assert _said(other, "files_sha256") == _said(plain, "files_sha256")
+        assert all(threads == [1] for threads in _said(other, "threads").values())

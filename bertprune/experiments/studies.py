@@ -32,7 +32,6 @@ import json
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -109,14 +108,10 @@ class Study:
 
         Raises UserError for parameters that the contracts refuse.
         """
-        return list(self._by_stage)
+        return list(self.by_stage())
 
     def by_stage(self) -> dict[Run, int]:
         """`plan`, stage after stage: each run with the number of the first stage that needs it."""
-        return dict(self._by_stage)
-
-    @cached_property
-    def _by_stage(self) -> dict[Run, int]:
         order = list(notebook_parameters.CONTRACTS)
         found: dict[Run, int] = {}
         for number in range(len(self.stages) or 1):

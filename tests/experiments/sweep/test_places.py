@@ -1,6 +1,7 @@
 """Places: what is none says what would be one, and queues get the jobs that Dask describes."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def _described(name: str, job: dict[str, Any]) -> dict[str, Any]:
 )
 def test_what_is_no_place(place: str, said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)), places.opened(place):
+        pass
+
+
+def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(UserError, match=re.escape("pip install -e '.[cluster]'")),
+        places.opened("local:2"),
+    ):
         pass
 
 

@@ -4,9 +4,10 @@ predictions, page and model of a run of the study `ci`, said to be another spars
 import os
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
+from bertprune.base.fingerprint import page_key
 from bertprune.experiments import studies
 from bertprune.experiments.runs import NOTEBOOK_FILE, ROWS_FILE, Run
 from bertprune.experiments.studies import Study
@@ -25,23 +26,26 @@ def of_seeds(seeds: int) -> list[str]:
 
 def make(root: Path, seeds: int, executed: Path) -> Study:
     """Makes it in `root`, which is the present project then, of the project `executed`, in which
-    `ci` is done."""
+    `ci` was executed, by this edition of the code or another."""
     for name in ("book", "notebooks"):
         shutil.copytree(executed / name, root / name)
     shutil.copy(executed / "_config.yml", root)
-    os.environ["BERTPRUNE_ROOT"] = str(executed)
-    there = studies.load("ci").plan()
-    folders = [run.folder for run in there]
-    assert all(run.is_current() for run in there)
+    there = {_executed(file.parent): file.parent for file in executed.glob("runs/*/*/record.json")}
     os.environ["BERTPRUNE_ROOT"] = str(root)
     study = studies.load("ci", of_seeds(seeds))
     chance = random.Random(0)
     for run in study.plan():
-        _make(run, folders[there.index(_alike(run, there))], chance)
+        _make(run, there[_alike(run, there)], chance)
     return study
 
 
-def _alike(run: Run, there: Sequence[Run]) -> Run:
+def _executed(folder: Path) -> Run:
+    record = Record.read(folder)
+    contract = notebook_parameters.CONTRACTS[record.notebook]
+    return Run.of(notebook_parameters.parse(contract, record.parameters))
+
+
+def _alike(run: Run, there: Iterable[Run]) -> Run:
     """Of the runs that are `there`, the one that is most like `run`."""
     p = run.parameters
 
@@ -70,5 +74,10 @@ def _make(run: Run, folder: Path, chance: random.Random) -> None:
     os.link(folder / NOTEBOOK_FILE, run.folder / NOTEBOOK_FILE)
     if (folder / "model").exists():
         shutil.copytree(folder / "model", run.folder / "model", copy_function=os.link)
-    own = {"parameters": notebook_parameters.as_values(p), "identity": run.identity}
-    Record.read(folder).replace(id=run.id, **own).write(run.folder)
+    record = Record.read(folder).replace(
+        id=run.id,
+        parameters=notebook_parameters.as_values(p),
+        identity=run.identity,
+        page=page_key(run.notebook),
+    )
+    record.write(run.folder)

@@ -39,7 +39,7 @@ from bertprune.experiments.sweep.local import local_workers
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
 from bertprune.protocol.notebook_parameters import Finetune, PrunePretrain
 from bertprune.protocol.pruning_methods import METHODS
-from bertprune.protocol.views import CHAPTERS, Chapter
+from bertprune.protocol.views import CHAPTERS, Chapter, View
 
 
 def build(study: Study, *, live: bool = False, so_far: bool = False) -> Path:
@@ -92,8 +92,9 @@ def assemble(study: Study, part: Study, done: Sequence[Run], source: Path) -> No
         for of in others
     ]
     chapters = {place: one for part in (own_chapters, *beside) for place, one in part.items()}
+    views = [(of.view(), chapter) for of, chapter in chapters.values()]
     with local_workers(min(usable_cores(), len(chapters))) as workers:
-        for place, page in zip(chapters, workers.map(_executed, chapters.values()), strict=True):
+        for place, page in zip(chapters, workers.map(_executed, views), strict=True):
             if place not in own_chapters:
                 _set_apart(page, chapters[place][0].name)
             _write_page(source, place, page)
@@ -142,9 +143,9 @@ def _set_apart(page: nbformat.NotebookNode, study: str) -> None:
             cell.source = re.sub(rf"\]\(({names})\.ipynb\)", rf"]({study}-\1.ipynb)", cell.source)
 
 
-def _executed(asked: tuple[Study, Chapter]) -> nbformat.NotebookNode:
-    study, chapter = asked
-    executed = execution.execute_view(chapter, study.view(), threads=1, forked=True)
+def _executed(asked: tuple[View, Chapter]) -> nbformat.NotebookNode:
+    view, chapter = asked
+    executed = execution.execute_view(chapter, view, threads=1, forked=True)
     return nbformat.read(executed, as_version=4)
 
 

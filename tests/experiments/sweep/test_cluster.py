@@ -3,7 +3,6 @@
 Its workers are threads of this process, so that what they execute can be replaced.
 """
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -46,12 +45,6 @@ class Workers:
         )
         self._started.append(made)
         return str(made.scheduler_address)
-
-    def add_one_that_lasts(self) -> None:
-        """Another worker of the last cluster, without end."""
-        made = self._started[-1]
-        del made.new_spec["options"]["lifetime"]
-        made.scale(len(made.workers) + 1)
 
     def close(self) -> None:
         for one in self._started:
@@ -131,33 +124,6 @@ def test_what_is_lost_goes_on_three_times(
     else:
         said = outcome.failed[first.id]
         assert f"begun {MOST_TRIES} times" in said and said.count(" on ") >= MOST_TRIES
-
-
-def test_a_worker_whose_time_is_over_is_replaced(
-    plan: list[Run],
-    executed: list[str],
-    workers: Workers,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """As a queue's job ends, or a machine is taken back whose worker is told so."""
-    works, tries = execution.execute, list[str]()
-    address = workers(1, lifetime="2s")
-    ended = threading.Event()
-
-    def work_until_ended(run: Run, **options: Any) -> bool:
-        if not tries:
-            tries.append(run.id)
-            assert ended.wait(60)
-            workers.add_one_that_lasts()
-            raise KernelKilled("with its worker")
-        return works(run, **options)
-
-    monkeypatch.setattr(execution, "execute", work_until_ended)
-    monkeypatch.setattr(on_worker, "_end_process", ended.set)
-    assert sorted(_sweep(address, plan).done) == sorted(run.id for run in plan)
-    said = capsys.readouterr().err
-    assert f"{tries[0]} goes on at 1 on" in said and "0 on" in said.partition(" was lost")[0]
 
 
 def test_a_task_whose_workers_were_all_killed_fails_with_their_names(

@@ -3,10 +3,9 @@
 Its workers are threads of this process, so that what they execute can be replaced.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +15,8 @@ from bertprune.experiments import execution
 from bertprune.experiments.execution import KernelKilled
 from bertprune.experiments.lock import InWork
 from bertprune.experiments.runs import Run
-from bertprune.experiments.sweep import admission, crew, on_worker
 from bertprune.experiments.sweep import cluster as clusters
+from bertprune.experiments.sweep import crew, on_worker
 from bertprune.experiments.sweep.cluster import MOST_TRIES, cluster
 from bertprune.experiments.sweep.scheduling import Outcome, sweep
 
@@ -26,15 +25,18 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 
+Workers = Callable[..., str]
 
-class Workers:
-    """Clusters, which are called to start one."""
 
-    def __init__(self) -> None:
-        self._started: list[Any] = []
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
+    """Starts a cluster of so many workers, each with so many threads; gives its address."""
+    started: list[Any] = []
+    pools: list[Executor] = [ThreadPoolExecutor(4)]
+    monkeypatch.setattr(on_worker, "_process", lambda: pools[0])
+    monkeypatch.setattr(crew, "_SECONDS_BETWEEN_LOOKS", 0.1)
 
-    def __call__(self, number: int, threads: int = 1, **options: Any) -> str:
-        """Start a cluster of so many workers, each with so many threads; gives its address."""
+    def start(number: int, threads: int = 1, **options: Any) -> str:
         made = distributed.LocalCluster(
             n_workers=number,
             threads_per_worker=threads,
@@ -43,22 +45,12 @@ class Workers:
             dashboard_address=":0",
             **options,
         )
-        self._started.append(made)
+        started.append(made)
         return str(made.scheduler_address)
 
-    def close(self) -> None:
-        for one in self._started:
-            one.close()
-
-
-@pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
-    found = Workers()
-    pools: list[Executor] = [ThreadPoolExecutor(4)]
-    monkeypatch.setattr(on_worker, "_process", lambda: pools[0])
-    monkeypatch.setattr(crew, "_SECONDS_BETWEEN_LOOKS", 0.1)
-    yield found
-    found.close()
+    yield start
+    for one in started:
+        one.close()
     pools[0].shutdown()
 
 
@@ -126,23 +118,6 @@ def test_what_is_lost_goes_on_three_times(
         assert f"begun {MOST_TRIES} times" in said and said.count(" on ") >= MOST_TRIES
 
 
-def test_a_task_whose_workers_were_all_killed_fails_with_their_names(
-    plan: list[Run], workers: Workers
-) -> None:
-    """Dask itself gives such a one to no other worker."""
-    from distributed.scheduler import KilledWorker
-
-    names = [f"{number} on node{number}" for number in range(MOST_TRIES)]
-    order: Any = None
-    one = clusters._Ordered("finetune/a", order, {}, Future(), begun_by=names)
-    with cluster(workers(1), plan, lambda run, on_gpu: 1.0) as executor:
-        executor._ordered.append(one)
-        error = KilledWorker("finetune/a", SimpleNamespace(name="3"), 3)
-        executor._take(one, executor._answer_of_error(error))
-    with pytest.raises(UserError, match=f"begun 4 times.*3 was lost.*{', '.join(names[:-1])}"):
-        one.outcome.result(timeout=0)
-
-
 def test_waiting_for_another_sweep_is_no_try(
     plan: list[Run], executed: list[str], workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,33 +141,6 @@ def test_what_no_worker_can_meet_is_said(
     outcome = _sweep(workers(2, memory_limit="2GB"), plan, size_bytes=7e9)
     said = outcome.failed[plan[0].id]
     assert "asks for 7.0 GB of memory" in said and "none of 2 workers" in said and "2.0 GB" in said
-
-
-def test_training_asks_for_a_gpu_where_workers_have_them_and_pages_do_not(
-    plan: list[Run], executed: list[str], workers: Workers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(admission, "gpu_name", lambda: "H100")
-    address = workers(1, resources={"GPU": 1})
-    asked: list[crew.Amounts] = []
-
-    def asked_by_a_sweep() -> list[crew.Amounts]:
-        asked.clear()
-        with cluster(address, plan, lambda run, on_gpu: 1e6 if on_gpu else 0.0) as executor:
-            assert executor.trains_on_gpu
-            sweep(plan, executor, dict.fromkeys(plan, 1))
-        return asked
-
-    of = clusters.Cluster._asked_by
-    monkeypatch.setattr(
-        clusters.Cluster, "_asked_by", lambda self, runs: asked.append(of(self, runs)) or asked[-1]
-    )
-    assert asked_by_a_sweep() == [{crew.BYTES: 1e6, crew.GPU: 1.0}] * len(plan)
-    monkeypatch.setattr("bertprune.experiments.runs.page_key", lambda notebook: "another")
-    assert asked_by_a_sweep() == [{crew.BYTES: 1.0}] * len(plan)
-
-
-def test_a_request_is_given_up_within_a_minute() -> None:
-    assert crew.SECONDS_OF_PATIENCE + clusters._SECONDS_BETWEEN_LOOKS_AT_CREW < 60
 
 
 def test_workers_of_several_threads_are_refused(plan: list[Run], workers: Workers) -> None:

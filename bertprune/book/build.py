@@ -33,36 +33,31 @@ from bertprune.book.site.fitness import refuse_unfit
 from bertprune.book.site.mending import mend
 from bertprune.evidence import gathering, published
 from bertprune.experiments import execution, studies
-from bertprune.experiments.runs import NOTEBOOK_FILE, Run, to_execute
+from bertprune.experiments.runs import NOTEBOOK_FILE, Run
 from bertprune.experiments.studies import Study
 from bertprune.experiments.sweep.local import local_workers
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
 from bertprune.protocol.notebook_parameters import Finetune, PrunePretrain
 from bertprune.protocol.pruning_methods import METHODS
-from bertprune.protocol.views import CHAPTERS, Chapter, View
+from bertprune.protocol.views import CHAPTERS, Chapter
 
 
-def build(study: Study, *, live: bool = False, so_far: bool = False) -> Path:
+def build(study: Study, *, live: bool = False) -> Path:
     """Build the book of `study` into `_build/html`, with a page for each run, or of its `live` part
-    alone; gives its first page. What is done `so_far` leaves out what a sweep has still to do, or
-    does just now.
+    alone; gives its first page.
 
     Raises UserError naming every run that is not fit to print, and for a build with warnings or
     with pages that would load something from the network. The book of before is replaced only by
     a book that is whole.
     """
     part = study.live_part() if live else study
-    plan = part.plan()
-    if so_far:
-        left = set(to_execute(plan))
-        plan = [run for run in plan if run not in left]
-    refuse_unfit(part, plan)
+    refuse_unfit(part)
     folder = paths.root() / "_build"
     source, work = folder / "source", folder / "work"
     with full_disk_is_user_error(folder):
         for stale in (source, work):
             remove_folder(stale)
-        assemble(study, part, plan, source)
+        assemble(study, part, source)
         _render(source, work, folder / "book.log")
         built = work / "_build" / "html"
         _mend(built)
@@ -79,11 +74,11 @@ def build(study: Study, *, live: bool = False, so_far: bool = False) -> Path:
 # The source of the site.
 
 
-def assemble(study: Study, part: Study, done: Sequence[Run], source: Path) -> None:
-    """Write the source of the site: prose, results, a page for each of the runs that are `done` of
-    the `part` of the study that was executed, contents and settings."""
+def assemble(study: Study, part: Study, source: Path) -> None:
+    """Write the source of the site: prose, results, a page for each run of the `part` of the study
+    that was executed, contents and settings."""
     root, own = paths.root(), study.own_runs()
-    plan = sorted([*done, *own], key=_reading_order)
+    plan = sorted([*part.plan(), *own], key=_reading_order)
     shutil.copytree(root / "book", source)
     own_chapters = {chapter.notebook: (study, chapter) for chapter in study.chapters()}
     others = [studies.load(name) for name in published.rows_beside(study)]
@@ -92,9 +87,8 @@ def assemble(study: Study, part: Study, done: Sequence[Run], source: Path) -> No
         for of in others
     ]
     chapters = {place: one for part in (own_chapters, *beside) for place, one in part.items()}
-    views = [(of.view(), chapter) for of, chapter in chapters.values()]
     with local_workers(min(usable_cores(), len(chapters))) as workers:
-        for place, page in zip(chapters, workers.map(_executed, views), strict=True):
+        for place, page in zip(chapters, workers.map(_executed, chapters.values()), strict=True):
             if place not in own_chapters:
                 _set_apart(page, chapters[place][0].name)
             _write_page(source, place, page)
@@ -143,9 +137,9 @@ def _set_apart(page: nbformat.NotebookNode, study: str) -> None:
             cell.source = re.sub(rf"\]\(({names})\.ipynb\)", rf"]({study}-\1.ipynb)", cell.source)
 
 
-def _executed(asked: tuple[View, Chapter]) -> nbformat.NotebookNode:
-    view, chapter = asked
-    executed = execution.execute_view(chapter, view, threads=1, forked=True)
+def _executed(asked: tuple[Study, Chapter]) -> nbformat.NotebookNode:
+    study, chapter = asked
+    executed = execution.execute_view(chapter, study.view(), threads=1, forked=True)
     return nbformat.read(executed, as_version=4)
 
 

@@ -11,7 +11,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, as_completed
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -80,6 +80,7 @@ def design_of(study: str) -> Design:
     return design(study)
 
 
+@cache
 def effect(cell: Cell) -> float:
     """The effect in the question's unit; NaN where the study cannot be asked."""
     _, found = question_of(cell).world(design_of(cell.study), cell.margins)

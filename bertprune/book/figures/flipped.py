@@ -37,8 +37,9 @@ def lost_and_gained(answers: Mapping[str, Answers | None]) -> Sketch:
         panels,
         alt=textwrap.shorten(f"Lost | gained by pruning, {said}", 300, placeholder=" …"),
         caption="Dev examples that the dense model gets right and the pruned one does not (lost), "
-        "and the other way round (gained). Level lines: what a second dense model loses against "
-        "the first, without any pruning.",
+        "and the other way round (gained)."
+        + " Level lines: what a second dense model loses against the first."
+        * bool(noise),
         handles=[
             *handles(_LOOKS),
             *(line_handle(f"lost by {what}", linestyle=_NOISE[what]) for what in noise),

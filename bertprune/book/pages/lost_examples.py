@@ -92,6 +92,8 @@ def in_short(answers: Mapping[str, Answers | None]) -> Sentence:
         if (what, 0.0) in of.index:
             level = f"{of.lost[what, 0.0]:.1f}{SPACE}%"
             said.append(f"{what[0].upper()}{what[1:]}, dense too, loses and gains {level}.")
+    if set(found.what) == {PRUNED}:
+        said.append("How much a second seed flips is not known: there is one dense model.")
     return Sentence(" ".join([*said, "All are means over tasks."]))
 
 

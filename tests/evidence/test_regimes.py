@@ -55,7 +55,7 @@ def test_the_three_ranges_are_found_where_they_are() -> None:
     low, middle, high, random = (
         line.replace("\N{NO-BREAK SPACE}", " ") for line in found.in_words()
     )
-    assert "up to 30 %. No rise of the pre-training loss is told up to 30 %." in low
+    assert "up to 30 %. No rise of the pre-training loss is detected up to 30 %." in low
     assert "at 50 % accuracy is lost" in middle
     assert high.endswith("70 %, 90 %.")
     assert "at 50 %, 70 %, 90 %." in random

@@ -3,7 +3,7 @@
 The paper (section 4) reads three of them off its curves: a low range in which pruning costs
 nothing, a middle in which deleting information explains the loss, so that taking the masks off
 does not help, and a high range in which it does. Here a boundary is a sparsity at which a mean
-difference is told from zero by Student's t over seeds, one-sided at 95 %. What is paired is a
+difference is detected by Student's t over seeds, one-sided at 95 %. What is paired is a
 seed's mean over its tasks, since these start from one pruned model and are not independent.
 """
 
@@ -75,12 +75,12 @@ def _by_seed(cells: Cells) -> Differences:
 
 # What is said where there are such sparsities, where there are none, and where it cannot be told.
 _LOW = (
-    "no loss of accuracy is told from zero up to {}.",
+    "no loss of accuracy is detected up to {}.",
     "none, accuracy falls at the lowest sparsity.",
     "it cannot be told where accuracy begins to fall.",
 )
 _LOSS = (
-    "No rise of the pre-training loss is told up to {}.",
+    "No rise of the pre-training loss is detected up to {}.",
     "The pre-training loss rises at the lowest sparsity.",
     "Nor can it be told where the pre-training loss begins to rise.",
 )
@@ -92,7 +92,7 @@ _MIDDLE = (
 )
 _HIGH = (
     "taking the masks off helps at {}{alone}.",
-    "none, taking the masks off is not told to help at any sparsity{alone}.",
+    "none, no gain of taking the masks off is detected at any sparsity{alone}.",
     "nor where that begins to help.",
 )
 _RANDOM = (
@@ -119,12 +119,12 @@ class Regimes:
 
     @property
     def low_until(self) -> float | None:
-        """Highest sparsity up to which no loss of accuracy is told from zero."""
+        """Highest sparsity up to which no loss of accuracy is detected."""
         return _last_before(self.fall, lambda d: d.is_loss)
 
     @property
     def loss_low_until(self) -> float | None:
-        """Highest sparsity up to which no rise of the pre-training loss is told from zero."""
+        """Highest sparsity up to which no rise of the pre-training loss is detected."""
         return _last_before(self.rise, lambda d: d.is_gain)
 
     @property

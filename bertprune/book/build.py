@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,20 @@ from bertprune.base.words import percent
 from bertprune.book.figures import own_point
 from bertprune.book.pages import computed_prose
 from bertprune.book.pages.records import PARTS, facts_of_run, records_page
+from bertprune.book.pages.side_by_side import side_by_side
 from bertprune.book.site.embedded import take_out
 from bertprune.book.site.fitness import refuse_unfit
 from bertprune.book.site.mending import mend
-from bertprune.evidence import gathering, published
-from bertprune.experiments import execution, studies
+from bertprune.evidence import gathering
+from bertprune.experiments import execution
 from bertprune.experiments.runs import NOTEBOOK_FILE, Run
 from bertprune.experiments.studies import Study
 from bertprune.experiments.sweep.local import local_workers
+from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
 from bertprune.protocol.notebook_parameters import Finetune, PrunePretrain
 from bertprune.protocol.pruning_methods import METHODS
-from bertprune.protocol.views import CHAPTERS, Chapter
+from bertprune.protocol.views import Chapter, View
 
 
 def build(study: Study, *, live: bool = False) -> Path:
@@ -75,23 +78,16 @@ def build(study: Study, *, live: bool = False) -> Path:
 
 
 def assemble(study: Study, part: Study, source: Path) -> None:
-    """Write the source of the site: prose, results, a page for each run of the `part` of the study
+    """Write the source of the site: prose, chapters, a page for each run of the `part` of the study
     that was executed, contents and settings."""
     root, own = paths.root(), study.own_runs()
     plan = sorted([*part.plan(), *own], key=_reading_order)
     shutil.copytree(root / "book", source)
-    own_chapters = {chapter.notebook: (study, chapter) for chapter in study.chapters()}
-    others = [studies.load(name) for name in published.rows_beside(study)]
-    beside = [
-        {f"{of.name}-{c.notebook}": (of, c) for c in of.chapters() if c.is_of_study}
-        for of in others
-    ]
-    chapters = {place: one for part in (own_chapters, *beside) for place, one in part.items()}
+    chapters = study.chapters()
     with local_workers(min(usable_cores(), len(chapters))) as workers:
-        for place, page in zip(chapters, workers.map(_executed, chapters.values()), strict=True):
-            if place not in own_chapters:
-                _set_apart(page, chapters[place][0].name)
-            _write_page(source, place, page)
+        pages = workers.map(partial(_executed, study.view()), chapters)
+        for chapter, page in zip(chapters, pages, strict=True):
+            _write_page(source, chapter.notebook, page)
     gathering.rows_of(study).to_csv(source / "rows.csv.gz", index=False)
     titles = page_titles(plan)
     titles |= {run: f"{titles[run]} (added by the reader)" for run in own}
@@ -99,47 +95,39 @@ def assemble(study: Study, part: Study, source: Path) -> None:
     for run in plan:
         page = nbformat.read(run.folder / NOTEBOOK_FILE, as_version=4)
         _retitle(page, titles[run])
-        facts = facts_of_run(run, titles, places, own_point(study, run.notebook))
+        own_commands = f"{own_point(study, run.notebook)}\n{part.command('book')}"
+        facts = facts_of_run(study, run, titles, places, own_commands)
         page.cells.insert(1, nbformat.v4.new_markdown_cell(facts, id="facts"))
         _write_page(source, places[run], page)
     (source / "records.md").write_text(records_page(part, plan, titles, places), encoding="utf-8")
     write_json({run.id: run.record().as_values() for run in plan}, source / "records.json")
-    contents = strict_yaml.read(root / "book" / "_toc.yml")
-    contents["parts"][0]["chapters"] = [
-        *({"file": place} for place in own_chapters),
-        *contents["parts"][0]["chapters"],
-    ]
-    for other, of_chapters in zip(others, beside, strict=True):
-        of_other = [{"file": place} for place in of_chapters]
-        caption = f"Beside it: {other.title}"
-        contents["parts"].insert(1, {"caption": caption, "chapters": of_other})
-    # The records are the door to the pages of runs: the contents beside each page leave them out.
-    behind = next(one for one in contents["parts"][0]["chapters"] if one["file"] == "records")
-    behind["sections"] = [{"file": places[run]} for run in plan]
+    contents = _contents(source, [places[run] for run in plan])
     _write_yaml(contents, source / "_toc.yml")
     settings = strict_yaml.read(root / "_config.yml")
-    bar = f"<b>Study {study.name}</b>: {study.title}. {study.caution}"
-    if others:
-        bar += " Chapters with another study’s name in their titles are about that one."
-    settings["html"]["announcement"] = bar
-    settings["parse"]["myst_substitutions"] = computed_prose.parts([study, *others])
+    shown = side_by_side(notebook_parameters.as_values(study.view())).studies
+    settings["parse"]["myst_substitutions"] = computed_prose.parts(shown)
     _write_yaml(settings, source / "_config.yml")
 
 
-def _set_apart(page: nbformat.NotebookNode, study: str) -> None:
-    """Make the page of another study say so, and link to its own chapters."""
-    title = re.match(r"# (.*)", page.cells[0].source)
-    assert title
-    _retitle(page, f"{title[1]} ({study})")
-    for cell in page.cells:
-        if cell.cell_type == "markdown":
-            names = "|".join(CHAPTERS)
-            cell.source = re.sub(rf"\]\(({names})\.ipynb\)", rf"]({study}-\1.ipynb)", cell.source)
+def _contents(source: Path, runs: Sequence[str]) -> dict[str, Any]:
+    """The contents of the site, without chapters that this book has not. The records are the door
+    to the pages of `runs`: the contents beside each page leave them out."""
+    contents = strict_yaml.read(source / "_toc.yml")
+    for part in contents["parts"]:
+        there = [
+            one
+            for one in part["chapters"]
+            if any((source / one["file"]).with_suffix(kind).exists() for kind in (".md", ".ipynb"))
+        ]
+        for chapter in there:
+            if chapter["file"] == "records":
+                chapter["sections"] = [{"file": place} for place in runs]
+        part["chapters"] = there
+    return contents
 
 
-def _executed(asked: tuple[Study, Chapter]) -> nbformat.NotebookNode:
-    study, chapter = asked
-    executed = execution.execute_view(chapter, study.view(), threads=1, forked=True)
+def _executed(view: View, chapter: Chapter) -> nbformat.NotebookNode:
+    executed = execution.execute_view(chapter, view, threads=1, forked=True)
     return nbformat.read(executed, as_version=4)
 
 

@@ -31,7 +31,7 @@ def run(
             print(f"# {CHAPTERS[notebook].question}")
         print(notebook_parameters.parameters_cell(contract, with_choices=True))
     elif chapter := CHAPTERS.get(notebook):
-        named = {"study": study} if study else {}
+        named = {"studies": studies.load(study).view().studies} if study else {}
         view = notebook_parameters.parse(View, named | _typed(parameters))
         print(execute_view(chapter, view))
     else:

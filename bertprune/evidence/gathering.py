@@ -33,13 +33,12 @@ from bertprune.protocol.rows import ANOTHER_SEED, PRETRAINING, WHOLE, Metric, Ro
 from bertprune.protocol.views import View
 
 
-def study_of(namespace: Mapping[str, Any]) -> Study:
-    """The study that the parameters cell of a view's notebook names.
+def studies_of(namespace: Mapping[str, Any]) -> list[Study]:
+    """The studies that the parameters cell of a chapter's notebook names.
 
     Called with the notebook's `globals()`; raises UserError for bad parameters.
     """
-    parameters = notebook_parameters.parse_namespace(View, namespace)
-    return studies.load(parameters.study, parameters.changes)
+    return studies.side_by_side(notebook_parameters.parse_namespace(View, namespace))
 
 
 def rows_of(study: Study) -> Rows:

@@ -121,11 +121,12 @@ def execute_view(
 ) -> Path:
     """Execute the notebook of a chapter; gives the executed one, which appears whole or not at all.
 
-    Raises UserError for an unknown study, or one that has no such chapter, before a kernel starts,
+    Raises UserError for unknown studies, or ones that have no such chapter, before a kernel starts,
     and if the notebook fails. `threads` and `forked` as for `execute`.
     """
-    study = studies.load(parameters.study, parameters.changes)
-    if chapter.needs_language:
+    shown = studies.side_by_side(parameters)
+    study = shown[0]
+    if chapter.needs_language and not any(one.has_language() for one in shown):
         study.language()
     folder = paths.runs_folder() / chapter.notebook / study.name
     unfinished = folder / f"unfinished-{NOTEBOOK_FILE}"

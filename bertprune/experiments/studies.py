@@ -16,7 +16,7 @@ arms:                    # any of ARMS, each with parameters of its own, and a g
   information_deletion: {epochs: 13}
   epochs_before_pruning: {grid: {sparsity: [0.5], epochs: [0, 1, 3, 6]}}
 live: {seed: [0, 1]}     # the runs that `make book` executes; empty: all
-beside: [...]            # published studies whose chapters its book has too
+beside: [...]            # published studies that chapters of its book show beside it
 exceptions:              # parameters at some points of the grid; of several the last one counts
   - {arm: information_deletion, sparsity: [0.7, 0.8, 0.9], set: {epochs: 15}}
 stages:                  # what is executed first, second, ...; points of no stage have no run
@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import json
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,12 +91,6 @@ class Study:
         settings = [word for change in self.changes for word in ("--set", change)]
         settings += ["--live"] if self.only else []
         return shlex.join(["bertprune", name, self.given_as or self.name, *settings])
-
-    def view_command(self, notebook: str) -> str:
-        """The command that executes a page about this study, as its user would type it."""
-        named = ["--study", self.given_as or self.name]
-        changes = ["-p", "changes", json.dumps(self.changes, ensure_ascii=False)]
-        return shlex.join(["bertprune", "run", notebook, *named, *(changes * bool(self.changes))])
 
     def _repr_html_(self) -> str:
         said = f"{self.title}. {self.description} {self.caution}".rstrip()
@@ -163,17 +156,22 @@ class Study:
             )
         return language(seed)
 
+    def has_language(self) -> bool:
+        """Whether the study is about a lab language."""
+        return language_of(self.typical().parameters.text) is not None
+
     def view(self) -> View:
-        """The parameters of the chapters about this study."""
-        return View(study=self.given_as or self.name, changes=self.changes)
+        """The parameters of the chapters of its book: this study, and published ones beside it."""
+        beside = [one for one in self.beside if one != self.name and paths.published(one).exists()]
+        return View(studies=(self.given_as or self.name, *beside), changes=self.changes)
 
     def chapters(self) -> list[Chapter]:
-        """The chapters that there are about the study as a whole."""
-        is_lab = language_of(self.typical().parameters.text) is not None
+        """The chapters that its book has."""
+        of_lab = any(one.has_language() for one in side_by_side(self.view()))
         return [
             chapter
             for chapter in CHAPTERS.values()
-            if (is_lab or not chapter.needs_language)
+            if (of_lab or not chapter.needs_language)
             and self.name not in chapter.beside
             and all(paths.published(name, ".json").exists() for name in chapter.beside)
         ]
@@ -296,6 +294,14 @@ def _find(name: str) -> tuple[Path, str]:
             # Notebooks are executed in another folder.
             return file, name if file == places[-1] else str(file)
     raise UserError(f"there is no study {', nor '.join(map(str, places))}")
+
+
+def side_by_side(view: View) -> list[Study]:
+    """The studies that a chapter shows. Raises UserError as `load` does, and for none."""
+    if not view.studies:
+        raise UserError("studies is empty: name at least one")
+    first, *others = view.studies
+    return [load(first, view.changes), *map(load, others)]
 
 
 def parse_value(text: str) -> Any:

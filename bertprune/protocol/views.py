@@ -16,42 +16,42 @@ class View(Contract):
 
     notebook: ClassVar[str] = "a chapter"
 
-    study: str = parameter("lab", "study to show: its name in notebooks/studies, or a YAML file")
+    studies: tuple[str, ...] = parameter(
+        ("lab", "english"), "studies side by side: names in notebooks/studies, or YAML files"
+    )
     changes: tuple[str, ...] = parameter(
-        (), "settings that change the study, as --set gives them to the commands"
+        (), "settings that change the first of them, as --set gives them to the commands"
     )
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """A notebook about a study as a whole."""
+    """A notebook about studies as a whole."""
 
     notebook: str
     question: str
     """What it answers."""
     needs_language: bool = False
-    """Whether there is such a chapter only about studies of a lab language."""
+    """Whether there is such a chapter only where one of the studies is about a lab language."""
     beside: tuple[str, ...] = ()
     """Whose published rows it shows too; without them there is no such chapter."""
-    is_of_study: bool = True
-    """Whether it shows anything of the study: if not, a book has it once."""
 
 
 CHAPTERS = {
     chapter.notebook: chapter
     for chapter in (
-        Chapter("dense", "What does the dense model know, before anything is pruned?"),
         Chapter("results", "How much can be pruned?"),
         Chapter("lost_examples", "Which examples are lost when a model is pruned?"),
         Chapter("information", "Is it information that is lost, or room?"),
         Chapter("timing", "Prune once, or anew for each task?"),
-        Chapter("weights", "What do the weights look like, which go, and how far do they move?"),
+        Chapter("weights", "Which weights go, and how far does fine-tuning move them?"),
         Chapter("saving", "What does pruning save, on disk and in time?"),
-        Chapter("comparison", "How do the curves compare with the paper's, drop against drop?"),
         Chapter(
             "ledger", "Which of the paper's claims hold, and what are its numbers beside ours?"
         ),
-        Chapter("bits", "What do models of a lab language recall?", needs_language=True),
+        Chapter("again", "How do I run one point again, and how near does it come?"),
+        Chapter("dense", "What does the dense model know, before anything is pruned?"),
+        Chapter("comparison", "How do the curves compare with the paper's, drop against drop?"),
         Chapter("lab_language", "What is there to know in a lab language?", needs_language=True),
         Chapter(
             "lab_checks",
@@ -75,12 +75,7 @@ CHAPTERS = {
             ),
         ),
         Chapter("cost", "What does a study take: hours, memory, disk?"),
-        Chapter(
-            "bench",
-            "How fast is it, beside what one would take instead?",
-            beside=("bench",),
-            is_of_study=False,
-        ),
+        Chapter("bench", "How fast is it, beside what one would take instead?", beside=("bench",)),
     )
 }
 """All chapters by notebook, in the order of the book."""
@@ -96,5 +91,5 @@ def parameters_of_run(notebook: str) -> type[BurnIn]:
     """What a `notebook` takes that is executed as a run. Raises UserError for any other."""
     contract = parameters_of(notebook)
     if not issubclass(contract, BurnIn):
-        raise UserError(f"{notebook} is no run, but a view of a study: `bertprune run {notebook}`")
+        raise UserError(f"{notebook} is no run, but a view of studies: `bertprune run {notebook}`")
     return contract

@@ -35,11 +35,16 @@ def test_a_study_without_runs_names_the_command(
 
 @pytest.mark.parametrize(
     ("namespace", "message"),
-    [({"study": "glue-tyni"}, "glue-tiny"), ({"study": 3}, "must be a text")],
+    [
+        ({"studies": ["glue-tyni"]}, "glue-tiny"),
+        ({"studies": ["ci", "glue-tyni"]}, "glue-tiny"),
+        ({"studies": [3]}, "must be a text"),
+        ({"studies": []}, "name at least one"),
+    ],
 )
 def test_the_notebook_of_results_is_checked(namespace: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        gathering.study_of(namespace)
+        gathering.studies_of(namespace)
 
 
 def test_the_ramp_is_that_of_the_pruned_models() -> None:

@@ -176,7 +176,9 @@ def test_pairs_that_one_side_lacks_do_not_count() -> None:
     lacking = scores[~((scores.arm == "information_deletion") & (scores.seed == 2))]
     found = regimes.against(lacking, "information_deletion", "prune_pretrain")
     assert found[0.5].seeds == 2
-    assert list(regimes.table(found).seeds) == [2]
+    rises = pd.DataFrame(columns=["arm", "sparsity", "seed", "loss"])
+    shown = regimes.regimes(lacking, rises).table()
+    assert shown["masks off − masks held"].str.endswith(" (2)").tolist() == [True]
 
 
 def test_studies_are_compared_as_far_as_they_can_be() -> None:

@@ -1,12 +1,10 @@
 """Studies: what they plan, and what is refused."""
 
-import shlex
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
@@ -370,8 +368,8 @@ def test_from_scratch_is_one_dense_model_that_was_never_pre_trained(name: str, t
 
 
 CHAPTERS = [
-    *("dense", "results", "lost_examples", "information", "timing"),
-    *("weights", "saving", "comparison", "ledger"),
+    *("results", "lost_examples", "information", "timing", "weights", "saving", "ledger"),
+    *("again", "dense", "comparison"),
 ]
 
 
@@ -381,14 +379,13 @@ def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.Monk
     assert lab.language() is language(3)
     assert [chapter.notebook for chapter in lab.chapters()] == [
         *CHAPTERS,
-        "bits",
         "lab_language",
         "lab_checks",
         "as_run",
         "cost",
         "bench",
     ]
-    assert lab.view().changes == lab.changes
+    assert lab.view().studies == ("lab", "english") and lab.view().changes == lab.changes
     monkeypatch.setattr(paths, "published", lambda name, suffix: Path("/not/there"))
     assert "lab_checks" not in [chapter.notebook for chapter in lab.chapters()]
     assert "bench" not in [chapter.notebook for chapter in lab.chapters()]
@@ -578,11 +575,3 @@ def test_a_grid_of_what_rows_do_not_tell_apart_is_refused(
     )
     with pytest.raises(UserError, match=f"{arm}: grid has no key '{key}'"):
         studies.load(_write(tmp_path, mine))
-
-
-def test_the_command_of_a_page_is_readable_and_means_the_study() -> None:
-    changes = ["text=[data/corpus]", "sparsity=[0.0, 0.5]", "seed=[0, 1]"]
-    typed = studies.load("english", changes).view_command("results")
-    assert typed.count("'") == 2 and typed.startswith("bertprune run results --study english -p ")
-    assert yaml.safe_load(shlex.split(typed)[-1]) == changes
-    assert "changes" not in studies.load("english").view_command("results")

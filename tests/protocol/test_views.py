@@ -15,12 +15,12 @@ def test_a_chapter_lists_its_question_and_what_it_takes(
     assert cli.main(["run", name, "--list"]) == 0
     first, *rest = capsys.readouterr().out.splitlines()
     assert first.startswith("# ") and first.endswith("?")
-    assert [line.split(" = ")[0] for line in rest] == ["study", "changes"]
+    assert [line.split(" = ")[0] for line in rest] == ["studies", "changes"]
 
 
 def test_a_chapter_is_a_view_and_no_run() -> None:
     assert parameters_of("results") is View
     with pytest.raises(UserError, match="is no run"):
         parameters_of_run("results")
-    with pytest.raises(UserError, match="did you mean 'study'"):
-        notebook_parameters.parse(View, {"stduy": "ci"})
+    with pytest.raises(UserError, match="did you mean 'studies'"):
+        notebook_parameters.parse(View, {"stduies": ["ci"]})

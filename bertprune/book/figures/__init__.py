@@ -1,7 +1,7 @@
 """Figures: from rows to pictures that say what they show and which study or run made them.
 
-Each is imported from its module, so that a new one is listed nowhere. Here is what the pages of a
-study share: who made a figure, and what stands where one is missing.
+Each is imported from its module, so that a new one is listed nowhere. Here is what pages share:
+what stands where one is missing, and how to add a point.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ import html
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from bertprune.base.errors import UserError
-from bertprune.book.drawing.picture import Sketch, made_by
-from bertprune.evidence.gathering import as_shown
+from bertprune.book.drawing.picture import Sketch
 from bertprune.experiments.studies import Study
 from bertprune.protocol.notebook_parameters import CONTRACTS, Finetune
 
@@ -30,32 +28,18 @@ class Missing:
         return f"<p><em>Missing: {html.escape(self.why)}.</em></p>"
 
 
-def drawn(
-    show: Callable[..., Any],
-    *given: Any,
-    maker: str = "",
-    command: Callable[[str], str] | None = None,
-    **options: Any,
-) -> Any:
-    """What `show` gives, a figure drawn, or that it is missing, so that the chapters of a study
-    render whatever rows it has; `maker` and `command` are those of `Sketch.drawn`."""
+def drawn(show: Callable[[], Any]) -> Any:
+    """What `show` gives that is of no study, a figure drawn, or that it is missing."""
     try:
-        found = show(*given, **options)
+        found = show()
     except UserError as error:
         return Missing(str(error))
-    return found.drawn(maker, command) if isinstance(found, Sketch) else found
-
-
-def origin_of(study: Study) -> dict[str, Any]:
-    """What each figure of a study is told: who made it, and how to add a point to it."""
-    parameters = as_shown(study).typical().parameters
-    made = made_by(f"study {study.name}, “{study.title}”", parameters)
-    return {"maker": made, "command": partial(own_point, study)}
+    return found.drawn("") if isinstance(found, Sketch) else found
 
 
 def own_point(study: Study, what: str) -> str:
-    """The commands that add a point of the reader's own to a study and its book: of the notebook
-    `what`, at a sparsity that the study has not; for "dense", another seed of the dense model."""
+    """The command that adds a point of the reader's own to a study: of the notebook `what`, at a
+    sparsity that the study has not; for "dense", another seed of the dense model."""
     grid = study.grid
     notebook, settings = what, dict[str, Any]()
     if what == "burn_in":
@@ -70,7 +54,7 @@ def own_point(study: Study, what: str) -> str:
         first = tasks[0]
         settings["task"] = first if isinstance(first, str) else first[0]
     words += [word for name, of in settings.items() for word in ("-p", name, str(of))]
-    return f"{shlex.join(words)}\n{study.command('book')}"
+    return shlex.join(words)
 
 
 _OWN = (0.45, 0.35, 0.55, 0.65, 0.25)

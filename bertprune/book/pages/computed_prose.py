@@ -20,12 +20,12 @@ from bertprune.book.pages.findings import (
     over,
     sources_of,
 )
+from bertprune.book.pages.side_by_side import Shown
 from bertprune.evidence.claims import BY_KEY, ON_ACCURACY
 from bertprune.evidence.claims.claim import OPEN
 from bertprune.evidence.claims.ledger import of_paper
 from bertprune.evidence.claims.ranges import DENSE
 from bertprune.evidence.regimes.effects import EFFECTS, Size
-from bertprune.experiments.studies import Study
 from bertprune.model.shape import BERT_BASE, Shape, shape_of
 
 _CLAIMED = {
@@ -45,7 +45,7 @@ _LEFT_OUT = ("above scratch", "longer")
 """Of the table."""
 
 
-def parts(studies: Iterable[Study]) -> dict[str, str]:
+def parts(studies: Iterable[Shown]) -> dict[str, str]:
     """Markdown by the names that pages have in double braces.
 
     Of the front page: `studies`, what they are; `verdict`, a paragraph and a line for each main

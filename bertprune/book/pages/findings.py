@@ -5,7 +5,7 @@ line of a notebook's cell shows, with a sentence or two for each study:
 
     from bertprune.book.pages import findings
 
-    findings.results(studies)      # How much can be pruned?
+    findings.results(shown.studies)      # How much can be pruned?
     findings.information(studies)  # Is it information that is lost, or room?
     findings.timing(studies)       # When to prune?
     findings.weights(studies)      # Which weights go?
@@ -27,13 +27,12 @@ from IPython.display import Markdown
 
 from bertprune.base.errors import UserError
 from bertprune.base.words import SPACE, listed, percent, signed
+from bertprune.book.pages.side_by_side import Shown
 from bertprune.evidence.claims import BY_KEY, ON_ACCURACY, ON_WEIGHTS
 from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Finding
-from bertprune.evidence.claims.ledger import measured
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.regimes.effects import EFFECTS, Size
 from bertprune.experiments.studies import Study
-from bertprune.lab.language import language_of
 from bertprune.protocol.arms import PRUNE_PRETRAIN
 from bertprune.protocol.rows import Metric, final, where
 from bertprune.speed.bench import published_benchmark
@@ -101,12 +100,10 @@ class Source:
         return over(EFFECTS[effect].levels(self.measured))
 
 
-def sources_of(studies: Iterable[Study]) -> list[Source]:
+def sources_of(studies: Iterable[Shown]) -> list[Source]:
     """What studies measured, those of real text first."""
-    ordered = sorted(
-        studies, key=lambda study: language_of(study.typical().parameters.text) is not None
-    )
-    return [Source(_in_a_sentence(study.title), measured(study), study) for study in ordered]
+    ordered = sorted(studies, key=lambda one: one.study.has_language())
+    return [Source(_in_a_sentence(one.study.title), one.measured, one.study) for one in ordered]
 
 
 def _in_a_sentence(title: str) -> str:
@@ -160,7 +157,7 @@ def detectable(size: Size | None) -> str:
 # Chapters.
 
 
-def results(studies: Iterable[Study]) -> Markdown:
+def results(studies: Iterable[Shown]) -> Markdown:
     """How much can be pruned?"""
     return _answers(
         studies,
@@ -177,7 +174,7 @@ def results(studies: Iterable[Study]) -> Markdown:
     )
 
 
-def information(studies: Iterable[Study]) -> Markdown:
+def information(studies: Iterable[Shown]) -> Markdown:
     """Is it information that is lost, or room?"""
 
     def gained(of: Source, where: str) -> str:
@@ -195,7 +192,7 @@ def information(studies: Iterable[Study]) -> Markdown:
     )
 
 
-def timing(studies: Iterable[Study]) -> Markdown:
+def timing(studies: Iterable[Shown]) -> Markdown:
     """When to prune?"""
     return _answers(
         studies,
@@ -211,7 +208,7 @@ def timing(studies: Iterable[Study]) -> Markdown:
     )
 
 
-def weights(studies: Iterable[Study]) -> Markdown:
+def weights(studies: Iterable[Shown]) -> Markdown:
     """Which weights go?"""
     return _answers(
         studies,
@@ -227,13 +224,13 @@ def weights(studies: Iterable[Study]) -> Markdown:
     )
 
 
-def saving(studies: Iterable[Study]) -> Markdown:
+def saving(studies: Iterable[Shown]) -> Markdown:
     """What does it save?"""
     on_disk = _answers(studies, lambda of: (_saved_on_disk(of),))
     return Markdown(f"{on_disk.data}\n\n**In time.** {_saved_in_time()}")
 
 
-def by_verdict(studies: Iterable[Study]) -> Markdown:
+def by_verdict(studies: Iterable[Shown]) -> Markdown:
     """The claims one by one."""
     groups = {"about accuracy": ON_ACCURACY, "about weights": ON_WEIGHTS}
     return _answers(
@@ -245,7 +242,7 @@ def by_verdict(studies: Iterable[Study]) -> Markdown:
     )
 
 
-def _answers(studies: Iterable[Study], answer: Callable[[Source], Iterable[str]]) -> Markdown:
+def _answers(studies: Iterable[Shown], answer: Callable[[Source], Iterable[str]]) -> Markdown:
     """A paragraph for each study."""
     return Markdown(
         "\n\n".join(

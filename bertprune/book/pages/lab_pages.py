@@ -1,4 +1,4 @@
-"""The lab language as tables for a page: examples, contents, tasks."""
+"""The lab language for a page: examples, contents, tasks, and bits beside loss and accuracy."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from itertools import islice
 import pandas as pd
 
 from bertprune.base.shown import Prose
-from bertprune.book.drawing.picture import Picture, made_by
-from bertprune.book.figures.accuracy import average_and_loss
+from bertprune.book.drawing.picture import Sketch
+from bertprune.book.figures.information import bits_against
 from bertprune.data.glue import PAPER_TASKS, TASKS
 from bertprune.data.tasks import load_task
 from bertprune.evidence.baselines import bag_of_words, majority
-from bertprune.evidence.scores import pretraining_losses, scores
-from bertprune.experiments import studies
+from bertprune.evidence.scores import with_bits
 from bertprune.lab.language import SOURCE, Language, Source
 from bertprune.lab.task_data import NEEDS
 from bertprune.lab.text import documents
-from bertprune.protocol.rows import Rows
+from bertprune.protocol.arms import INFORMATION_DELETION, PRUNE_PRETRAIN
 
 _SORTS = {
     "facts": "each person's town, trade, fruit and instrument, one of 16 each",
@@ -65,10 +64,21 @@ def task_table(seed: int) -> Prose:
     return Prose(pd.DataFrame.from_dict(lines, orient="index"))
 
 
-def average(name: str, found: Rows) -> Picture:
-    """Average accuracy and pre-training loss against sparsity of a study, from its rows."""
-    maker = made_by(f"study {name}", studies.load(name).typical().parameters)
-    return average_and_loss(scores(found), pretraining_losses(found)).drawn(maker)
+def bits_and_loss(losses: pd.DataFrame, bits: pd.DataFrame) -> Sketch:
+    """The pre-training loss of each model against the bits that it recalls."""
+    lost = with_bits(losses.assign(panel="dev loss (nats)", value=losses.loss), bits)
+    what = "Pre-training dev loss"
+    return bits_against(lost, what=what, caption=f"{what} against bits recalled.", is_share=False)
+
+
+def bits_and_accuracy(scored: pd.DataFrame, bits: pd.DataFrame) -> Sketch:
+    """By task the accuracy of information deletion, and of the dense model, against the bits that
+    the pruned model recalled before fine-tuning."""
+    is_dense = (scored.arm == PRUNE_PRETRAIN) & (scored.sparsity == 0)
+    deleted = scored[is_dense | (scored.arm == INFORMATION_DELETION)]
+    points = with_bits(deleted.assign(panel=deleted.task, value=deleted.accuracy), bits)
+    what = "Dev accuracy of information deletion, and of the dense model,"
+    return bits_against(points, what=what, caption=f"{what} against bits recalled.")
 
 
 def task_examples(seed: int, count: int = 2) -> Prose:

@@ -36,11 +36,12 @@ def filled(template: str, **values: Any) -> str:
 
 
 def facts_of_run(
-    run: Run, titles: Mapping[Run, str], places: Mapping[Run, str], own_point: str
+    study: Study, run: Run, titles: Mapping[Run, str], places: Mapping[Run, str], own_point: str
 ) -> str:
     """What stands below the title of a run's page; `own_point` are the commands that add one."""
     return filled(
         "facts",
+        study=study,
         run=run,
         record=run.record(),
         titles=titles,
@@ -70,7 +71,7 @@ def records_page(
 
 
 def published_beside(study: Study) -> list[dict[Hashable, Any]]:
-    """Where the chapters about other studies come from, a line for each."""
+    """Where the rows of the studies beside it come from, a line for each."""
     others = list(published.rows_beside(study))
     if not others:
         return []

@@ -65,10 +65,6 @@ class Ledger(tuple[Entry, ...]):
 
     __slots__ = ()
 
-    def of(self, *keys: str) -> Ledger:
-        """Only the claims with these keys."""
-        return Ledger(entry for entry in self if entry.key in keys)
-
     def count(self, verdict: object) -> int:
         """How many claims have this verdict."""
         return sum(entry.verdict == verdict for entry in self)
@@ -117,9 +113,10 @@ def verdicts(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:
     return pd.DataFrame(columns | {"claim": claims})
 
 
-def ledger(measured: Measured) -> Ledger:
-    """The paper's claims C1 to C14, tested on what a study measured, which may lack anything."""
-    return Ledger(_entry_of(claim, measured) for claim in CLAIMS)
+def ledger(measured: Measured, *keys: str) -> Ledger:
+    """The paper's claims with these keys, or all from C1 to C14, tested on what a study measured,
+    which may lack anything."""
+    return Ledger(_entry_of(claim, measured) for claim in CLAIMS if claim.key in keys or not keys)
 
 
 def _entry_of(claim: Claim, measured: Measured) -> Entry:

@@ -16,7 +16,7 @@ from itertools import takewhile
 
 import pandas as pd
 
-from bertprune.base.words import NOTHING, listed, percent
+from bertprune.base.words import NOTHING, listed, percent, signed
 from bertprune.evidence import scores
 from bertprune.evidence.claims.ranges import PART
 from bertprune.evidence.regimes.statistics import (
@@ -147,6 +147,22 @@ class Regimes:
         """Sparsities at which random pruning is worse than magnitude pruning."""
         return tuple(at for at, d in self.random.items() if d.is_loss)
 
+    def table(self) -> pd.DataFrame:
+        """All differences by sparsity, in points of accuracy and nats of loss."""
+        columns = {
+            "accuracy, pruned − dense": (self.fall, 100),
+            "loss, pruned − dense (nats)": (self.rise, 1),
+            "masks off − masks held": (self.gain, 100),
+            "beyond its epochs": (self.beyond, 100),
+            "random − magnitude": (self.random, 100),
+        }
+        cells = {
+            name: {at: _cell(one, scale) for at, one in of.items()}
+            for name, (of, scale) in columns.items()
+        }
+        shown = pd.DataFrame(cells, dtype=object).sort_index().fillna(NOTHING)
+        return shown.rename(index=percent).rename_axis("sparsity")
+
     def _repr_html_(self) -> str:
         return "".join(f"<p>{html.escape(line)}</p>" for line in self.in_words())
 
@@ -196,17 +212,13 @@ def compared(studies: Mapping[str, Rows]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("study")
 
 
-def table(differences: Differences, scale: float = 100) -> pd.DataFrame:
-    """What a page shows of differences: in points of accuracy, or in units of 1 / `scale`."""
-    lines = {
-        percent(sparsity): {
-            "mean": f"{scale * one.mean:+.2f}",
-            "one-sided 95 % bounds": f"{scale * one.lower:+.2f} and {scale * one.upper:+.2f}",
-            "seeds": one.seeds,
-        }
-        for sparsity, one in differences.items()
-    }
-    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("sparsity")
+def _cell(difference: Difference, scale: float) -> str:
+    """Mean, one-sided 95 % bounds where there are several seeds, and how many there are."""
+    mean, *bounds = (
+        signed(scale * of, 2) for of in (difference.mean, difference.lower, difference.upper)
+    )
+    shown = f"{mean} [{', '.join(bounds)}]" if difference.seeds > 1 else mean
+    return f"{shown} ({difference.seeds})"
 
 
 def _told(

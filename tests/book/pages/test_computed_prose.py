@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bertprune.book.pages import computed_prose, findings
+from bertprune.book.pages import computed_prose, side_by_side
+from bertprune.book.pages.side_by_side import Shown
 from bertprune.evidence.claims.ledger import published
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.regimes.effects import EFFECTS
@@ -19,8 +20,8 @@ PROJECT = Path(__file__).parents[3]
 
 
 def parts(monkeypatch: pytest.MonkeyPatch, of: Callable[[str], Measured]) -> dict[str, str]:
-    monkeypatch.setattr(findings, "measured", lambda study: of(study.name))
-    return computed_prose.parts(map(studies.load, ("lab", "english")))
+    monkeypatch.setattr(side_by_side, "measured", lambda study: of(study.name))
+    return computed_prose.parts([Shown(studies.load(name)) for name in ("lab", "english")])
 
 
 def cells(table: str) -> list[list[str]]:

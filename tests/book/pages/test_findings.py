@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from bertprune.book.pages import findings
+from bertprune.book.pages import findings, side_by_side
+from bertprune.book.pages.side_by_side import Shown
 from bertprune.evidence.claims import BY_KEY
 from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN
 from bertprune.evidence.claims.ledger import of_paper, published
 from bertprune.evidence.claims.measured import Measured
 from bertprune.experiments import studies
-from bertprune.experiments.studies import Study
 from bertprune.protocol.rows import PRETRAINING
 
 from ...made_up import study
@@ -32,17 +32,17 @@ def measures(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], Measu
     """Has studies measure what a function gives by their names: to plan one takes seconds."""
 
     def give(of: Callable[[str], Measured]) -> None:
-        monkeypatch.setattr(findings, "measured", lambda study: of(study.name))
+        monkeypatch.setattr(side_by_side, "measured", lambda study: of(study.name))
 
     return give
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_each_published_study_has_its_answer_english_first(
-    answer: Callable[[Iterable[Study]], Any], measures: Any
+    answer: Callable[[Iterable[Shown]], Any], measures: Any
 ) -> None:
     measures(published)
-    shown = answer(map(studies.load, ("lab", "english"))).data
+    shown = answer([Shown(studies.load(name)) for name in ("lab", "english")]).data
     assert re.findall(r"^\*\*(.*?)\.\*\*", shown, re.MULTILINE)[:2] == [
         "English",
         "The lab language",
@@ -69,7 +69,7 @@ def test_what_is_not_detected_is_never_none(measures: Any) -> None:
     flat = found.assign(value=found.value.where(found.task != PRETRAINING, 2 + at_random))
     measures(lambda _: Measured.of(flat))
     for answer in (findings.results, findings.timing, findings.weights):
-        shown = answer([studies.load("lab")]).data
+        shown = answer([Shown(studies.load("lab"))]).data
         assert "cannot be told" in shown
         assert not re.search(r"\bno (harm|effect|loss|gain)|nothing|as good", shown)
 
@@ -77,9 +77,9 @@ def test_what_is_not_detected_is_never_none(measures: Any) -> None:
 def test_what_was_not_tested_says_why(measures: Any) -> None:
     found = study(seeds=2)
     measures(lambda _: Measured.of(found[found.arm == "prune_pretrain"]))
-    shown = findings.weights([studies.load("lab")]).data
+    shown = findings.weights([Shown(studies.load("lab"))]).data
     assert "C11 was not tested: no rows of accuracy of models pruned at random" in shown
-    assert "Bytes on disk were not counted" in findings.saving([studies.load("lab")]).data
+    assert "Bytes on disk were not counted" in findings.saving([Shown(studies.load("lab"))]).data
 
 
 @pytest.mark.parametrize(

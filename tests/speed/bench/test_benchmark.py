@@ -13,7 +13,6 @@ from bertprune.base.shown import Prose
 from bertprune.cli import main
 from bertprune.experiments import studies
 from bertprune.model.precision import BF16
-from bertprune.protocol.views import CHAPTERS
 from bertprune.speed.bench import benchmark, published_benchmark, timing
 from bertprune.speed.bench.benchmark import Case
 from bertprune.speed.bench.quantities import (
@@ -217,7 +216,6 @@ def test_nothing_published_is_no_page(root: Path) -> None:
     (root / "book" / "published").mkdir()
     (root / "book" / "published" / "bench.json").touch()
     assert "bench" in [chapter.notebook for chapter in studies.load("glue-tiny").chapters()]
-    assert [name for name, chapter in CHAPTERS.items() if not chapter.is_of_study] == ["bench"]
 
 
 def test_a_list_of_cases(capsys: pytest.CaptureFixture[str]) -> None:

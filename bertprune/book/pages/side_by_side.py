@@ -15,7 +15,7 @@ from bertprune.base.errors import UserError
 from bertprune.book.drawing.picture import Picture, Sketch, made_by
 from bertprune.book.figures import Missing, own_point
 from bertprune.evidence import baselines, gathering, scores
-from bertprune.evidence.answers import answers_of
+from bertprune.evidence.answers import Answers, answers_of
 from bertprune.evidence.claims.ledger import Ledger, ledger, measured
 from bertprune.evidence.claims.measured import Measured
 from bertprune.experiments.studies import Study
@@ -49,7 +49,7 @@ class Shown:
         return baselines.of_study(self.study)
 
     @cached_property
-    def answers(self) -> pd.DataFrame:
+    def answers(self) -> dict[str, Answers | None]:
         """See `answers.answers_of`."""
         return answers_of(self.study)
 

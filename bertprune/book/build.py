@@ -29,7 +29,7 @@ from bertprune.base.words import percent
 from bertprune.book.figures import own_point
 from bertprune.book.pages import computed_prose
 from bertprune.book.pages.records import PARTS, facts_of_run, records_page
-from bertprune.book.pages.side_by_side import side_by_side
+from bertprune.book.side_by_side import side_by_side
 from bertprune.book.site.embedded import take_out
 from bertprune.book.site.fitness import refuse_unfit
 from bertprune.book.site.mending import mend

@@ -14,7 +14,7 @@ from bertprune.base.shown import Sentence
 from bertprune.base.words import counted, listed, percent, ranges
 from bertprune.evidence import published
 from bertprune.evidence.published import Published
-from bertprune.experiments import studies
+from bertprune.experiments import execution, studies
 from bertprune.experiments.runs import Run, lineage
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters, predictions, rows
@@ -38,7 +38,7 @@ def studies_of(namespace: Mapping[str, Any]) -> list[Study]:
 
     Called with the notebook's `globals()`; raises UserError for bad parameters.
     """
-    return studies.side_by_side(notebook_parameters.parse_namespace(View, namespace))
+    return execution.studies_of(notebook_parameters.parse_namespace(View, namespace))
 
 
 def rows_of(study: Study) -> Rows:

@@ -27,6 +27,7 @@ from bertprune.experiments.runs import (
     lineage,
     to_execute,
 )
+from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.notebook_parameters import Contract
 from bertprune.protocol.views import Chapter, View, parameters_of_run
@@ -124,7 +125,7 @@ def execute_view(
     Raises UserError for unknown studies, or ones that have no such chapter, before a kernel starts,
     and if the notebook fails. `threads` and `forked` as for `execute`.
     """
-    shown = studies.side_by_side(parameters)
+    shown = studies_of(parameters)
     study = shown[0]
     if chapter.needs_language and not any(one.has_language() for one in shown):
         study.language()
@@ -138,6 +139,14 @@ def execute_view(
         )
         unfinished.replace(folder / NOTEBOOK_FILE)
     return folder / NOTEBOOK_FILE
+
+
+def studies_of(view: View) -> list[Study]:
+    """The studies that a chapter shows. Raises UserError as `studies.load` does, and for none."""
+    if not view.studies:
+        raise UserError("studies is empty: name at least one")
+    first, *others = view.studies
+    return [studies.load(first, view.changes), *map(studies.load, others)]
 
 
 def flaw_of(notebook: Path) -> str | None:

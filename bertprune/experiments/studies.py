@@ -167,7 +167,9 @@ class Study:
 
     def chapters(self) -> list[Chapter]:
         """The chapters that its book has."""
-        of_lab = any(one.has_language() for one in side_by_side(self.view()))
+        of_lab = self.has_language() or any(
+            load(one).has_language() for one in self.view().studies[1:]
+        )
         return [
             chapter
             for chapter in CHAPTERS.values()
@@ -294,14 +296,6 @@ def _find(name: str) -> tuple[Path, str]:
             # Notebooks are executed in another folder.
             return file, name if file == places[-1] else str(file)
     raise UserError(f"there is no study {', nor '.join(map(str, places))}")
-
-
-def side_by_side(view: View) -> list[Study]:
-    """The studies that a chapter shows. Raises UserError as `load` does, and for none."""
-    if not view.studies:
-        raise UserError("studies is empty: name at least one")
-    first, *others = view.studies
-    return [load(first, view.changes), *map(load, others)]
 
 
 def parse_value(text: str) -> Any:

@@ -20,7 +20,7 @@ from bertprune.book.pages.findings import (
     over,
     sources_of,
 )
-from bertprune.book.pages.side_by_side import Shown
+from bertprune.book.side_by_side import Shown
 from bertprune.evidence.claims import BY_KEY, ON_ACCURACY
 from bertprune.evidence.claims.claim import OPEN
 from bertprune.evidence.claims.ledger import of_paper

@@ -27,7 +27,7 @@ from IPython.display import Markdown
 
 from bertprune.base.errors import UserError
 from bertprune.base.words import SPACE, listed, percent, signed
-from bertprune.book.pages.side_by_side import Shown
+from bertprune.book.side_by_side import Shown
 from bertprune.evidence.claims import BY_KEY, ON_ACCURACY, ON_WEIGHTS
 from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Finding
 from bertprune.evidence.claims.measured import Measured

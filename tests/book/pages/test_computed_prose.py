@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bertprune.book.pages import computed_prose, side_by_side
-from bertprune.book.pages.side_by_side import Shown
+from bertprune.book import side_by_side
+from bertprune.book.pages import computed_prose
+from bertprune.book.side_by_side import Shown
 from bertprune.evidence.claims.ledger import published
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.regimes.effects import EFFECTS

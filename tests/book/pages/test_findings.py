@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from bertprune.book.pages import findings, side_by_side
-from bertprune.book.pages.side_by_side import Shown
+from bertprune.book import side_by_side
+from bertprune.book.pages import findings
+from bertprune.book.side_by_side import Shown
 from bertprune.evidence.claims import BY_KEY
 from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN
 from bertprune.evidence.claims.ledger import of_paper, published

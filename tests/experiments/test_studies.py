@@ -374,7 +374,7 @@ CHAPTERS = [
 
 
 def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "published", lambda name, suffix: Path(__file__))
+    monkeypatch.setattr(paths, "published", lambda name, suffix="": Path(__file__))
     lab = studies.load("lab", ["text=lab:3", "task_data=lab:3", "model="])
     assert lab.language() is language(3)
     assert [chapter.notebook for chapter in lab.chapters()] == [
@@ -386,7 +386,7 @@ def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.Monk
         "bench",
     ]
     assert lab.view().studies == ("lab", "english") and lab.view().changes == lab.changes
-    monkeypatch.setattr(paths, "published", lambda name, suffix: Path("/not/there"))
+    monkeypatch.setattr(paths, "published", lambda name, suffix="": Path("/not/there"))
     assert "lab_checks" not in [chapter.notebook for chapter in lab.chapters()]
     assert "bench" not in [chapter.notebook for chapter in lab.chapters()]
     monkeypatch.undo()

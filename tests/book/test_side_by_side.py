@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parents[2]
 def sketch(of: Shown, panels: int = 1) -> Sketch:
     """A figure of nothing in particular."""
     points = pd.DataFrame({"sparsity": [0.0, 0.5], "value": [1.0, 2.0], "seed": 0})
-    panel = Panel("value", points, lambda axes, panel: axes.plot(panel.points.value))
+    panel = Panel("value", points, lambda axes, panel: None)
     said = f"All say this. Of {of.study.name} alone."
     return Sketch("some", [panel] * panels, "What it shows.", said, handles=[line_handle("a line")])
 

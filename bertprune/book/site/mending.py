@@ -60,7 +60,8 @@ def _add_caption(page: BeautifulSoup, table: Tag, titles: Counter[str]) -> None:
         return
     above = table.find_previous(_HEADINGS)
     title = above.get_text(strip=True).rstrip("#") if above else "Table"
-    if above and "study" in above.get("class", []) and (section := above.find_previous("h2")):
+    section = above.find_previous("h2") if above else None
+    if above and section and "study" in above.get_attribute_list("class"):
         title = f"{section.get_text(strip=True).rstrip('#')}: {title}"
     titles[title] += 1
     caption = page.new_tag("caption", attrs={"class": "visually-hidden"})

@@ -65,6 +65,10 @@ class Ledger(tuple[Entry, ...]):
 
     __slots__ = ()
 
+    def of(self, *keys: str) -> Ledger:
+        """Only the claims with these keys."""
+        return Ledger(entry for entry in self if entry.key in keys)
+
     def count(self, verdict: object) -> int:
         """How many claims have this verdict."""
         return sum(entry.verdict == verdict for entry in self)

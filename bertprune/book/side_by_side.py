@@ -96,6 +96,11 @@ class SideBySide:
         of_lab = tuple(one for one in self.studies if one.study.has_language())
         return replace(self, studies=of_lab)
 
+    @property
+    def maker(self) -> str:
+        """The lines under a figure of all of them."""
+        return "\n".join(one.maker for one in self.studies)
+
     def each(self, show: Callable[[Shown], Any]) -> Any:
         """What `show` makes of each study, a figure or a table, below its title; or one figure with
         panels for each, where each has one or two. What a study has no rows for is said to be
@@ -122,7 +127,7 @@ class SideBySide:
             points = [own_point(one.study, notebook) for one in self.studies]
             return "\n".join([*points, self.book_of.live_part().command("book")])
 
-        return sketch.drawn("\n".join(one.maker for one in self.studies), commands)
+        return sketch.drawn(self.maker, commands)
 
     def _repr_html_(self) -> str:
         return "".join(one._repr_html_() for one in self.studies)

@@ -43,6 +43,8 @@ def test_small_figures_become_one() -> None:
     assert made.sketch.caption == (
         "All say this. English: Of english alone. Continuous integration: Of ci alone."
     )
+    # Each study's maker begins a line.
+    assert "<br/>Made by study ci" in made._repr_html_()
     # A point of each, and one book.
     commands = made.own_command.splitlines()
     assert ["--study english" in commands[0], "--study ci" in commands[1]] == [True, True]

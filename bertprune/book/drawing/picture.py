@@ -116,7 +116,8 @@ class Sketch:
         """The panels in one style, with the line that says who made it."""
         lines = -(-len(self.panels) // columns)
         in_a_line = max(1, int(width / LEGEND_ENTRY_INCHES))
-        note = textwrap.wrap(maker, round(13 * width))
+        of_studies = maker.splitlines()
+        note = [line for one in of_studies for line in textwrap.wrap(one, round(13 * width))]
         more = 0.22 * -(-len(self.handles) // in_a_line) + 0.16 * len(note)
         figure = Figure(
             figsize=(width, self.height_inches * lines + more + 0.2),
@@ -193,9 +194,8 @@ class Picture:
             for title, table in self.sketch.numbers.items()
         )
         said = f"Numbers of {html.escape(self.sketch.name)}"
-        return (
-            f"<details><summary>{said}</summary><p>{html.escape(self.maker)}</p>{shown}</details>"
-        )
+        makers = html.escape(self.maker).replace("\n", "<br/>")
+        return f"<details><summary>{said}</summary><p>{makers}</p>{shown}</details>"
 
 
 def _place_by_hand(figure: Figure, lines: int, columns: int) -> None:

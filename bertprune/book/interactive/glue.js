@@ -4,7 +4,6 @@ for (const piece of document.querySelectorAll(".interactive:not([data-drawn])"))
   const played = piece.querySelector(".played");
   const controls = [...played.querySelectorAll("[data-signal]")];
   const charts = [...played.querySelectorAll(".chart")];
-  const valueOf = (control) => (control.type === "range" ? Number(control.value) : control.value);
   played.hidden = false;
   Promise.all(
     charts.map((chart) =>
@@ -21,7 +20,7 @@ for (const piece of document.querySelectorAll(".interactive:not([data-drawn])"))
         for (const control of controls) {
           const output = control.parentElement.querySelector("output");
           if (output) output.value = control.value + output.dataset.unit;
-          for (const { view } of drawn) view.signal(control.dataset.signal, valueOf(control)).runAsync();
+          for (const { view } of drawn) view.signal(control.dataset.signal, Number(control.value)).runAsync();
         }
       };
       played.addEventListener("input", show);

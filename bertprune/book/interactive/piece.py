@@ -47,28 +47,12 @@ class Slider:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A control that chooses the parameter `signal` of all charts among `options`."""
-
-    signal: str
-    words: str
-    options: Sequence[str]
-
-    def _repr_html_(self) -> str:
-        options = "".join(f"<option>{html.escape(option)}</option>" for option in self.options)
-        return (
-            f"<p><label>{html.escape(self.words)} "
-            f'<select data-signal="{self.signal}">{options}</select></label></p>'
-        )
-
-
-@dataclass(frozen=True)
 class Piece:
     """Charts with controls; a notebook's last line shows them."""
 
     picture: Picture
     """In their place where there is no JavaScript, and on paper."""
-    controls: Sequence[Slider | Choice]
+    controls: Sequence[Slider]
     charts: Sequence[Any] = field(repr=False)
     """Charts of Altair, as wide as the page; each has a parameter for each control."""
 

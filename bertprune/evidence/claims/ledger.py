@@ -114,7 +114,7 @@ def verdicts(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:
         for name, entries in ledgers.items()
     }
     claims = {entry.key: entry.claim for entries in ledgers.values() for entry in entries}
-    return pd.DataFrame(columns | {"claim": claims})
+    return pd.DataFrame({"claim": claims} | columns)
 
 
 def ledger(measured: Measured, *keys: str) -> Ledger:

@@ -12,7 +12,7 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.book.drawing.picture import Sketch
 from bertprune.book.interactive.forest import effects, forest, movable_forest
-from bertprune.book.interactive.piece import Choice, Piece, bundle
+from bertprune.book.interactive.piece import Piece, bundle
 from bertprune.book.interactive.sparsity_slider import costs, costs_beside, sparsity_slider
 from bertprune.evidence.claims.claim import NO_EFFECT
 from bertprune.evidence.claims.ledger import Ledger, ledger, of_paper
@@ -110,11 +110,6 @@ def test_charts_are_drawn_with_what_the_reader_chose(piece: Piece) -> None:
     half = len(drawn) // 2
     assert drawn[:half] != drawn[half:]
     assert all("<path" in svg or "<text" in svg for svg in drawn)
-
-
-def test_a_choice_lists_its_options() -> None:
-    page = ElementTree.fromstring(Choice("who", "Person", ["a & b", "c"])._repr_html_())
-    assert [option.text for option in page.iter("option")] == ["a & b", "c"]
 
 
 def test_the_script_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,12 @@ def in_the_locales_encoding(code: str) -> Iterator[str]:
             )
             opens = called.rpartition(".")[2] in ("open", "fdopen") and called not in NO_TEXT
             reads = called.endswith((".read_text", ".write_text"))
-            starts = given & {"text", "universal_newlines"}
+            starts = any(
+                keyword.arg in ("text", "universal_newlines")
+                and isinstance(keyword.value, ast.Constant)
+                and keyword.value.value is True
+                for keyword in call.keywords
+            )
             if (reads or starts or (opens and not binary)) and "encoding" not in given:
                 yield ast.unparse(call)
 

@@ -177,10 +177,12 @@ def _chapters(source: Path) -> list[str]:
 def joined(folder: Path, chapters: Sequence[str]) -> str:
     """One page of the articles of `chapters`, pages in `folder`, with their style sheets and
     without their scripts; links between them stay in it."""
-    whole = BeautifulSoup((folder / f"{chapters[0]}.html").read_text("utf-8"), "html.parser")
+    whole = BeautifulSoup(
+        (folder / f"{chapters[0]}.html").read_text(encoding="utf-8"), "html.parser"
+    )
     bodies = []
     for name in chapters:
-        page = BeautifulSoup((folder / f"{name}.html").read_text("utf-8"), "html.parser")
+        page = BeautifulSoup((folder / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
         article = page.find("article")
         if not isinstance(article, Tag):
             raise UserError(f"the page {name}.html has no article")

@@ -69,10 +69,11 @@ def test_a_replicate_is_what_its_rows_would_be(claim: str, study: str) -> None:
         pytest.skip(f"{study} cannot be asked")
     test, (world, _) = rates._test_of(cell), question.world(of, cell.margins)
     whole = Replicates(of, world.points).draw(np.random.default_rng(0))
-    found = test(whole)
-    assert found == test(Measured.of(whole.rows, whole.facts, whole.answers))
+    # As text, in which what is not known equals itself.
+    found = repr(test(whole))
+    assert found == repr(test(Measured.of(whole.rows, whole.facts, whole.answers)))
     read = whole.rows.merge(world.read_by(test)[PLACE])
-    assert found == test(Measured.of(read, whole.facts, whole.answers))
+    assert found == repr(test(Measured.of(read, whole.facts, whole.answers)))
 
 
 def test_a_chunk_is_the_same_again() -> None:

@@ -35,7 +35,7 @@ from bertprune.book.site.fitness import refuse_unfit
 from bertprune.book.site.mending import mend
 from bertprune.evidence import gathering
 from bertprune.experiments import execution
-from bertprune.experiments.runs import NOTEBOOK_FILE, Run
+from bertprune.experiments.runs import NOTEBOOK_FILE, Run, to_execute
 from bertprune.experiments.studies import Study
 from bertprune.experiments.sweep.local import local_workers
 from bertprune.protocol import notebook_parameters
@@ -45,22 +45,27 @@ from bertprune.protocol.pruning_methods import METHODS
 from bertprune.protocol.views import Chapter, View
 
 
-def build(study: Study, *, live: bool = False) -> Path:
+def build(study: Study, *, live: bool = False, so_far: bool = False) -> Path:
     """Build the book of `study` into `_build/html`, with a page for each run, or of its `live` part
-    alone; gives its first page.
+    alone; gives its first page. What is done `so_far` leaves out what a sweep has still to do, or
+    does just now.
 
     Raises UserError naming every run that is not fit to print, and for a build with warnings or
     with pages that would load something from the network. The book of before is replaced only by
     a book that is whole.
     """
     part = study.live_part() if live else study
-    refuse_unfit(part)
+    plan = part.plan()
+    if so_far:
+        left = set(to_execute(plan))
+        plan = [run for run in plan if run not in left]
+    refuse_unfit(part, plan)
     folder = paths.root() / "_build"
     source, work = folder / "source", folder / "work"
     with full_disk_is_user_error(folder):
         for stale in (source, work):
             remove_folder(stale)
-        assemble(study, part, source)
+        assemble(study, part, plan, source)
         _render(source, work, folder / "book.log")
         built = work / "_build" / "html"
         _mend(built)
@@ -77,11 +82,11 @@ def build(study: Study, *, live: bool = False) -> Path:
 # The source of the site.
 
 
-def assemble(study: Study, part: Study, source: Path) -> None:
-    """Write the source of the site: prose, chapters, a page for each run of the `part` of the study
-    that was executed, contents and settings."""
+def assemble(study: Study, part: Study, done: Sequence[Run], source: Path) -> None:
+    """Write the source of the site: prose, chapters, a page for each of the runs that are `done` of
+    the `part` of the study that was executed, contents and settings."""
     root, own = paths.root(), study.own_runs()
-    plan = sorted([*part.plan(), *own], key=_reading_order)
+    plan = sorted([*done, *own], key=_reading_order)
     shutil.copytree(root / "book", source)
     chapters = study.chapters()
     with local_workers(min(usable_cores(), len(chapters))) as workers:

@@ -98,17 +98,20 @@ def power(
 @about_study
 @LIVE
 @click.option(
+    "--so-far", is_flag=True, help="Only what is done: what a sweep has still to do is left out."
+)
+@click.option(
     "--also-as",
     type=click.Choice(["epub", "pdf"]),
     help="Also the chapters in one file; Chromium prints the PDF.",
 )
-def book(study: Study, live: bool, also_as: str | None) -> None:
+def book(study: Study, live: bool, so_far: bool, also_as: str | None) -> None:
     """Build the book from the executed notebooks of a study."""
     from bertprune.book import build
     from bertprune.book.site import ebook
 
     if also_as == "pdf":
         ebook.browser()
-    print(build.build(study, live=live))
+    print(build.build(study, live=live, so_far=so_far))
     if also_as:
         print(ebook.pdf(study.name) if also_as == "pdf" else ebook.epub(study.name))

@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
-from bertprune.base.files import write_json
+from bertprune.base.files import remove_folder, write_json
 from bertprune.book import build
 from bertprune.book.pages import records
 from bertprune.book.site import fitness
@@ -55,7 +55,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     made = STUDY.plan()
     for run in made:
         finish(run)
-    fitness.refuse_unfit(STUDY)
+    fitness.refuse_unfit(STUDY, STUDY.plan())
     return made
 
 
@@ -261,9 +261,14 @@ def test_rows_and_records_of_other_studies_can_be_taken_along() -> None:
 
 
 def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a part of a study, while a sweep executes the other."""
     monkeypatch.setenv("BERTPRUNE_ROOT", str(ci_project))
-    study = studies.load("ci")
-    first_page = build.build(study)
+    whole, study = studies.load("ci", ["seed=[0, 1]"]), studies.load("ci")
+    in_work = next(run for run in whole.plan() if run not in study.plan())
+    with in_work.only_here():
+        in_work.start_or_go_on()
+        first_page = build.build(whole, so_far=True)
+    remove_folder(in_work.partial_folder)
     assert first_page == ci_project / "_build" / "html" / "index.html"
     assert first_page.exists()
     folder = first_page.parent
@@ -279,7 +284,7 @@ def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert run.id in page
         assert "Traceback" not in page
     # Where numbers of a study stand, and only there: that they say nothing about BERT.
-    cautioned = {name for name, page in pages.items() if study.caution in page}
+    cautioned = {name for name, page in pages.items() if whole.caution in page}
     of_runs = {name for name in pages if "/" in name}
     assert cautioned >= {*of_runs, "results.html", "information.html", "records.html"}
     assert not cautioned & {"method.html", "glossary.html", "own_code.html", "bench.html"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from bertprune.protocol import notebook_parameters
 from bertprune.protocol.record import RECORD_FILE, DamagedRecord, Record
 
 
-def refuse_unfit(study: Study) -> None:
-    """Raise one UserError that names every run of `study` that is not fit to print."""
-    plan, sweep = study.plan(), study.command("sweep")
-    lines = []
+def refuse_unfit(study: Study, plan: Sequence[Run]) -> None:
+    """Raise one UserError that names every run of `plan`, runs of `study`, that is not fit to
+    print."""
+    sweep, lines = study.command("sweep"), []
     for run in plan:
         reason, must_go = _unfit(run)
         if reason:

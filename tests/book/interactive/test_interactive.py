@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import vl_convert
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
@@ -34,7 +35,6 @@ PIECES: dict[str, Callable[[], Piece]] = {
 
 @pytest.fixture(params=PIECES)
 def piece(request: pytest.FixtureRequest) -> Piece:
-    pytest.importorskip("altair")
     return PIECES[request.param]()
 
 
@@ -99,7 +99,6 @@ def test_a_piece_is_whole_in_itself(piece: Piece) -> None:
 
 
 def test_charts_are_drawn_with_what_the_reader_chose(piece: Piece) -> None:
-    vl_convert = pytest.importorskip("vl_convert")
     drawn = []
     for value in (0, 20):
         for chart in piece.charts:
@@ -113,7 +112,6 @@ def test_charts_are_drawn_with_what_the_reader_chose(piece: Piece) -> None:
 
 
 def test_the_script_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("vl_convert")
     monkeypatch.setattr(paths, "cache_folder", lambda: tmp_path)
     bundle.cache_clear()
     script = bundle()

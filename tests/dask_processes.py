@@ -54,8 +54,9 @@ class Processes:
     def said(self, name: str) -> str:
         return self._log(name).read_text(encoding="utf-8", errors="replace")
 
-    def wait(self, name: str) -> int:
-        return self._running[name].wait()
+    def wait(self, name: str, timeout: float | None = None) -> int:
+        """Raises subprocess.TimeoutExpired if the process has not ended after so many seconds."""
+        return self._running[name].wait(timeout)
 
     def end(self) -> None:
         for process in self._running.values():

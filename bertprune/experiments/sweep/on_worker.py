@@ -88,6 +88,7 @@ async def greet(
     root: str, runs: Sequence[Run], lock: Path, *, dask_worker: distributed.Worker
 ) -> Worker:
     """What the worker says of itself (`admission.introduce`); for `distributed.Client.run`."""
+    await dask_worker.plugin_add(_that_ends_process(), name="bertprune")
     process = await asyncio.to_thread(_process)
     future = process.submit(_in_project, root, introduce, runs, lock)
     return await asyncio.wrap_future(future)
@@ -183,8 +184,21 @@ def _process() -> ProcessPoolExecutor:
 def _end_process() -> None:
     """End it, and with it its kernel: a training goes on elsewhere from its last checkpoint."""
     global _pool
-    if _pool is not None:
+    pool, _pool = _pool, None
+    if pool is not None:
         with suppress(ProcessLookupError):
             os.kill(_pid, signal.SIGKILL)
-        _pool.shutdown(wait=False, cancel_futures=True)
-        _pool = None
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _that_ends_process() -> distributed.WorkerPlugin:
+    """A plugin that ends the process when its worker closes. Python waits for all processes that a
+    worker has started, so one that reached its lifetime would stay until it is killed."""
+    # It takes a second, and is there only with the extra `cluster`.
+    from distributed import WorkerPlugin
+
+    class EndsProcess(WorkerPlugin):
+        def teardown(self, worker: distributed.Worker) -> None:
+            _end_process()
+
+    return EndsProcess()

@@ -43,7 +43,7 @@ _BAND = "#d9d9d9"
 _MARGIN = Slider(
     "margin", "The difference in accuracy that matters to you (shaded)", 0, 5, 0.25, 1, " points"
 )
-_SMALLER, _LARGER, _OPEN = "smaller", "larger", "cannot be told"
+_SMALLER, _LARGER, _OPEN = "smaller", "larger", "undecided"
 
 
 def effects(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:

@@ -42,27 +42,27 @@ _VERDICTS = {
     "C1": {
         HOLDS: "Pruning to {at} does no harm that matters",
         FAILS: "Pruning to {at} or less does harm",
-        OPEN: "Whether pruning to {at} does harm cannot be told",
+        OPEN: "Whether pruning to {at} does harm is undecided",
     },
     "C2": {
         HOLDS: "At {at}, what is lost is information",
         FAILS: "At {at}, lost information does not explain the whole loss",
-        OPEN: "Whether lost information explains the whole loss at {at} cannot be told",
+        OPEN: "Whether lost information explains the whole loss at {at} is undecided",
     },
     "C3": {
         HOLDS: "At {at}, room is missing too, most for tasks with much training data",
         FAILS: "At {at}, room is not missing as the paper claims",
-        OPEN: "Whether room is missing too at {at} cannot be told",
+        OPEN: "Whether room is missing too at {at} is undecided",
     },
     "C7": {
         HOLDS: "Pruning early is as good as pruning late",
         FAILS: "Pruning late is better than pruning early",
-        OPEN: "Whether pruning late is better than pruning early cannot be told",
+        OPEN: "Whether pruning late is better than pruning early is undecided",
     },
     "C11": {
         HOLDS: "The small ones should go: pruning at random is worse at every sparsity",
         FAILS: "At some sparsity, small weights are no better to prune than random ones",
-        OPEN: "Whether pruning at random is worse at every sparsity cannot be told",
+        OPEN: "Whether pruning at random is worse at every sparsity is undecided",
     },
 }
 """What is said of a claim, by its verdict; `{at}` stands for the sparsities."""

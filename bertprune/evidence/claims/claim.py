@@ -2,10 +2,10 @@
 
 A claim is made of parts, and each part of what would bear it out and what would refute it. Both
 are one-sided tests at 5 %. A claim **holds** where every part is borne out: all must pass, so that
-none is corrected (intersection-union; Berger, 1982). It **does not hold** where any part is
-refuted: one of several decides, so that these are corrected for their number (Holm, 1979). Else it
-**cannot be told**. That there is no effect is never concluded from an effect that is not
-significant: both bounds, or the one that the claim is about, have to lie inside a margin.
+none is corrected (intersection-union; Berger, 1982). It is **refuted** where any part is: one of
+several decides, so that these are corrected for their number (Holm, 1979). Else it is
+**undecided**. That there is no effect is never concluded from an effect that is not significant:
+both bounds, or the one that the claim is about, have to lie inside a margin.
 
 Margins are shares of what is at stake (see `Beside`), whose own uncertainty counts with them.
 """
@@ -32,7 +32,7 @@ from bertprune.evidence.claims.measured import (
 from bertprune.protocol import rows
 from bertprune.protocol.rows import Rows, where
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
+HOLDS, FAILS, OPEN = "holds", "refuted", "undecided"
 
 LEVEL = round(1 - CONFIDENCE, 10)
 """At which a part is borne out or refuted."""

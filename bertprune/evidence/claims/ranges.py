@@ -72,7 +72,7 @@ EQUAL_TRAINING = (
     f"At every sparsity up to {in_percent(LOW_UNTIL)} two things are shown: accuracy is less than "
     f"a {SPELLED[NO_EFFECT]} of the transfer below the dense model's, and the pre-training loss is "
     f"less than a {SPELLED[NO_EFFECT]} of what pre-training brings above the dense model's. It "
-    "does not hold where one of them is shown to be more. Transfer is what the dense model has "
+    "is refuted where one of them is shown to be more. Transfer is what the dense model has "
     "above the best of what was never pre-trained. What pre-training brings is by how much the "
     "dense model's loss is below that of the model pruned at random to "
     f"{in_percent(NOTHING_LEFT_FROM)} or more. The accuracies of these sparsities have one "
@@ -162,7 +162,7 @@ def loss_above(m: Measured, place: Place, other: Place = DENSE) -> Beside:
     "From 40 to 60 % deleting information explains the whole loss: taking the masks off "
     "changes nothing.",
     "Over these sparsities together, what taking the masks off changes is shown to be less than a "
-    f"{SPELLED[PART]} of the loss that there is to explain, up or down. It does not hold where it "
+    f"{SPELLED[PART]} of the loss that there is to explain, up or down. It is refuted where it "
     f"is shown to be more. {EQUAL_TRAINING}",
 )
 def middle_range(m: Measured) -> Finding:
@@ -272,7 +272,7 @@ def high_range(m: Measured) -> Finding:
     f"From {in_percent(DELETED_FROM)} on at least {SPELLED[LEAST_MATCHED]} of the cells (task × "
     f"sparsity) come within {SAME_TRAINING_LOSS:g} nats of the dense model's training loss or "
     "below it, and in these cells a loss of accuracy is detected, against as many epochs of "
-    "fine-tuning with nothing pruned. It does not hold where that loss is shown to be less than a "
+    "fine-tuning with nothing pruned. It is refuted where that loss is shown to be less than a "
     f"{SPELLED[NO_EFFECT]} of the transfer.",
 )
 def fitted_and_lost(m: Measured) -> Finding:

@@ -138,7 +138,7 @@ def cost_of_pruning(found: Rows) -> pd.DataFrame:
     "with a slope that depends on the task.",
     "Two things are shown. On each task accuracy falls, and what a parabola fitted to its points "
     f"bows from its chord is less than an {SPELLED[BENT]} of that. And two tasks have slopes that "
-    "differ. It does not hold where a curve is shown to rise or to bow more, or all slopes are "
+    "differ. It is refuted where a curve is shown to rise or to bow more, or all slopes are "
     f"shown to be within {SPELLED[ONE_SLOPE]} of the mean slope from each other. Points on the "
     f"floor are left out: from where accuracy is no more than a {SPELLED[NO_EFFECT]} of what the "
     "task's curve can fall above what a BERT does that was never pre-trained.",

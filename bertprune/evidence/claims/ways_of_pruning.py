@@ -44,7 +44,7 @@ ALL_AT_FLOOR = "models pruned by magnitude have no accuracy to lose at any of th
     "C7",
     "Pruning after fine-tuning is no better than pruning while pre-training.",
     "Over all sparsities together, what pruning after fine-tuning gains in accuracy is shown to be "
-    f"less than a {SPELLED[NO_EFFECT]} of the transfer. It does not hold where it is shown to be "
+    f"less than a {SPELLED[NO_EFFECT]} of the transfer. It is refuted where it is shown to be "
     f"more. {EQUAL_TRAINING}",
 )
 def after_finetuning(m: Measured) -> Finding:
@@ -87,7 +87,7 @@ def _by_task(at: Points, effect: Contrast) -> str:
     "Fine-tuning for longer before pruning does not help.",
     "However long models were fine-tuned before they were pruned, accuracy is shown to be less "
     f"than a {SPELLED[NO_EFFECT]} of the transfer above that after the fewest epochs, with what as "
-    "many epochs gain where nothing is pruned taken off. It does not hold where it is shown to be "
+    "many epochs gain where nothing is pruned taken off. It is refuted where it is shown to be "
     "more after any number of epochs. Where nobody measured the latter nothing is taken off, and "
     "the claim can hold, but not be refuted. All these accuracies have one variance.",
     "no gain from 0 to 12 epochs at 60 % (its figure 3; its tables have no number)",
@@ -146,7 +146,7 @@ def longer_before_pruning(m: Measured) -> Finding:
     "C11",
     "Pruning at random is worse than by magnitude at every sparsity.",
     "At every sparsity two things are detected: accuracy is lower, and the pre-training loss "
-    "is higher. It does not hold where at one of them the loss of accuracy is shown to be less "
+    "is higher. It is refuted where at one of them the loss of accuracy is shown to be less "
     f"than a {SPELLED[NO_EFFECT]} of the transfer, or the rise of the loss less than a "
     f"{SPELLED[NO_EFFECT]} of what pre-training brings. Accuracy is left out where models pruned "
     "by magnitude have none left to lose: where they are shown to be no more than that margin "

@@ -77,7 +77,7 @@ BENDS_BY = 1.0
     "Against a smooth power law: 1 − mean cosine grows with sparsity by a power (the slope in a "
     f"plot of both logarithms) that is shown to be higher by more than {BENDS_BY:g} from "
     f"{in_percent(KNEE)} to {in_percent(2 * KNEE)} than up to {in_percent(KNEE)}, in a fit of two "
-    "lines that meet there. It does not hold where it is shown to be less.",
+    "lines that meet there. It is refuted where it is shown to be less.",
     "a bend at about 40 % (its figure 2; its tables have no number)",
 )
 def features(m: Measured) -> Finding:
@@ -123,7 +123,7 @@ FEW = 0.06
     f"{in_percent(FEW)} of the mask's entries differ from those of the model that was pruned while "
     "pre-training; and on average over these, of the weights that are pruned, other ones than "
     f"there are less than {in_percent(FEW)} more than between gradual prunings of one BERT by two "
-    "seeds, which no fine-tuning parts. It does not hold where one is shown to be more.",
+    "seeds, which no fine-tuning parts. It is refuted where one is shown to be more.",
     "less than 6 % at every sparsity, task and learning rate (its figure 3; its tables have no "
     "number)",
 )
@@ -203,7 +203,7 @@ large part of all."""
     "Three things are shown of means over tasks and learning rates: weights move by less than "
     f"{in_percent(LITTLE_MOVEMENT)}; the top {SPELLED[round(1 - TOP_FROM, 2)]} of starting "
     f"positions moves less than all do; and the first of {SPELLED[USUAL_EPOCHS]} epochs or more "
-    f"brings more than {SPELLED[SETTLED]}. It does not hold where the contrary of one is.",
+    f"brings more than {SPELLED[SETTLED]}. It is refuted where the contrary of one is.",
 )
 def movement(m: Measured) -> Finding:
     """The authors would take it as borne out by their three numbers, and as refuted by any other.
@@ -263,7 +263,7 @@ LEAST_HEADS = 4
     "C12",
     "No attention head is pruned much more than the model.",
     "At every sparsity each head is shown to lose, beyond the model's rate, less than "
-    f"{in_percent(MUCH_MORE)} of the weights that the model keeps. It does not hold where one is "
+    f"{in_percent(MUCH_MORE)} of the weights that the model keeps. It is refuted where one is "
     f"shown to lose more. It is asked of models with {LEAST_HEADS} heads a layer or more.",
     "none in its figure 4; its tables have no number",
 )

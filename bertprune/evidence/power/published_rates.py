@@ -80,7 +80,7 @@ def provenance() -> Sentence:
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """The table of `rates.measure` for people, a line for each question: its margin; how often the
     right verdict is given with no effect and with twice the margin; how often a wrong "holds" and
-    a wrong "does not hold" are, at most; and the smallest effect that is told."""
+    a wrong "refuted" are, at most; and the smallest effect that is told."""
     lines = []
     for (study, claim, part), of in table.groupby(["study", "claim", "part"], sort=False):
         lines_of = dict(zip(of.truth, of.to_dict("records"), strict=True))
@@ -94,7 +94,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
                 "right with no effect": _right(none),
                 "right with twice the margin": _right(twice),
                 "wrong “holds”": percent(of["wrong holds"].max()),
-                "wrong “does not hold”": percent(of["wrong does not hold"].max()),
+                "wrong “refuted”": percent(of["wrong refuted"].max()),
                 rates.TOLD: _effect(told) if told else NOTHING,
             }
         )

@@ -226,7 +226,7 @@ def smallest_told(known: Power) -> float:
 
 COLUMNS = [
     *("study", "claim", "part", "unit", "truth", "margins", "effect", "right", *VERDICTS),
-    *("wrong holds", "wrong does not hold", "error", "replicates"),
+    *("wrong holds", "wrong refuted", "error", "replicates"),
 ]
 """Of the table of rates. `effect` is in `unit`; VERDICTS are shares, those of them that are wrong
 stand again beside, and `error` is the largest standard error that `replicates` leave them. Truths

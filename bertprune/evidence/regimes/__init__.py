@@ -73,11 +73,11 @@ def _by_seed(cells: Cells) -> Differences:
     }
 
 
-# What is said where there are such sparsities, where there are none, and where it cannot be told.
+# What is said where there are such sparsities, where there are none, and where it is undecided.
 _LOW = (
     "no loss of accuracy is detected up to {}.",
     "none, accuracy falls at the lowest sparsity.",
-    "it cannot be told where accuracy begins to fall.",
+    "where accuracy begins to fall is undecided.",
 )
 _LOSS = (
     "No rise of the pre-training loss is detected up to {}.",
@@ -88,7 +88,7 @@ _MIDDLE = (
     "at {} accuracy is lost and taking the masks off changes less than a quarter of that.",
     "at no sparsity is it told that accuracy is lost and taking the masks off changes less than a "
     "quarter of that.",
-    "it cannot be told what taking the masks off does.",
+    "what taking the masks off does is undecided.",
 )
 _HIGH = (
     "taking the masks off helps at {}{alone}.",
@@ -226,7 +226,7 @@ def _told(
     boundaries: float | Sequence[float] | None,
     some: str = "{}",
     none: str = NOTHING,
-    unknown: str = "cannot be told",
+    unknown: str = "undecided",
     **more: str,
 ) -> str:
     """`some` with the boundaries that `differences` have, or `none`, and what `more` there is to

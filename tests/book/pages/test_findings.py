@@ -60,7 +60,7 @@ def test_a_verdict_has_words_of_its_own(key: str, monkeypatch: pytest.MonkeyPatc
         source = findings.Source("the paper", of_paper())
         said[verdict] = findings._verdict(source, key, "low", "numbers.")
     assert len(set(said.values())) == 3
-    assert [verdict for verdict in said if "cannot be told" in said[verdict]] == [OPEN]
+    assert [verdict for verdict in said if "undecided" in said[verdict]] == [OPEN]
 
 
 def test_what_is_not_detected_is_never_none(measures: Any) -> None:
@@ -71,7 +71,7 @@ def test_what_is_not_detected_is_never_none(measures: Any) -> None:
     measures(lambda _: Measured.of(flat))
     for answer in (findings.results, findings.timing, findings.weights):
         shown = answer([Shown(studies.load("lab"))]).data
-        assert "cannot be told" in shown
+        assert "undecided" in shown
         assert not re.search(r"\bno (harm|effect|loss|gain)|nothing|as good", shown)
 
 

@@ -126,7 +126,7 @@ def test_claims_on_some_tasks_alone() -> None:
     of_cola = with_change(PRUNE_PRETRAIN, -0.3, lambda of: (of.task == "cola") & (of.sparsity > 0))
     shown = ledger.on_tasks(Measured.of(several(3, of_cola), MANY), ["mnli", "qqp"])
     assert isinstance(shown, Prose)
-    assert list(shown.table.loc["C1"])[:2] == ["✗ does not hold", "✓ holds"]
+    assert list(shown.table.loc["C1"])[:2] == ["✗ refuted", "✓ holds"]
     for tasks, why in (([], "On no task"), (list(PAPER_TASKS), "On all tasks")):
         assert str(ledger.on_tasks(found, tasks)).startswith(why)
 
@@ -140,9 +140,9 @@ def test_halves_of_the_seeds_are_tested_alone() -> None:
     table = shown.table
     assert table.columns.tolist() == ["all seeds", "seeds 0 to 3", "seeds 4 to 7", "the halves"]
     assert list(table.loc["C1"]) == [
-        "? cannot be told",
+        "? undecided",
         "✓ holds",
-        "✗ does not hold",
+        "✗ refuted",
         "contradict each other",
     ]
     assert list(table.loc[["C14", "C5"], "the halves"]) == ["agree", NOTHING]
@@ -162,10 +162,10 @@ def test_an_open_claim_says_what_could_have_been_told() -> None:
         assert "the smallest effect that four of five such studies would tell: " in told[key]
 
 
-def test_what_does_not_hold_comes_first() -> None:
+def test_what_is_refuted_comes_first() -> None:
     worse = with_change(PRUNE_PRETRAIN, -0.3, lambda of: of.sparsity.isin([0.1, 0.2]))
     found = ledger.ledger(Measured.of(several(3, worse), MANY))
-    assert ledger.text(found).startswith("C1  DOES NOT HOLD")
+    assert ledger.text(found).startswith("C1  REFUTED")
     page = found._repr_html_()
     assert page.index("C1. ") < page.index("C4. ") < page.index("C10. ")
 

@@ -109,7 +109,7 @@ def test_what_epochs_gain_alone_is_no_gain_of_the_arm(key: str, arm: str, seeds:
     longer.loc[is_accuracy(found, arm), "value"] += 0.02
     before, after = entry(key, found), entry(key, longer)
     assert after.verdict == before.verdict and after.lower == pytest.approx(before.lower, abs=1e-3)
-    # Without such runs it cannot be told what the epochs gain.
+    # Without such runs what the epochs gain is unknown.
     pruned = found[(found.arm != arm) | (found.sparsity > 0)]
     assert entry(key, pruned).reason.startswith("no rows of")
 

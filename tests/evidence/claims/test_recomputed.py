@@ -110,7 +110,7 @@ def test_c2() -> None:
     more = interval("lab", [*gain, *quarter])
     inside = less[1] < 0 < more[0]
     beyond = (less[0] > 0 or more[1] < 0) and interval("lab", lost)[0] > 0
-    assert got.verdict == ("holds" if inside else "does not hold" if beyond else "cannot be told")
+    assert got.verdict == ("holds" if inside else "refuted" if beyond else "undecided")
 
 
 def test_c7() -> None:
@@ -121,7 +121,7 @@ def test_c7() -> None:
     dense, base = transfer("lab")
     margin = [(-0.05 * factor, arm, at) for factor, arm, at in dense]
     less = interval("lab", [*gain, *margin], 0.05 * base)
-    verdict = "holds" if less[1] < 0 else "does not hold" if less[0] > 0 else "cannot be told"
+    verdict = "holds" if less[1] < 0 else "refuted" if less[0] > 0 else "undecided"
     assert got.verdict == verdict
 
 
@@ -164,7 +164,7 @@ def test_c11() -> None:
         )
         more = np.asarray(losses[RANDOM][at] - losses[MASKED][at], float)
         told += [upper < 0, bounds(more, 0.0)[0] > 0]
-    assert got.verdict == ("holds" if all(told) else "cannot be told")
+    assert got.verdict == ("holds" if all(told) else "undecided")
 
 
 def test_c1_with_one_variance_of_three_levels() -> None:
@@ -182,7 +182,7 @@ def test_c1_with_one_variance_of_three_levels() -> None:
     assert (got.lower, got.upper) == pytest.approx([100 * at for at in min(lows)])
     # There is no transfer of which a twentieth could be a margin.
     dense, base = transfer("english")
-    assert abs(interval("english", dense, -base)[0]) > 0 and got.verdict == "cannot be told"
+    assert abs(interval("english", dense, -base)[0]) > 0 and got.verdict == "undecided"
 
 
 def test_c6() -> None:
@@ -194,4 +194,4 @@ def test_c6() -> None:
     bends = np.array([np.linalg.lstsq(design, np.log(one))[0][2] for one in away.to_numpy()])
     got, (lower, upper) = found("english", "C6"), bounds(bends, 0.0)
     assert (got.lower, got.upper) == pytest.approx((lower, upper))
-    assert got.verdict == ("holds" if lower > 1 else "does not hold" if upper < 1 else "")
+    assert got.verdict == ("holds" if lower > 1 else "refuted" if upper < 1 else "")

@@ -88,9 +88,9 @@ def assemble(study: Study, part: Study, done: Sequence[Run], source: Path) -> No
     root, own = paths.root(), study.own_runs()
     plan = sorted([*done, *own], key=_reading_order)
     shutil.copytree(root / "book", source)
-    chapters = study.chapters()
+    chapters, view = execution.chapters_of(study), execution.view_of(study)
     with local_workers(min(usable_cores(), len(chapters))) as workers:
-        pages = workers.map(partial(_executed, study.view()), chapters)
+        pages = workers.map(partial(_executed, view), chapters)
         for chapter, page in zip(chapters, pages, strict=True):
             _write_page(source, chapter.notebook, page)
     gathering.rows_of(study).to_csv(source / "rows.csv.gz", index=False)
@@ -109,7 +109,7 @@ def assemble(study: Study, part: Study, done: Sequence[Run], source: Path) -> No
     contents = _contents(source, [places[run] for run in plan])
     _write_yaml(contents, source / "_toc.yml")
     settings = strict_yaml.read(root / "_config.yml")
-    shown = side_by_side(notebook_parameters.as_values(study.view())).studies
+    shown = side_by_side(notebook_parameters.as_values(view)).studies
     settings["parse"]["myst_substitutions"] = computed_prose.parts(shown)
     _write_yaml(settings, source / "_config.yml")
 

@@ -23,7 +23,7 @@ def run(
     notebook: str, parameters: Sequence[tuple[str, str]], study: str | None, only_list: bool
 ) -> None:
     """Execute one notebook, and first what it starts from."""
-    from bertprune.experiments.execution import execute_in_order, execute_view
+    from bertprune.experiments.execution import execute_in_order, execute_view, view_of
 
     contract = parameters_of(notebook)
     if only_list:
@@ -31,7 +31,7 @@ def run(
             print(f"# {CHAPTERS[notebook].question}")
         print(notebook_parameters.parameters_cell(contract, with_choices=True))
     elif chapter := CHAPTERS.get(notebook):
-        named = {"studies": studies.load(study).view().studies} if study else {}
+        named = {"studies": view_of(studies.load(study)).studies} if study else {}
         view = notebook_parameters.parse(View, named | _typed(parameters))
         print(execute_view(chapter, view))
     else:

@@ -30,7 +30,7 @@ from bertprune.experiments.runs import (
 from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.notebook_parameters import Contract
-from bertprune.protocol.views import Chapter, View, parameters_of_run
+from bertprune.protocol.views import CHAPTERS, Chapter, View, parameters_of_run
 
 # How long it may be on macOS; on Linux it is 107.
 _SOCKET_PATH_BYTES = 103
@@ -147,6 +147,25 @@ def studies_of(view: View) -> list[Study]:
         raise UserError("studies is empty: name at least one")
     first, *others = view.studies
     return [studies.load(first, view.changes), *map(studies.load, others)]
+
+
+def view_of(study: Study) -> View:
+    """The parameters of the chapters of a study's book: it, and published ones beside it."""
+    beside = [one for one in study.beside if one != study.name and paths.published(one).exists()]
+    return View(studies=(study.given_as or study.name, *beside), changes=study.changes)
+
+
+def chapters_of(study: Study) -> list[Chapter]:
+    """The chapters that the book of `study` has."""
+    shown = [study, *map(studies.load, view_of(study).studies[1:])]
+    of_lab = any(one.has_language() for one in shown)
+    return [
+        chapter
+        for chapter in CHAPTERS.values()
+        if (of_lab or not chapter.needs_language)
+        and study.name not in chapter.beside
+        and all(paths.published(name, ".json").exists() for name in chapter.beside)
+    ]
 
 
 def flaw_of(notebook: Path) -> str | None:

@@ -7,10 +7,9 @@ done the folder gets its name `runs/<id>` by one rename, so that what is there i
 
 from __future__ import annotations
 
-import html
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -196,6 +195,16 @@ class Run:
         """The runs whose models this one takes."""
         return [run for run in (self.upstream, self.compared_with) if run]
 
+    def among(self, known: dict[Run, Run]) -> Run:
+        """This run as one of those `known`, and those that it needs likewise: equal ones are one
+        object then, which is named once."""
+        if self not in known:
+            known[self] = self
+            for name in ("upstream", "compared_with"):
+                if needed := getattr(self, name):
+                    vars(self)[name] = needed.among(known)
+        return known[self]
+
     def record(self) -> Record:
         """The record of a run that is done. Raises DamagedRecord if it cannot be read."""
         return Record.read(self.folder)
@@ -366,23 +375,9 @@ class Run:
             (self.partial_folder / RECORD_FILE).unlink()
 
     def _repr_html_(self) -> str:
-        """The table of parameters that a notebook shows."""
-        helps = notebook_parameters.help_of(type(self.parameters))
-        values = notebook_parameters.as_values(self.parameters)
-        changed = notebook_parameters.own_values(self.parameters)
-        lines = [
-            f"<tr><td>{'<b>' if name in changed else ''}<code>{name}</code></td>"
-            f"<td><code>{html.escape(str(value))}</code></td>"
-            f"<td>{html.escape(helps[name])}</td></tr>"
-            for name, value in values.items()
-        ]
         upstream = f", from <code>{self.upstream.id}</code>" if self.upstream else ""
-        return (
-            f"<p>Run <code>{self.id}</code>{upstream}</p>"
-            "<details><summary>All parameters</summary>"
-            "<table><thead><tr><th>parameter</th><th>value</th><th>meaning</th></tr></thead>"
-            f"<tbody>{''.join(lines)}</tbody></table></details>"
-        )
+        table = notebook_parameters.table(self.parameters)
+        return f"<p>Run <code>{self.id}</code>{upstream}</p>{table}"
 
 
 def _key_of(kind: str, named: str) -> str:
@@ -419,8 +414,8 @@ def to_execute(plan: Sequence[Run], models_of: Iterable[Run] = ()) -> list[Run]:
     return found[::-1]
 
 
-def done() -> list[Run]:
-    """All runs whose result is there and is what the present code would give."""
+def done(besides: Collection[Run] = ()) -> list[Run]:
+    """All runs, `besides` some, whose result is there and is what the present code would give."""
     found = []
     for file in sorted(paths.runs_folder().glob(f"*/*/{RECORD_FILE}")):
         # A record that cannot be read, or of parameters that are no longer, is of no run of today.
@@ -428,7 +423,7 @@ def done() -> list[Run]:
             record = Record.read(file.parent)
             contract = parameters_of_run(record.notebook)
             run = Run.of(notebook_parameters.parse(contract, record.parameters))
-            if run.folder == file.parent and run.is_done():
+            if run not in besides and run.folder == file.parent and run.is_done():
                 found.append(run)
     return found
 

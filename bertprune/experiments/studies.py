@@ -29,8 +29,10 @@ from __future__ import annotations
 import dataclasses
 import html
 import shlex
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,6 @@ from bertprune.lab.language import Language, language, language_of
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import ARMS
 from bertprune.protocol.notebook_parameters import BurnIn
-from bertprune.protocol.views import CHAPTERS, Chapter, View
 
 GRID = ("sparsity", "task", "seed")
 
@@ -101,19 +102,36 @@ class Study:
 
         Raises UserError for parameters that the contracts refuse.
         """
-        return list(self.by_stage())
+        return list(self._by_stage)
 
     def by_stage(self) -> dict[Run, int]:
         """`plan`, stage after stage: each run with the number of the first stage that needs it."""
+        return dict(self._by_stage)
+
+    # A command and a chapter ask for runs often; what one is called is found out once for each.
+    @cached_property
+    def _by_stage(self) -> dict[Run, int]:
         order = list(notebook_parameters.CONTRACTS)
+        needed: defaultdict[int, dict[Run, None]] = defaultdict(dict)
+        for run, stage in chain(*self._runs.values()):
+            needed[stage] |= dict.fromkeys([*lineage(run), run])
         found: dict[Run, int] = {}
-        for number in range(len(self.stages) or 1):
-            part = dataclasses.replace(self, stages=self.stages[number : number + 1])
-            needed = [run for arm in self.arms for run in part.needed_for(arm)]
+        for stage, of_stage in sorted(needed.items()):
+            new = [run for run in of_stage if run not in found]
             # What others wait for is done first.
-            needed.sort(key=lambda run: (order.index(run.notebook), len(lineage(run))))
-            found |= {run: number for run in needed if run not in found}
+            new.sort(key=lambda run: (order.index(run.notebook), len(lineage(run))))
+            found |= dict.fromkeys(new, stage)
         return found
+
+    @cached_property
+    def _runs(self) -> dict[str, list[tuple[Run, int]]]:
+        """The runs of each arm, with the first stage that has them; several that need one share
+        it."""
+        known: dict[Run, Run] = {}
+        return {
+            arm: [(self.run(arm, point).among(known), stage) for point, stage in self._points(arm)]
+            for arm in self.arms
+        }
 
     def live_part(self) -> Study:
         """The part of the study that `make book` executes."""
@@ -121,9 +139,7 @@ class Study:
 
     def runs_of(self, arm: str) -> list[Run]:
         """The runs of `arm`, without those that they need; none if the study has no such arm."""
-        if arm not in self.arms:
-            return []
-        return [self.run(arm, point) for point in self._points(arm)]
+        return [run for run, _ in self._runs.get(arm, [])]
 
     def needed_for(self, arm: str) -> list[Run]:
         """The runs of `arm`, each after those that it needs."""
@@ -134,17 +150,17 @@ class Study:
         what they need."""
         plan = set(self.plan())
         found: dict[Run, None] = {}
-        for run in runs.done():
+        for run in runs.done(plan):
             point = {key: getattr(run.parameters, key, None) for key in GRID}
             arms = [arm for arm in self.arms if ARMS[arm].parameters is type(run.parameters)]
-            if run not in plan and any(self.run(arm, point) == run for arm in arms):
+            if any(self.run(arm, point) == run for arm in arms):
                 found |= dict.fromkeys([*lineage(run), run])
         return [run for run in found if run not in plan and run.is_current()]
 
     def typical(self) -> Run:
         """The run that pages describe the study by: of its first arm, at its first point."""
         arm = next(iter(self.arms))
-        return self.run(arm, next(self._points(arm), {}))
+        return self.run(arm, next(self._points(arm), ({}, 0))[0])
 
     def language(self) -> Language:
         """The lab language that the study's text is in. Raises UserError if it is in none."""
@@ -160,24 +176,6 @@ class Study:
         """Whether the study is about a lab language."""
         return language_of(self.typical().parameters.text) is not None
 
-    def view(self) -> View:
-        """The parameters of the chapters of its book: this study, and published ones beside it."""
-        beside = [one for one in self.beside if one != self.name and paths.published(one).exists()]
-        return View(studies=(self.given_as or self.name, *beside), changes=self.changes)
-
-    def chapters(self) -> list[Chapter]:
-        """The chapters that its book has."""
-        of_lab = self.has_language() or any(
-            load(one).has_language() for one in self.view().studies[1:]
-        )
-        return [
-            chapter
-            for chapter in CHAPTERS.values()
-            if (of_lab or not chapter.needs_language)
-            and self.name not in chapter.beside
-            and all(paths.published(name, ".json").exists() for name in chapter.beside)
-        ]
-
     def run(self, arm: str, point: Mapping[str, Any]) -> Run:
         """The run of `arm` at one `point` of its grid: sparsity, task and seed, say."""
         contract = ARMS[arm].parameters
@@ -192,7 +190,8 @@ class Study:
         # A method other than the paper's makes an arm of its own.
         method = given.get("method")
         arms = [name for name in arms if ARMS[name].fixed.get("method") == method] or arms
-        point = next(self._points(""), {}) | {key: given[key] for key in GRID if key in given}
+        first, _ = next(self._points(""), ({}, 0))
+        point = first | {key: given[key] for key in GRID if key in given}
         return {**_known(contract, self._values(arms[0] if arms else "", point)), **given}
 
     def _values(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,15 +216,16 @@ class Study:
         """The grid of `arm`, or the study's for no arm."""
         return {**self.grid, **self.arms.get(arm, {}).get("grid", {})}
 
-    def _points(self, arm: str) -> Iterator[dict[str, Any]]:
-        """The points of that grid that are in any stage."""
+    def _points(self, arm: str) -> Iterator[tuple[dict[str, Any], int]]:
+        """The points of that grid that are in any stage, each with the first that it is in."""
         grid = {key: of for key, of in self._grid(arm).items() if key not in _DEALT_OUT}
-        places = [place for stage in self.stages for place in stage] or [{}]
         for values in product(*grid.values()):
             point = dict(zip(grid, values, strict=True))
             named = self._named(arm, point)
-            if _is_for(self.only, named) and any(_is_for(place, named) for place in places):
-                yield point
+            for stage, places in enumerate(self.stages or [[{}]]):
+                if _is_for(self.only, named) and any(_is_for(place, named) for place in places):
+                    yield point, stage
+                    break
 
     def _why_unread(self, arm: str, name: str) -> str:
         """Why the runs of `arm` would not read the parameter `name`, or nothing if they would."""
@@ -404,7 +404,7 @@ def _check_places(study: Study, places: Any, where: str) -> None:
     valid = ["arm", *GRID]
     if not isinstance(places, dict) or {*places} - {*valid}:
         raise UserError(f"{where}: runs are named by {', '.join(valid)}, got {places!r}")
-    runs = [study._named(arm, point) for arm in study.arms for point in study._points(arm)]
+    runs = [study._named(arm, point) for arm in study.arms for point, _ in study._points(arm)]
     for key, wanted in places.items():
         there = [one for run in runs if key in run for one in _listed(run[key])]
         check_known(f"{where}: no run has {key}", _listed(wanted), there)

@@ -8,13 +8,14 @@ one says everything that its result depends on, from the text up.
 from __future__ import annotations
 
 import dataclasses
+import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeVar, get_type_hints
+from typing import Any, ClassVar, Self, TypeVar
 
 from bertprune.base.errors import UserError, did_you_mean
 from bertprune.lab.language import find_source, language_of
-from bertprune.protocol.fields import checked, help_with_range, parameter, shown
+from bertprune.protocol.fields import checked, help_with_range, parameter, shown, type_hints
 from bertprune.protocol.pruning_methods import MAGNITUDE, METHODS
 
 ADAMW, BERTADAM = "adamw", "bertadam"
@@ -107,7 +108,7 @@ class BurnIn(Contract):
 
     def _without(self, *idle: str) -> Self:
         """The same with the parameters `idle` set to their defaults."""
-        return self.replace(**{name: _default(type(self), name) for name in idle})
+        return self.replace(**{name: getattr(type(self), name) for name in idle})
 
     def replace(self, **changes: Any) -> Self:
         return dataclasses.replace(self, **changes)
@@ -335,7 +336,7 @@ def parse(contract: type[C], values: Mapping[str, object]) -> C:
     of range, and values that do not go together. A single value stands for a list of one.
     """
     fields = {f.name: f for f in dataclasses.fields(contract)}
-    kinds = get_type_hints(contract)
+    kinds = type_hints(contract)
     found = {}
     for name, value in values.items():
         if name not in fields:
@@ -379,6 +380,23 @@ def help_of(contract: type[Contract]) -> dict[str, str]:
     return {f.name: help_with_range(f.metadata) for f in dataclasses.fields(contract)}
 
 
+def table(parameters: BurnIn) -> str:
+    """HTML that a notebook shows: each parameter with its help, those in bold that determine the
+    run (see `own_values`)."""
+    helps, own = help_of(type(parameters)), own_values(parameters)
+    lines = [
+        f"<tr><td>{'<b>' if name in own else ''}<code>{name}</code></td>"
+        f"<td><code>{html.escape(str(value))}</code></td>"
+        f"<td>{html.escape(helps[name])}</td></tr>"
+        for name, value in as_values(parameters).items()
+    ]
+    return (
+        "<details><summary>All parameters</summary>"
+        "<table><thead><tr><th>parameter</th><th>value</th><th>meaning</th></tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></details>"
+    )
+
+
 def parameters_cell(contract: type[Contract], *, with_choices: bool = False) -> str:
     """Source of the parameters cell of the contract's notebook: `name = value  # help`.
 
@@ -396,7 +414,3 @@ def parameters_cell(contract: type[Contract], *, with_choices: bool = False) -> 
 
 def _part(parameters: BurnIn, contract: type[B]) -> B:
     return contract(**{f.name: getattr(parameters, f.name) for f in dataclasses.fields(contract)})
-
-
-def _default(contract: type[BurnIn], name: str) -> Any:
-    return next(f.default for f in dataclasses.fields(contract) if f.name == name)

@@ -6,21 +6,20 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self, get_origin, get_type_hints
+from typing import Any, Self, get_origin
 
 from bertprune.base.errors import UserError
 from bertprune.base.files import check_readable, read_json, write_json
+from bertprune.protocol.fields import type_hints
 
 RECORD_FILE = "record.json"
 """Where it lies in the folder of a run; a folder that has one is done."""
 
 _DIGEST_LENGTH = 10
-# A sweep reads records by the thousand.
-_type_hints: Callable[[type], dict[str, Any]] = lru_cache(get_type_hints)
 _OF_IDENTITY = ("notebook", "parameters", "data", "code", "upstream")
 
 
@@ -52,7 +51,7 @@ class Execution:
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Self:
         """What `content` says. Raises ValueError naming a field that lacks or is wrong."""
-        kinds = _type_hints(cls)
+        kinds = type_hints(cls)
         fields = {one.name: one for one in dataclasses.fields(cls)}
         for name, one in fields.items():
             optional = one.default is not dataclasses.MISSING or callable(one.default_factory)

@@ -11,6 +11,7 @@ from bertprune.base.errors import UserError
 from bertprune.data.documents import documents
 from bertprune.data.tasks import load_task
 from bertprune.experiments import studies
+from bertprune.experiments.execution import chapters_of, view_of
 from bertprune.experiments.runs import Run, lineage
 from bertprune.lab.language import language
 from bertprune.model import loading
@@ -23,6 +24,7 @@ from bertprune.protocol.notebook_parameters import (
     PruneAfterFinetune,
     PrunePretrain,
 )
+from bertprune.protocol.views import View
 
 
 def _write(tmp_path: Path, content: str) -> str:
@@ -377,7 +379,7 @@ def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.Monk
     monkeypatch.setattr(paths, "published", lambda name, suffix="": Path(__file__))
     lab = studies.load("lab", ["text=lab:3", "task_data=lab:3", "model="])
     assert lab.language() is language(3)
-    assert [chapter.notebook for chapter in lab.chapters()] == [
+    assert [chapter.notebook for chapter in chapters_of(lab)] == [
         *CHAPTERS,
         "lab_language",
         "lab_checks",
@@ -385,16 +387,16 @@ def test_a_study_of_a_lab_language_has_views_of_its_own(monkeypatch: pytest.Monk
         "cost",
         "bench",
     ]
-    assert lab.view().studies == ("lab", "english") and lab.view().changes == lab.changes
+    assert view_of(lab) == View(studies=("lab", "english"), changes=lab.changes)
     monkeypatch.setattr(paths, "published", lambda name, suffix="": Path("/not/there"))
-    assert "lab_checks" not in [chapter.notebook for chapter in lab.chapters()]
-    assert "bench" not in [chapter.notebook for chapter in lab.chapters()]
+    assert "lab_checks" not in [chapter.notebook for chapter in chapters_of(lab)]
+    assert "bench" not in [chapter.notebook for chapter in chapters_of(lab)]
     monkeypatch.undo()
     # It would show itself beside itself.
-    another = studies.load("lab-another").chapters()
+    another = chapters_of(studies.load("lab-another"))
     assert "lab_checks" not in [chapter.notebook for chapter in another]
     other = studies.load("glue-tiny")
-    assert [chapter.notebook for chapter in other.chapters()] == [*CHAPTERS, "cost", "bench"]
+    assert [chapter.notebook for chapter in chapters_of(other)] == [*CHAPTERS, "cost", "bench"]
     with pytest.raises(UserError, match="study glue-tiny is not about a lab language"):
         other.language()
 

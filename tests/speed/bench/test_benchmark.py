@@ -12,6 +12,7 @@ from bertprune.base.machine import processor_in_full
 from bertprune.base.shown import Prose
 from bertprune.cli import main
 from bertprune.experiments import studies
+from bertprune.experiments.execution import chapters_of
 from bertprune.model.precision import BF16
 from bertprune.speed.bench import benchmark, published_benchmark, timing
 from bertprune.speed.bench.benchmark import Case
@@ -212,10 +213,10 @@ def test_mistakes(arguments: list[str], said: str, capsys: pytest.CaptureFixture
 
 
 def test_nothing_published_is_no_page(root: Path) -> None:
-    assert "bench" not in [chapter.notebook for chapter in studies.load("glue-tiny").chapters()]
+    assert "bench" not in [chapter.notebook for chapter in chapters_of(studies.load("glue-tiny"))]
     (root / "book" / "published").mkdir()
     (root / "book" / "published" / "bench.json").touch()
-    assert "bench" in [chapter.notebook for chapter in studies.load("glue-tiny").chapters()]
+    assert "bench" in [chapter.notebook for chapter in chapters_of(studies.load("glue-tiny"))]
 
 
 def test_a_list_of_cases(capsys: pytest.CaptureFixture[str]) -> None:

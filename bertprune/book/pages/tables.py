@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from bertprune.base.errors import UserError
 from bertprune.base.shown import Prose, Sentence
-from bertprune.base.words import NOTHING, percent
+from bertprune.base.words import NOTHING, listed, percent
 from bertprune.evidence.scores import pretrained_and_not, worth_pretraining
 from bertprune.protocol.arms import ARMS, COMPARED, PRUNE_PRETRAIN, words_of_arm
 from bertprune.protocol.rows import PRETRAINING, WHOLE, Metric, Rows, Split, final, where
@@ -91,7 +91,7 @@ def again_table(again: pd.DataFrame) -> pd.DataFrame:
     """`gathering.executed_again` as a page shows it, a line for each arm, measure and two devices:
     points of accuracy, nats of loss. Raises UserError without lines."""
     if again.empty:
-        raise UserError("no run that was published was executed a second time")
+        raise UserError("no published run was rerun")
     units = {"loss": ("loss (nats)", 1), "accuracy": ("accuracy (points)", 100)}
     by = ["metric", "published_on", "again_on"]
     lines = []
@@ -110,7 +110,7 @@ def against_intervals_table(against: pd.DataFrame) -> pd.DataFrame:
     """`replication.against_intervals` as a page shows it: accuracy in %, loss in nats. Raises
     UserError without lines."""
     if against.empty:
-        raise UserError("nothing was executed again that several published seeds have")
+        raise UserError("nothing was rerun that several published seeds have")
     lines = []
     for arm in COMPARED:
         for one in where(against, arm=arm).to_dict("records"):
@@ -119,9 +119,11 @@ def against_intervals_table(against: pd.DataFrame) -> pd.DataFrame:
             interval = f"{show(one['mean'])} [{show(one['low'])}, {show(one['high'])}]"
             inside = "yes" if one["low"] <= one["again"] <= one["high"] else "no"
             name = "loss (nats)" if is_loss else "accuracy (%)"
-            shown = (percent(one["sparsity"]), interval, show(one["again"]), inside, one["seeds"])
-            lines.append((ARMS[arm].words, name, *shown))
-    columns = ["arm", "measure", "sparsity", "published", "again", "inside", "seeds again"]
+            tasks = NOTHING if is_loss else listed(one["tasks"])
+            shown = (interval, show(one["again"]), inside, one["seeds"])
+            lines.append((ARMS[arm].words, name, percent(one["sparsity"]), tasks, *shown))
+    columns = ["arm", "measure", "sparsity", "tasks", "published", "rerun", "inside"]
+    columns += ["seeds rerun"]
     return pd.DataFrame(lines, columns=columns).set_index(["arm", "measure"])
 
 

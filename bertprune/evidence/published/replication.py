@@ -12,6 +12,8 @@ from bertprune.evidence.published import is_published, rows_of
 from bertprune.experiments.studies import Study
 from bertprune.protocol.rows import Rows
 
+_PLACE = ["arm", "sparsity", "metric"]
+
 CONFIDENCE = 0.95
 """Of an interval in which the mean of as many other seeds is expected."""
 
@@ -27,19 +29,26 @@ def replicated(study: Study) -> pd.DataFrame:
 def against_intervals(again: pd.DataFrame, before: Rows) -> pd.DataFrame:
     """What runs gave `again` (`gathering.executed_again`) beside the published rows `before`, by
     arm, sparsity and metric: `mean` of the published seeds, `low` and `high`, `again`, the mean of
-    those executed again, and `seeds`, how many these are.
+    those executed again, `seeds`, how many these are, and `tasks`, a list.
 
-    A seed's value is its mean over tasks and learning rates. Between `low` and `high` the mean of
-    as many other seeds lies in 95 of 100 cases (Student's t, two-sided): the interval of a
-    prediction, wider than that of the mean. Without lines for cells of one published seed.
+    A seed's value is its mean over those tasks that every seed executed again has, each at its best
+    learning rate, for both sides. Between `low` and `high` the mean of as many other seeds lies in
+    95 of 100 cases (Student's t, two-sided): the interval of a prediction, wider than that of the
+    mean. Without lines for cells of one published seed.
     """
-    place = ["arm", "sparsity", "metric"]
-    every = ends_of(before).groupby([*place, "seed"]).value.mean()
-    here = again.groupby([*place, "seed"]).again.mean()
-    found = every.groupby(place).agg(["mean", "std", "count"])
-    found = found.join(here.groupby(place).agg(again="mean", seeds="count"), how="inner")
-    found = found[found["count"] > 1]
-    spread = found["std"] * np.sqrt(1 / found["count"] + 1 / found.seeds)
-    half = spread * stats.t.ppf((1 + CONFIDENCE) / 2, found["count"] - 1)
-    found = found.assign(low=found["mean"] - half, high=found["mean"] + half)
-    return found[["mean", "low", "high", "again", "seeds"]].reset_index()
+    every, lines = _by_task(ends_of(before), "value"), []
+    for place, here in _by_task(again, "again").groupby(_PLACE):
+        here = here.dropna(axis=1)
+        seeds = every.loc[place, list(here)].dropna().mean(axis=1)
+        if here.empty or len(seeds) < 2:
+            continue
+        spread = seeds.std() * np.sqrt(1 / len(seeds) + 1 / len(here))
+        half = spread * stats.t.ppf((1 + CONFIDENCE) / 2, len(seeds) - 1)
+        bounds = (seeds.mean(), seeds.mean() - half, seeds.mean() + half)
+        lines.append((*place, *bounds, here.mean(axis=1).mean(), len(here), list(here)))
+    return pd.DataFrame(lines, columns=[*_PLACE, "mean", "low", "high", "again", "seeds", "tasks"])
+
+
+def _by_task(ends: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Accuracies and losses by place and seed, tasks across. Pre-training has one learning rate."""
+    return ends.pivot_table(index=[*_PLACE, "seed"], columns="task", values=value, aggfunc="max")

@@ -100,15 +100,16 @@ def test_pruned_weights_are_counted_in_the_saved_model(tmp_path: Path, sparsity:
 def test_what_was_executed_again_stands_beside_the_published_interval() -> None:
     against = pd.DataFrame(
         [
-            ("prune_pretrain", 0.5, "accuracy", 0.8, 0.7, 0.9, 0.91, 2),
-            ("prune_pretrain", 0.5, "loss", 0.8, 0.7, 0.9, 0.7, 2),
+            ("prune_pretrain", 0.5, "accuracy", 0.8, 0.7, 0.9, 0.91, 2, ["cola", "sst2"]),
+            ("prune_pretrain", 0.5, "loss", 0.8, 0.7, 0.9, 0.7, 2, ["pretraining"]),
         ],
-        columns=["arm", "sparsity", "metric", "mean", "low", "high", "again", "seeds"],
+        columns=["arm", "sparsity", "metric", "mean", "low", "high", "again", "seeds", "tasks"],
     )
     lines = tables.against_intervals_table(against)
     assert list(lines.published) == ["80.0 [70.0, 90.0]", "0.800 [0.700, 0.900]"]
-    assert list(lines.again) == ["91.0", "0.700"] and list(lines.inside) == ["no", "yes"]
-    with pytest.raises(UserError, match="nothing was executed again"):
+    assert list(lines.rerun) == ["91.0", "0.700"] and list(lines.inside) == ["no", "yes"]
+    assert list(lines.tasks) == ["cola, sst2", "–"]
+    with pytest.raises(UserError, match="nothing was rerun"):
         tables.against_intervals_table(against.head(0))
 
 

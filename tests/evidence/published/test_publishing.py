@@ -421,7 +421,7 @@ def test_what_is_executed_again_is_laid_beside_what_was_published(
     published: studies.Study,
 ) -> None:
     # What is published is what is here: no second execution.
-    with pytest.raises(UserError, match="no run that was published was executed a second time"):
+    with pytest.raises(UserError, match="no published run was rerun"):
         tables.again_table(gathering.executed_again(published))
     file = paths.published("ci", ".json")
     facts = read_json(file)

@@ -52,6 +52,24 @@ def test_most_new_seeds_are_inside() -> None:
     assert np.mean(inside) > 0.88
 
 
+def test_the_same_tasks_are_compared() -> None:
+    before = _published({0: 0.70, 1: 0.74, 2: 0.72})
+    again = _again(before, [0, 1], 0.0)
+    # The second seed on one of the tasks alone.
+    again = again[(again.seed == 0) | (again.task == "cola")]
+    found = against_intervals(again, before).iloc[0]
+    assert found.tasks == ["cola"]
+    assert found["mean"] == pytest.approx(0.75) and found.again == pytest.approx(0.75)
+
+
+def test_a_task_counts_at_its_best_learning_rate() -> None:
+    before = _published({0: 0.70, 1: 0.74})
+    worse = before.assign(learning_rate=2e-3, value=before.value - 0.1)
+    before = rows.join([before, worse])
+    found = against_intervals(_again(before, [0], 0.0), before).iloc[0]
+    assert found["mean"] == pytest.approx(0.72) and found.again == pytest.approx(0.70)
+
+
 def test_one_published_seed_tells_nothing() -> None:
     before = _published({0: 0.7})
     assert against_intervals(_again(before, [0], 0.0), before).empty

@@ -4,63 +4,81 @@ and numbers of `book/care.md`."""
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from bertprune.base.errors import UserError
-from bertprune.base.words import counted, listed, signed
+from bertprune.base.words import counted, listed, percent, signed
 from bertprune.book.pages.findings import (
     Source,
     begun,
     bounded,
     counts,
     detectable,
-    keys_with,
     over,
     sources_of,
 )
 from bertprune.book.side_by_side import Shown
 from bertprune.evidence.claims import BY_KEY, ON_ACCURACY
-from bertprune.evidence.claims.claim import OPEN
+from bertprune.evidence.claims.chance import POWER
+from bertprune.evidence.claims.claim import SIGNS
 from bertprune.evidence.claims.ledger import of_paper
 from bertprune.evidence.claims.ranges import DENSE
+from bertprune.evidence.power import published_rates
 from bertprune.evidence.regimes.effects import EFFECTS, Size
+from bertprune.evidence.scores import bits
+from bertprune.experiments.studies import Study
 from bertprune.model.shape import BERT_BASE, Shape, shape_of
+from bertprune.protocol.arms import PRUNE_PRETRAIN, bert_of
+from bertprune.protocol.notebook_parameters import Finetune
+from bertprune.protocol.rows import where
 
 _CLAIMED = {
-    "C1": ("low", "results", "Pruning up to {at} does no harm"),
-    "C2": ("middle, masks off", "information", "At {at}, taking the masks off changes nothing"),
+    "C1": ("results", "Pruning up to {low} does no harm"),
+    "C2": ("information", "At {middle}, taking the masks off changes nothing"),
     "C3": (
-        "high, masks off",
         "information",
-        "At {at}, it helps, most on tasks with much training data",
+        "At {high}, taking the masks off helps, most on tasks with much training data",
     ),
-    "C7": ("late", "timing", "Pruning after fine-tuning is no better"),
-    "C11": ("random", "weights", "Random pruning is worse at every sparsity"),
+    "C4": (
+        "information",
+        "Models with information deleted fit the training set, and still do worse",
+    ),
+    "C5": ("information", "Accuracy falls along a straight line with pre-training loss"),
+    "C7": ("timing", "Pruning after fine-tuning is no better"),
+    "C10": ("timing", "Fine-tuning for longer before pruning does not help"),
+    "C11": ("weights", "Random pruning is worse at every sparsity"),
 }
-"""The paper's main claims: the effect of EFFECTS that each is about, and the chapter on it."""
+"""The paper's claims about accuracy: the chapter on each, and what it says in few words. In braces
+are sparsities, by the effect of EFFECTS that has them."""
 
 _LEFT_OUT = ("above scratch", "longer")
 """Of the table."""
+
+_LEVELS_OF_BITS = (0.3, 0.5, 0.7)
+"""Sparsities at which it is said what models still know: one of each of the paper's ranges."""
 
 
 def parts(studies: Iterable[Shown]) -> dict[str, str]:
     """Markdown by the names that pages have in double braces.
 
-    Of the front page: `studies`, what they are; `verdict`, a paragraph and a line for each main
-    claim; `effects`, a table of the main effects in the paper and the studies; `trust`, how far to
-    trust them. Of the limits: `worth`, what pre-training is worth; `epochs`, what longer training
-    alone changes; `paper`, the verdicts on the paper's own tables.
+    Of the front page: `studies`, what they are; `verdict`, how many claims hold; `claims`, a table
+    of the verdicts; `effects`, one of the main effects; `trust`, how far to trust them. Of the
+    limits: `worth`, what pre-training is worth; `epochs`, what longer training alone changes;
+    `paper`, the verdicts on the paper's own tables.
     """
     of_studies, of = sources_of(studies), Source("the paper", of_paper())
     sources = [of, *of_studies]
     levels = {name: of.levels(*(s.measured for s in sources)) for name, of in EFFECTS.items()}
     return {
         "studies": _list(map(_described, of_studies)),
-        "verdict": "\n".join([_overall(of_studies), "", *_by_claim(sources, levels)]),
+        "verdict": _list(map(_verdict, sources)),
+        "claims": "\n".join(_claims(sources, levels)),
         "effects": "\n".join(_effects(sources, levels)),
-        "trust": _list(_trust(sources, levels["low"])),
+        "trust": _list(_trust(sources)),
         "worth": _list(map(_worth, of_studies)),
         "epochs": _list(map(_epochs, of_studies)),
         "paper": f"By these rules and on the paper’s own tables, {counts(of, BY_KEY)}.",
@@ -72,32 +90,76 @@ def _list(lines: Iterable[str]) -> str:
 
 
 def _described(of: Source) -> str:
-    """A study in the first sentence of its file."""
+    """A study in the first sentence of its file, and how much of it there is."""
     assert of.study
     first, *_ = re.split(r"(?<=\.) ", of.study.description)
-    return f"**{begun(of.name)}**: {first}"
+    return f"**{begun(of.name)}**: {first} {_extent(of, of.study)}"
 
 
-def _overall(studies: Iterable[Source]) -> str:
-    """How far studies bear out what the paper claims about accuracy."""
-    about = [claim.key for claim in ON_ACCURACY]
-    said = (f"In {of.name}, {counts(of, about)}." for of in studies)
-    return f"The paper makes {len(about)} claims about accuracy. {' '.join(said)}"
+def _extent(of: Source, study: Study) -> str:
+    """What rows are of: `Here: 3 of 10 sparsities, 2 of 16 seeds, 2 of 8 BERTs.`"""
+    runs = (run.parameters for run in study.runs_of(PRUNE_PRETRAIN))
+    planned = [one for one in runs if isinstance(one, Finetune)]
+    here = where(of.measured.rows, arm=PRUNE_PRETRAIN)
+    berts = {of.measured.berts[int(seed)] for seed in here.seed.unique()}
+    extents: list[tuple[str, int, set[Any]]] = [
+        ("sparsities", here.sparsity.nunique(), {one.sparsity for one in planned}),
+        ("seeds", here.seed.nunique(), {one.seed for one in planned}),
+        ("BERTs", len(berts), {bert_of(one.model, one.burn_in_seed) for one in planned}),
+    ]
+    said = (
+        f"{number} of {len(whole)} {what}" if number < len(whole) else f"{number} {what}"
+        for what, number, whole in extents
+    )
+    return f"Here: {listed(said)}."
 
 
-def _by_claim(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) -> Iterable[str]:
-    """A line for each main claim: its verdict in each, with the size of its effect in points."""
-    for key, (effect, chapter, says) in _CLAIMED.items():
-        by_verdict: dict[str, list[str]] = {}
-        for of in sources:
-            size = EFFECTS[effect].size(of.measured, levels[effect])
-            number = f" ({_marked(signed(size.estimate.mean, 2), size)})" if size else ""
-            finding = of.finding(key)
-            verdict = finding.verdict if finding.n else "not tested"
-            by_verdict.setdefault(verdict, []).append(of.name + number)
-        said = "; ".join(f"{verdict}: {listed(names)}" for verdict, names in by_verdict.items())
-        claim = says.format(at=over(levels[effect]))
-        yield f"- [{claim}]({chapter}.ipynb) ({key}). {begun(said)}."
+def _verdict(of: Source) -> str:
+    """How many of the claims about accuracy hold, and what else there is to say of them all."""
+    about = counts(of, [claim.key for claim in ON_ACCURACY])
+    name = begun(of.name) if of.study else f"{begun(of.name)}’s own tables"
+    said = [f"**{name}**: of the paper’s {len(ON_ACCURACY)} claims about accuracy, {about}."]
+    if of.study:
+        said += [_no_transfer(of), _deleted(of)]
+    return " ".join(filter(None, said))
+
+
+def _deleted(of: Source) -> str:
+    """What pruning takes of what the dense model knows; nothing where no model was asked."""
+    try:
+        recalled = where(bits(of.measured.rows), sort="all", arm=PRUNE_PRETRAIN)
+    except UserError:
+        return ""
+    means = recalled.groupby("sparsity").bits.mean()
+    said = [
+        f"{percent(round(1 - means[at] / means[0.0], 2))} at {percent(at)}"
+        for at in _LEVELS_OF_BITS
+        if {0.0, at} <= set(means.index)
+    ]
+    return f"Of the bits that dense models recall, pruning deletes {listed(said)}." if said else ""
+
+
+def _claims(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) -> Iterable[str]:
+    """The lines of the table of verdicts."""
+    yield from _heads("claim", sources, "---")
+    at = {name: over(of) for name, of in levels.items() if of}
+    for key, (chapter, says) in _CLAIMED.items():
+        claim = f"[{says.format_map(defaultdict(str, at))}]({chapter}.ipynb) ({key})"
+        verdicts = ((of, of.finding(key).verdict) for of in sources)
+        yield _line(claim, ((of, f"{SIGNS[said]} {said}") for of, said in verdicts))
+
+
+def _heads(first: str, sources: Iterable[Source], column: str) -> Iterable[str]:
+    names = [begun(of.name) for of in sources]
+    yield f"| {first} | {' | '.join(names)} |"
+    yield f"| --- |{f' {column} |' * len(names)}"
+
+
+def _line(first: str, cells: Iterable[tuple[Source, str]]) -> str:
+    """Of a table with a column for each source. On a phone each cell stands in a line of its own,
+    with the name of its column."""
+    shown = (f'<span class="of">{begun(of.name)}:</span> {cell}' for of, cell in cells)
+    return f"| {first} | {' | '.join(shown)} |"
 
 
 def _marked(shown: str, size: Size) -> str:
@@ -107,14 +169,13 @@ def _marked(shown: str, size: Size) -> str:
 
 def _effects(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) -> Iterable[str]:
     """The lines of the table of main effects."""
-    yield f"| effect | {' | '.join(begun(of.name) for of in sources)} |"
-    yield f"| --- |{' ---: |' * len(sources)}"
+    yield from _heads("effect", sources, "---:")
     for name, effect in EFFECTS.items():
         if name in _LEFT_OUT:
             continue
-        cells = [_cell(of, effect.size(of.measured, levels[name])) for of in sources]
         says = begun(effect.says.format(at=over(levels[name])))
-        yield f"| {says} ({effect.unit}) | {' | '.join(cells)} |"
+        cells = ((of, _cell(of, effect.size(of.measured, levels[name]))) for of in sources)
+        yield _line(f"{says} ({effect.unit})", cells)
 
 
 def _cell(of: Source, size: Size | None) -> str:
@@ -124,29 +185,37 @@ def _cell(of: Source, size: Size | None) -> str:
     return f"{shown}, one seed" if of.study and size.seeds == 1 else shown
 
 
-def _trust(sources: Sequence[Source], low: Sequence[float]) -> Iterable[str]:
+def _trust(sources: Sequence[Source]) -> Iterable[str]:
     """What limits the numbers, a line each."""
     studies = [of for of in sources if of.study]
-    missed = "; ".join(
-        f"{of.name} {detectable(EFFECTS['low'].size(of.measured, low))}" for of in sources
-    )
     yield f"**Scale.** BERT-Base has {_millions(BERT_BASE)} parameters. {_each(studies, _scale)}"
     yield (
         f"**Seeds.** {_each(studies, _seeds)} The paper prints one number for each point. The "
         "interval of one seed covers other dev examples, and no other seeds."
     )
     yield f"**BERTs.** {_each(studies, _berts)} The paper: one."
-    yield " ".join(
-        [
-            "**What cannot be told.**",
-            _each(studies, lambda of: listed(keys_with(of, BY_KEY, OPEN))),
-            *filter(None, map(_no_transfer, studies)),
-        ]
+    yield (
+        "**What could be missed.** The smallest change in accuracy that is detectable with "
+        f"{percent(POWER)} power: {_each(sources, _detectable)}"
     )
     yield (
-        "**What could be missed.** Four in five such studies would detect a change in accuracy at "
-        f"{over(low)} of: {missed}."
+        "**Rules.** They were fixed before the lab was run (see [history](history.md)). Studies as "
+        "large as these were simulated, and the rule that errs most gave a wrong verdict so often: "
+        f"{_each(sources, _most_wrong)}"
     )
+
+
+def _most_wrong(of: Source) -> str:
+    """How often a rule was wrong in simulated studies of this one's size, at most."""
+    found = published_rates.read()
+    rates = found[found.study == (of.study.name if of.study else "paper")]
+    wrong = rates[["wrong holds", "wrong refuted"]].to_numpy(float)
+    return f"in {percent(round(np.nanmax(wrong), 2))}" if wrong.size else "not simulated"
+
+
+def _detectable(of: Source) -> str:
+    size, at = of.size("low"), of.at("low")
+    return f"{detectable(size)} at {at}" if size else "not measured"
 
 
 def _no_transfer(of: Source) -> str:
@@ -154,7 +223,10 @@ def _no_transfer(of: Source) -> str:
     size = of.size("transfer")
     if size is None or size.estimate.lower > 0:
         return ""
-    return f"In {of.name} no transfer is detected ({bounded(size)}), so its loss cannot be told."
+    return (
+        f"No transfer is detected ({bounded(size)} points), so there is little that pruning could "
+        "take: no number of seeds can decide the claims about it."
+    )
 
 
 def _each(studies: Iterable[Source], say: Callable[[Source], str]) -> str:

@@ -29,7 +29,8 @@ from bertprune.base.errors import UserError
 from bertprune.base.words import SPACE, listed, percent, signed
 from bertprune.book.side_by_side import Shown
 from bertprune.evidence.claims import BY_KEY, ON_ACCURACY, ON_WEIGHTS
-from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Finding
+from bertprune.evidence.claims.chance import POWER
+from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, UNTESTED, Finding
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.regimes.effects import EFFECTS, Size
 from bertprune.experiments.studies import Study
@@ -121,23 +122,33 @@ def keys_with(of: Source, keys: Iterable[str], verdict: str) -> list[str]:
 
 
 def counts(of: Source, keys: Iterable[str]) -> str:
-    """How many of the claims `keys` hold: `1 (C4) holds, none is refuted, and 7 cannot be told`."""
-    found = {verdict: keys_with(of, keys, verdict) for verdict in (HOLDS, FAILS, OPEN)}
-    held, failed, left_open = (
-        f"{len(those)} ({listed(those)})" if those else "none" for those in found.values()
-    )
-    return (
-        f"{held} hold{'s' * (len(found[HOLDS]) < 2)}, {failed} "
-        f"{'is' if len(found[FAILS]) < 2 else 'are'} refuted, and {left_open} cannot be told"
-    )
+    """How many of the claims `keys` have each verdict: `1 holds (C4), none is refuted, and 7 are
+    undecided`."""
+    found = {one: keys_with(of, keys, one) for one in (HOLDS, FAILS, OPEN, UNTESTED)}
+    held, refuted, left_open, untested = map(len, found.values())
+    said = [
+        f"{held or 'none'} {'holds' if held < 2 else 'hold'}{_named(found[HOLDS])}",
+        f"{refuted or 'none'} {'is' if refuted < 2 else 'are'} refuted{_named(found[FAILS])}",
+        f"{left_open or 'none'} {'is' if left_open < 2 else 'are'} undecided",
+        f"{untested} {'was' if untested < 2 else 'were'} not tested" if untested else "",
+    ]
+    *before, last = filter(None, said)
+    return f"{listed(before)}, and {last}"
+
+
+def _named(keys: Sequence[str]) -> str:
+    return f" ({listed(keys)})" if keys else ""
 
 
 def bounded(size: Size) -> str:
-    """`+2.00 [−0.28, +4.28]`; without bounds where nothing but the seed is left to chance."""
+    """`+2.00 [−0.28, +4.28]`, with a third decimal where two do not tell the bounds apart; without
+    bounds where nothing but the seed is left to chance."""
     of = size.estimate
     if not math.isfinite(of.error) or of.error == 0:
         return signed(of.mean, 2)
-    return f"{signed(of.mean, 2)} [{signed(of.lower, 2)},{SPACE}{signed(of.upper, 2)}]"
+    decimals = 2 if signed(of.lower, 2) != signed(of.upper, 2) else 3
+    mean, lower, upper = (signed(value, decimals) for value in (of.mean, of.lower, of.upper))
+    return f"{mean} [{lower},{SPACE}{upper}]"
 
 
 def over(levels: Sequence[float]) -> str:
@@ -148,7 +159,7 @@ def over(levels: Sequence[float]) -> str:
 
 
 def detectable(size: Size | None) -> str:
-    """The smallest effect that four in five such studies would detect, in points."""
+    """The smallest effect that is detectable (see `Estimate.detectable`), in points."""
     if size is None or not 0 < size.estimate.detectable < math.inf:
         return "unknown"
     return f"{size.estimate.detectable:.1f} points"
@@ -255,7 +266,7 @@ def _answers(studies: Iterable[Shown], answer: Callable[[Source], Iterable[str]]
 def _verdict(of: Source, key: str, effect: str, numbers: str) -> str:
     """What a claim comes to, and the `numbers` that it is about; or why it was not tested."""
     finding = of.finding(key)
-    if not finding.n:
+    if finding.verdict == UNTESTED:
         return f"Claim {key} was not tested: {finding.reason}."
     lead = _VERDICTS[key][finding.verdict].format(at=of.at(effect))
     reason = f" {begun(finding.reason)}." if finding.reason and finding.verdict != OPEN else ""
@@ -265,7 +276,11 @@ def _verdict(of: Source, key: str, effect: str, numbers: str) -> str:
 def _could_be_missed(of: Source, effect: str) -> str:
     """The smallest effect that would be detected; nothing where none was measured."""
     size = of.size(effect)
-    return f"Four in five such studies would detect a change of {detectable(size)}." if size else ""
+    return (
+        f"The smallest change that is detectable with {percent(POWER)} power is {detectable(size)}."
+        if size
+        else ""
+    )
 
 
 def _saved_on_disk(of: Source) -> str:

@@ -5,7 +5,8 @@ are one-sided tests at 5 %. A claim **holds** where every part is borne out: all
 none is corrected (intersection-union; Berger, 1982). It is **refuted** where any part is: one of
 several decides, so that these are corrected for their number (Holm, 1979). Else it is
 **undecided**. That there is no effect is never concluded from an effect that is not significant:
-both bounds, or the one that the claim is about, have to lie inside a margin.
+both bounds, or the one that the claim is about, have to lie inside a margin. Where rows do not
+have what a claim is about it is **not tested**.
 
 Margins are shares of what is at stake (see `Beside`), whose own uncertainty counts with them.
 """
@@ -33,6 +34,11 @@ from bertprune.protocol import rows
 from bertprune.protocol.rows import Rows, where
 
 HOLDS, FAILS, OPEN = "holds", "refuted", "undecided"
+UNTESTED = "not tested"
+"""For want of rows, or since the model is not of a shape that the claim is about."""
+
+SIGNS = {FAILS: "✗", HOLDS: "✓", OPEN: "?", UNTESTED: "–"}
+"""What turns the paper's reading around comes first."""
 
 LEVEL = round(1 - CONFIDENCE, 10)
 """At which a part is borne out or refuted."""
@@ -58,7 +64,7 @@ class Finding(NamedTuple):
     lower: float = math.nan
     upper: float = math.nan
     unit: str = ""
-    verdict: str = OPEN
+    verdict: str = UNTESTED
     reason: str = ""
     """Why it cannot be told, or which part decided; else empty."""
     says: str = ""

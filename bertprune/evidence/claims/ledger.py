@@ -21,7 +21,7 @@ from bertprune.base.words import NOTHING
 from bertprune.evidence import baselines, gathering, paper
 from bertprune.evidence.answers import answers_in, answers_of
 from bertprune.evidence.claims import CLAIMS, ON_ACCURACY
-from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Claim, Finding
+from bertprune.evidence.claims.claim import OPEN, SIGNS, UNTESTED, Claim, Finding
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.published import Published, predictions_of, rows_of
 from bertprune.evidence.scores import without_own
@@ -56,10 +56,6 @@ class Entry(NamedTuple):
     """Up to which size, in `unit`, an effect counts as none or as little."""
 
 
-_SIGNS = {FAILS: "✗", HOLDS: "✓", OPEN: "?"}
-"""What turns the paper's reading around comes first."""
-
-
 class Ledger(tuple[Entry, ...]):
     """Claims with their verdicts; a notebook's last line shows them."""
 
@@ -78,8 +74,8 @@ class Ledger(tuple[Entry, ...]):
 
 
 def _ordered(entries: Iterable[Entry]) -> list[Entry]:
-    """By verdict, those that do not hold first."""
-    return sorted(entries, key=lambda entry: list(_SIGNS).index(entry.verdict))
+    """By verdict, those that are refuted first."""
+    return sorted(entries, key=lambda entry: list(SIGNS).index(entry.verdict))
 
 
 def _here(entry: Entry) -> str:
@@ -101,7 +97,7 @@ def _shown(entry: Entry) -> str:
     )
     return (
         f"<p><strong>{entry.key}. {claim}</strong><br>{says}<br>"
-        f"<strong>{_SIGNS[entry.verdict]} {verdict} here</strong>{reason}</p>"
+        f"<strong>{SIGNS[entry.verdict]} {verdict} here</strong>{reason}</p>"
         f'<details style="margin-bottom: 2em"><summary>Numbers and rule of {entry.key}</summary>'
         f"<ul><li>Paper: {theirs}</li><li>Here: {here}</li><li>Rule: {rule}</li></ul></details>"
     )
@@ -110,7 +106,7 @@ def _shown(entry: Entry) -> str:
 def verdicts(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:
     """The verdicts of several studies side by side, a line for each claim."""
     columns = {
-        name: {entry.key: f"{_SIGNS[entry.verdict]} {entry.verdict}" for entry in entries}
+        name: {entry.key: f"{SIGNS[entry.verdict]} {entry.verdict}" for entry in entries}
         for name, entries in ledgers.items()
     }
     claims = {entry.key: entry.claim for entries in ledgers.values() for entry in entries}
@@ -214,7 +210,7 @@ def on_halves(measured: Measured) -> Prose | Sentence:
 
 def _of_halves(one: str, two: str) -> str:
     """What they say to each other where both decide."""
-    if OPEN in (one, two):
+    if {one, two} & {OPEN, UNTESTED}:
         return NOTHING
     return "agree" if one == two else "contradict each other"
 

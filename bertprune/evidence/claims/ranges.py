@@ -13,6 +13,7 @@ from bertprune.evidence.claims.chance import Estimate
 from bertprune.evidence.claims.claim import (
     LEVEL,
     NO_EFFECT,
+    OPEN,
     ROUNDING,
     SPELLED,
     Beside,
@@ -296,7 +297,7 @@ def fitted_and_lost(m: Measured) -> Finding:
     fitted = losses <= SAME_TRAINING_LOSS + ROUNDING
     said = f"{fitted.sum()} of {fitted.size} cells reach the dense model's training loss"
     if fitted.sum() < LEAST_MATCHED * fitted.size:
-        return Finding(said, at.n, reason="training loss not matched")
+        return Finding(said, at.n, verdict=OPEN, reason="training loss not matched")
     weights = fitted / fitted.sum()
     effect = Contrast(at, dict(zip(places[1:], weights, strict=True)))
     effect += Contrast(at, {places[0]: -weights.sum(axis=0)})

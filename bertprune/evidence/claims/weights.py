@@ -14,8 +14,8 @@ from bertprune.evidence.claims.chance import Estimate
 from bertprune.evidence.claims.claim import (
     FAILS,
     HOLDS,
-    OPEN,
     SPELLED,
+    UNTESTED,
     USUAL_EPOCHS,
     Finding,
     Part,
@@ -285,8 +285,7 @@ def heads(m: Measured) -> Finding:
     kept = [1 - at for at, _ in over.index]
     worst = int(np.argmax(np.divide(excess, kept)))
     at, head = over.index[worst]
-    few = by_layer.min() < LEAST_HEADS
-    return decided(
+    found = decided(
         parts,
         says=f"The head that stands out most, {head} at {percent(at)}, loses "
         f"{of_all(excess[worst] / kept[worst])} of what the model keeps beyond the model's rate.",
@@ -296,8 +295,10 @@ def heads(m: Measured) -> Finding:
         of=every[worst] - at,
         margin=MUCH_MORE * kept[worst],
         unit="points, worst head",
-        lack=f"{by_layer.min()} heads a layer are too few to ask it" if few else "",
     )
+    if (heads := by_layer.min()) >= LEAST_HEADS:
+        return found
+    return found._replace(verdict=UNTESTED, reason=f"{heads} heads a layer are too few to ask it")
 
 
 ALMOST_EVERY = 0.9
@@ -345,7 +346,7 @@ def near_normal(m: Measured) -> Finding:
         for name, share in shares.items()
     ]
     is_base = len(by_matrix) == BERT_BASE_MATRICES
-    verdict, reason = decide(parts) if is_base else (OPEN, "asked of BERT-Base's shape alone")
+    verdict, reason = decide(parts) if is_base else (UNTESTED, "asked of BERT-Base's shape alone")
     listed = ", ".join(f"{name}: {of_all(share)}" for name, share in shares.items())
     return Finding(
         f"{listed} of the matrices; std from {std.min():.3f} to {std.max():.3f}",

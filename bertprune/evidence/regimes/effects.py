@@ -118,11 +118,17 @@ def _size(of: Contrast, share: Estimate) -> Size:
     return Size(points, of.points.berts, by_task)
 
 
-def _change_to_explain(m: Measured, levels: Levels) -> Size | None:
-    """Of the tasks and seeds that information deletion has too."""
+def _change(m: Measured, levels: Levels) -> Size | None:
     return _mean(
-        _points(m, _BOTH, levels),
+        _points(m, [PRUNE_PRETRAIN], levels),
         lambda at: change_from_dense(at, PRUNE_PRETRAIN, levels),
+    )
+
+
+def _change_at_random(m: Measured, levels: Levels) -> Size | None:
+    return _mean(
+        _points(m, [RANDOM_PRUNING], levels),
+        lambda at: at.mean(RANDOM_PRUNING, levels) - at.of(DENSE),
     )
 
 
@@ -162,13 +168,6 @@ def _random_less_magnitude(m: Measured, levels: Levels) -> Size | None:
     )
 
 
-def _above_random(m: Measured, levels: Levels) -> Size | None:
-    return _mean(
-        _points(m, [RANDOM_PRUNING], levels),
-        lambda at: at.of(DENSE) - at.mean(RANDOM_PRUNING, levels),
-    )
-
-
 def _transfer(m: Measured, _: Levels) -> Size | None:
     return _mean(m.points([DENSE, Place(FROM_SCRATCH, 0.0)]), Points.transfer)
 
@@ -197,9 +196,9 @@ EFFECTS = {
         is_at_end=True,
         unit="nats",
     ),
-    "middle": Effect(_FALL, _change_to_explain, _BOTH, *MIDDLE),
+    "middle": Effect(_FALL, _change, _BOTH, *MIDDLE),
     "middle, masks off": Effect(_MASKS_OFF, _DELETION, _BOTH, *MIDDLE),
-    "high": Effect(_FALL, _change_to_explain, _BOTH, HIGH_FROM),
+    "high": Effect(_FALL, _change, _BOTH, HIGH_FROM),
     "high, masks off": Effect(_MASKS_OFF, _DELETION, _BOTH, HIGH_FROM),
     "late": Effect(
         _LATE,
@@ -211,9 +210,9 @@ EFFECTS = {
         _random_less_magnitude,
         (RANDOM_PRUNING, PRUNE_PRETRAIN),
     ),
-    "above random": Effect(
-        "dense minus randomly pruned to {at}",
-        _above_random,
+    "at random": Effect(
+        "accuracy at {at} at random, change from dense",
+        _change_at_random,
         (RANDOM_PRUNING,),
         NOTHING_LEFT_FROM,
         is_at_end=True,

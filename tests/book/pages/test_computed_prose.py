@@ -9,7 +9,8 @@ import pytest
 from bertprune.book import side_by_side
 from bertprune.book.pages import computed_prose
 from bertprune.book.side_by_side import Shown
-from bertprune.evidence.claims.ledger import published
+from bertprune.evidence.claims import ON_ACCURACY
+from bertprune.evidence.claims.ledger import of_paper, published
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.regimes.effects import EFFECTS
 from bertprune.experiments import studies
@@ -37,7 +38,9 @@ def test_a_line_has_the_same_of_each_and_bold_is_what_is_detected(
     assert len(lines) == len(EFFECTS) - len(computed_prose._LEFT_OUT)
     for line in lines:
         assert len(line) == len(heads)
-        for cell in line[1:]:
+        for of, cell in zip(heads[1:], line[1:], strict=True):
+            name, _, cell = cell.partition("</span> ")
+            assert name == f'<span class="of">{of}:'
             bounds = [float(of.replace("−", "-")) for of in re.findall(r"[+−]\d+\.\d+", cell)[1:]]
             # The paper's loss is one number, and nothing says how it might have come out.
             excludes_zero = bool(bounds) and bounds[0] * bounds[1] > 0
@@ -48,7 +51,7 @@ def test_what_a_study_lacks_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> 
     found = study(seeds=2)
     of = Measured.of(found[found.arm != "information_deletion"])
     made = parts(monkeypatch, lambda _: of)
-    lacking = [line for line in cells(made["effects"]) if line[-1] == "not measured"]
+    lacking = [line for line in cells(made["effects"]) if line[-1].endswith("not measured")]
     assert [line[0].startswith("Masks off") for line in lacking].count(True) == 2
     assert not re.search(r"\bnan\b|None|\binf\b", "".join(made.values()))
 
@@ -65,9 +68,23 @@ def test_pages_name_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(named) == sorted(parts(monkeypatch, published))
 
 
-def test_claims_link_to_chapters(monkeypatch: pytest.MonkeyPatch) -> None:
-    linked = re.findall(r"\]\((\w+)\.ipynb\)", parts(monkeypatch, published)["verdict"])
-    assert len(linked) == 5 and set(linked) <= set(CHAPTERS)
+def test_claims_link_to_chapters_and_have_a_verdict_of_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heads, _, *lines = cells(parts(monkeypatch, published)["claims"])
+    for claim, line in zip(ON_ACCURACY, lines, strict=True):
+        assert line[0].endswith(f"({claim.key})") and "{" not in line[0]
+        assert set(re.findall(r"\]\((\w+)\.ipynb\)", line[0])) <= set(CHAPTERS)
+        said = [cell.split("</span> ")[1] for cell in line[1:]]
+        assert len(said) == len(heads) - 1
+        assert said[0].split(" ", 1)[1] == claim.of(of_paper()).verdict
+
+
+def test_how_much_of_a_study_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = study(seeds=2)
+    some = found[found.sparsity.isin([0.0, 0.6])]
+    _, lab = parts(monkeypatch, lambda _: Measured.of(some))["studies"].splitlines()
+    assert "Here: 2 of 10 sparsities, 2 of 16 seeds, 1 of 8 BERTs." in lab
 
 
 def test_several_berts_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:

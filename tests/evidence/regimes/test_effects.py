@@ -31,7 +31,7 @@ def raised(found: Rows, arm: str, by: float) -> Rows:
         ("high, masks off", 4.0, 3),
         ("late", 2.0, 3),
         ("random", -6.0, 3),
-        ("above random", -FALL[0.9] + 6.0, 3),
+        ("at random", FALL[0.9] - 6.0, 3),
         ("above scratch", 0.0, 3),
         ("longer", 0.0, 3),
         ("transfer", 0.0, 3),
@@ -81,7 +81,7 @@ def test_what_was_not_measured_has_no_size(arm: str) -> None:
             "information_deletion": {
                 *("middle", "middle, masks off", "high", "high, masks off", "longer"),
             },
-            "random_pruning": {"random", "above random"},
+            "random_pruning": {"random", "at random"},
             "from_scratch": {"above scratch", "transfer"},
         }[arm]
     )

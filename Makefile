@@ -21,7 +21,7 @@ HAS ?= torch transformers numpy pandas pyarrow scipy scikit-learn matplotlib
 CARRIED := .venv-wheels
 
 .DEFAULT_GOAL := help
-.PHONY: help install book epub pdf test test-gpu wheels axe axe-core lab clean
+.PHONY: help install book epub pdf test test-gpu wheels axe axe-core jupyter clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  make %-10s%s\n", $$1, $$2 }' Makefile
@@ -62,7 +62,7 @@ axe-core: .axe/node_modules
 .axe/node_modules:
 	npm install --silent --no-audit --no-fund --ignore-scripts --prefix .axe axe-core@4.14 puppeteer-core@24
 
-lab: $(VENV)/.installed-lab  ## open the notebooks in JupyterLab
+jupyter: $(VENV)/.installed-jupyter  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 clean:  ## remove .venv and the built pages; runs and caches stay
@@ -81,7 +81,7 @@ $(VENV)/.installed: $(PINS) | $(VENV)/bin/python
 	$(PIP_INSTALL) -e .
 	touch $@
 
-# The extras `dev` and `lab`.
+# The extras `dev` and `jupyter`.
 $(VENV)/.installed-%: $(VENV)/.installed
 	$(PIP_INSTALL) -e '.[$*]'
 	touch $@

@@ -51,9 +51,9 @@ _VERDICTS = {
         OPEN: "Whether lost information explains the whole loss at {at} is undecided",
     },
     "C3": {
-        HOLDS: "At {at}, room is missing too, most for tasks with much training data",
-        FAILS: "At {at}, room is not missing as the paper claims",
-        OPEN: "Whether room is missing too at {at} is undecided",
+        HOLDS: "At {at}, capacity is missing too, most for tasks with much training data",
+        FAILS: "At {at}, capacity is not missing as the paper claims",
+        OPEN: "Whether capacity is missing too at {at} is undecided",
     },
     "C7": {
         HOLDS: "Pruning early is as good as pruning late",
@@ -61,7 +61,7 @@ _VERDICTS = {
         OPEN: "Whether pruning late is better than pruning early is undecided",
     },
     "C11": {
-        HOLDS: "The small ones should go: pruning at random is worse at every sparsity",
+        HOLDS: "Magnitude tells which to prune: pruning at random is worse at every sparsity",
         FAILS: "At some sparsity, small weights are no better to prune than random ones",
         OPEN: "Whether pruning at random is worse at every sparsity is undecided",
     },
@@ -179,8 +179,7 @@ def results(studies: Iterable[Shown]) -> Markdown:
                 f"accuracy changes by {of.shown('low')}, and pre-training loss by "
                 f"{of.shown('loss')}.",
             ),
-            _could_be_missed(of, "low"),
-            f"The transfer that there is to lose is {of.shown('transfer')}.",
+            _at_stake(of),
         ),
     )
 
@@ -214,7 +213,7 @@ def timing(studies: Iterable[Shown]) -> Markdown:
                 f"pruning late changes accuracy by {of.shown('late')} against pruning early, "
                 "beyond equal training.",
             ),
-            _could_be_missed(of, "late"),
+            *_also(of, "C8", "C10"),
         ),
     )
 
@@ -227,10 +226,10 @@ def weights(studies: Iterable[Shown]) -> Markdown:
             _verdict(
                 of,
                 *("C11", "random"),
-                f"on average over {of.at('random')}, accuracy is {of.shown('random')} from that "
-                "of magnitude pruning.",
+                f"at {of.at('random')}, random pruning changes accuracy by {of.shown('random')} "
+                "against magnitude pruning.",
             ),
-            _could_be_missed(of, "random"),
+            *_also(of, "C9", "C12"),
         ),
     )
 
@@ -254,46 +253,61 @@ def by_verdict(studies: Iterable[Shown]) -> Markdown:
 
 
 def _answers(studies: Iterable[Shown], answer: Callable[[Source], Iterable[str]]) -> Markdown:
-    """A paragraph for each study."""
-    return Markdown(
-        "\n\n".join(
-            f"**{begun(of.name)}.** {' '.join(filter(None, answer(of)))}"
-            for of in sources_of(studies)
-        )
-    )
+    """A paragraph for each study, or a list where there are several answers."""
+    paragraphs = []
+    for of in sources_of(studies):
+        said, name = list(answer(of)), f"**{begun(of.name)}.**"
+        listed_below = "\n".join([name, "", *(f"- {one}" for one in said)])
+        paragraphs.append(listed_below if len(said) > 1 else f"{name} {said[0]}")
+    return Markdown("\n\n".join(paragraphs))
 
 
 def _verdict(of: Source, key: str, effect: str, numbers: str) -> str:
-    """What a claim comes to, and the `numbers` that it is about; or why it was not tested."""
+    """What a claim comes to, the `numbers` that it is about, and where it is undecided the smallest
+    effect that would be detected; or why it was not tested."""
     finding = of.finding(key)
     if finding.verdict == UNTESTED:
         return f"Claim {key} was not tested: {finding.reason}."
     lead = _VERDICTS[key][finding.verdict].format(at=of.at(effect))
-    reason = f" {begun(finding.reason)}." if finding.reason and finding.verdict != OPEN else ""
-    return f"{lead} ({key}): {numbers}{reason}"
+    if finding.verdict == OPEN:
+        could = f"The smallest change that is detectable with {percent(POWER)} power is"
+        more = f" {could} {detectable(of.size(effect))}."
+    else:
+        more = f" {begun(finding.reason)}." if finding.reason else ""
+    return f"{lead} ({key}): {numbers}{more}"
 
 
-def _could_be_missed(of: Source, effect: str) -> str:
-    """The smallest effect that would be detected; nothing where none was measured."""
-    size = of.size(effect)
-    return (
-        f"The smallest change that is detectable with {percent(POWER)} power is {detectable(size)}."
-        if size
-        else ""
-    )
+def _also(of: Source, *keys: str) -> Iterable[str]:
+    """What was found on claims that are not about one of the EFFECTS, in the claims' own words."""
+    for key in keys:
+        finding = of.finding(key)
+        claim = BY_KEY[key].says.rstrip(".")
+        why = f"{finding.reason}." if finding.verdict == UNTESTED else finding.says
+        yield f"“{claim}” ({key}): {finding.verdict}. {begun(why)}"
+
+
+def _at_stake(of: Source) -> str:
+    """The transfer that pruning can take."""
+    size = of.size("transfer")
+    if size is None or size.estimate.lower <= 0:
+        return f"No transfer is detected ({of.shown('transfer')}), so little can be lost."
+    return f"The transfer that there is to lose is {of.shown('transfer')}."
 
 
 def _saved_on_disk(of: Source) -> str:
-    """Of the model that is pruned most."""
+    """By sparsity."""
     sizes = where(of.measured.rows, arm=PRUNE_PRETRAIN, metric=Metric.STORAGE_BYTES)
     means = final(sizes).pivot_table(index="sparsity", columns="part", values="value") / 1e6
     if not {"dense float32", "sparse float32"} <= set(means):
         return "Bytes on disk were not counted."
-    at = means.index.max()
-    sparse, dense = means["sparse float32"][at], means["dense float32"][at]
+    shares = (means["sparse float32"] / means["dense float32"]).round(2)
+    said = (
+        f"{percent(shares[at])} at {percent(at)}" for at in (0.5, 0.7, 0.9) if at in shares.index
+    )
+    dense = means["dense float32"].iloc[0]
     return (
-        f"Pruned to {percent(at)} and stored sparse, a model takes {sparse:.2g}{SPACE}MB on disk "
-        f"instead of {dense:.2g}{SPACE}MB, {percent(round(sparse / dense, 2))} of it."
+        f"A dense model takes {dense:.2g}{SPACE}MB on disk. Stored sparse, a pruned one takes "
+        f"{listed(said)} of that."
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bertprune.base.errors import UserError
-from bertprune.base.words import counted, listed, percent, signed
+from bertprune.base.words import SPACE, counted, listed, percent, signed
 from bertprune.book.pages.findings import (
     Source,
     begun,
@@ -97,18 +97,18 @@ def _described(of: Source) -> str:
 
 
 def _extent(of: Source, study: Study) -> str:
-    """What rows are of: `Here: 3 of 10 sparsities, 2 of 16 seeds, 2 of 8 BERTs.`"""
+    """What rows are of: `Here: 3 of 10 sparsity levels, 2 of 16 seeds, 2 of 8 BERTs.`"""
     runs = (run.parameters for run in study.runs_of(PRUNE_PRETRAIN))
     planned = [one for one in runs if isinstance(one, Finetune)]
     here = where(of.measured.rows, arm=PRUNE_PRETRAIN)
     berts = {of.measured.berts[int(seed)] for seed in here.seed.unique()}
     extents: list[tuple[str, int, set[Any]]] = [
-        ("sparsities", here.sparsity.nunique(), {one.sparsity for one in planned}),
-        ("seeds", here.seed.nunique(), {one.seed for one in planned}),
-        ("BERTs", len(berts), {bert_of(one.model, one.burn_in_seed) for one in planned}),
+        ("sparsity level", here.sparsity.nunique(), {one.sparsity for one in planned}),
+        ("seed", here.seed.nunique(), {one.seed for one in planned}),
+        ("BERT", len(berts), {bert_of(one.model, one.burn_in_seed) for one in planned}),
     ]
     said = (
-        f"{number} of {len(whole)} {what}" if number < len(whole) else f"{number} {what}"
+        f"{number} of {counted(len(whole), what)}" if number < len(whole) else counted(number, what)
         for what, number, whole in extents
     )
     return f"Here: {listed(said)}."
@@ -146,7 +146,7 @@ def _claims(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) ->
     for key, (chapter, says) in _CLAIMED.items():
         claim = f"[{says.format_map(defaultdict(str, at))}]({chapter}.ipynb) ({key})"
         verdicts = ((of, of.finding(key).verdict) for of in sources)
-        yield _line(claim, ((of, f"{SIGNS[said]} {said}") for of, said in verdicts))
+        yield _line(claim, ((of, f"{SIGNS[said]}{SPACE}{said}") for of, said in verdicts))
 
 
 def _heads(first: str, sources: Iterable[Source], column: str) -> Iterable[str]:

@@ -77,14 +77,14 @@ def test_claims_link_to_chapters_and_have_a_verdict_of_each(
         assert set(re.findall(r"\]\((\w+)\.ipynb\)", line[0])) <= set(CHAPTERS)
         said = [cell.split("</span> ")[1] for cell in line[1:]]
         assert len(said) == len(heads) - 1
-        assert said[0].split(" ", 1)[1] == claim.of(of_paper()).verdict
+        assert said[0].split()[1] == claim.of(of_paper()).verdict
 
 
 def test_how_much_of_a_study_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     found = study(seeds=2)
     some = found[found.sparsity.isin([0.0, 0.6])]
     _, lab = parts(monkeypatch, lambda _: Measured.of(some))["studies"].splitlines()
-    assert "Here: 2 of 10 sparsities, 2 of 16 seeds, 1 of 8 BERTs." in lab
+    assert "Here: 2 of 10 sparsity levels, 2 of 16 seeds, 1 of 8 BERTs." in lab
 
 
 def test_several_berts_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:

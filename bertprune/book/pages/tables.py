@@ -234,6 +234,17 @@ def bits_table(bits: pd.DataFrame, content: Mapping[str, float]) -> pd.DataFrame
     return pd.DataFrame(lines).set_index(["arm", "sparsity"])
 
 
+_STORED = {
+    "dense float32": "dense",
+    "dense float32, gzip": "dense, gzip",
+    "sparse float32": "sparse",
+    "sparse bf16": "sparse, bf16",
+    "CSR float32": "CSR",
+    "bound float32": "bound",
+}
+"""The ways of storing a model that a table has; with more it would be too wide for a page."""
+
+
 def storage_table(found: Rows) -> pd.DataFrame:
     """Megabytes of the pruned models on disk: sparsities down, ways of storing them across.
 
@@ -244,8 +255,9 @@ def storage_table(found: Rows) -> pd.DataFrame:
     if sizes.empty:
         raise UserError("there is no table of storage: no run of prune_pretrain has counted bytes")
     means = final(sizes).groupby(["sparsity", "part"], sort=False).value.mean().unstack(sort=False)
-    shown = (means.sort_index() / 1e6).map("{:.3g}".format)
-    return shown.rename(index=percent).rename_axis(index="sparsity", columns="MB")
+    named = {part: f"{words} (MB)" for part, words in _STORED.items() if part in means}
+    shown = (means[list(named)].sort_index() / 1e6).map("{:.3g}".format)
+    return shown.rename(index=percent, columns=named).rename_axis(index="sparsity", columns=None)
 
 
 def sparsity_by_matrix(model_folder: Path) -> pd.DataFrame:

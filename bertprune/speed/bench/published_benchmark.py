@@ -113,7 +113,8 @@ def inference_table() -> pd.DataFrame:
             "`bertprune bench inference-L2 inference-L4 --publish`"
         )
     found = {f"{side} (ms)": times[side].map("{:.3g}".format) for side in (DENSE, SPARSE)}
-    for name, quantity in ((SPEED_UP, SPEED_UP), (f"dense {BY_UNPRUNED}", BY_UNPRUNED)):
+    heads = {"dense time / sparse time": SPEED_UP, "dense time / unpruned time": BY_UNPRUNED}
+    for name, quantity in heads.items():
         ratios = by_sparsity(rows, quantity).set_index(at)
         shown = [with_spread(row, _TWO_DIGITS) for row in ratios.itertuples()]
         found[name] = pd.Series(shown, ratios.index)

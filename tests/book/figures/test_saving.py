@@ -44,10 +44,10 @@ def test_sizes_are_drawn_in_megabytes() -> None:
 
 def test_the_table_has_means_over_seeds() -> None:
     table = storage_table(sizes())
-    assert list(table.columns) == ["dense float32", "sparse float32"]
+    assert list(table.columns) == ["dense (MB)", "sparse (MB)"]
     assert table.index.tolist() == [percent(sparsity) for sparsity in SPARSITIES]
-    assert table["dense float32"].tolist() == ["8.1"] * 4
-    assert table["sparse float32"].tolist() == ["9.1", "6.7", "4.3", "1.9"]
+    assert table["dense (MB)"].tolist() == ["8.1"] * 4
+    assert table["sparse (MB)"].tolist() == ["9.1", "6.7", "4.3", "1.9"]
 
 
 def test_rows_without_sizes() -> None:

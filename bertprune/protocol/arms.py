@@ -67,7 +67,7 @@ ARMS = {
         Arm(
             PRUNE_PRETRAIN,
             "pruned while pre-training",
-            "The smallest weights go while pre-training goes on; fine-tuning holds the masks.",
+            "The smallest weights are pruned during pre-training; fine-tuning holds the masks.",
             Look("#0173b2", "o"),
             Finetune,
         ),
@@ -91,7 +91,7 @@ ARMS = {
         Arm(
             RANDOM_PRUNING,
             "pruned at random",
-            "Any weights go, whatever their size, while pre-training goes on; fine-tuning holds "
+            "Random weights are pruned during pre-training, whatever their size; fine-tuning holds "
             "the masks.",
             Look("#d55e00", "^"),
             Finetune,

@@ -42,14 +42,17 @@ CHAPTERS = {
     for chapter in (
         Chapter("results", "How much can be pruned?"),
         Chapter("lost_examples", "Which examples are lost when a model is pruned?"),
-        Chapter("information", "Is it information that is lost, or room?"),
+        Chapter("information", "Is information lost, or capacity?"),
         Chapter("timing", "Prune once, or anew for each task?"),
-        Chapter("weights", "Which weights go, and how far does fine-tuning move them?"),
+        Chapter("weights", "Which weights are pruned, and how far does fine-tuning move them?"),
         Chapter("saving", "What does pruning save, on disk and in time?"),
         Chapter(
             "ledger", "Which of the paper's claims hold, and what are its numbers beside ours?"
         ),
-        Chapter("again", "How do I run one point again, and how near does it come?"),
+        Chapter(
+            "again",
+            "How do I run one point, or my own model and data? How near does a second run come?",
+        ),
         Chapter("dense", "What does the dense model know, before anything is pruned?"),
         Chapter("comparison", "How do the curves compare with the paper's, drop against drop?"),
         Chapter("lab_language", "What is there to know in a lab language?", needs_language=True),

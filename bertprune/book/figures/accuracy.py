@@ -237,8 +237,8 @@ def _lines(axes: Axes, panel: Panel) -> None:
 
 
 def drops_beside(found: Rows) -> Sketch:
-    """By task, what accuracy loses against the dense model, in points: in the paper across, in the
-    study up, a point for each arm and sparsity. Means over seeds ± one standard deviation.
+    """By task, accuracy minus the dense model's, in points: in the paper across, in the study up, a
+    point for each arm and sparsity. Means over seeds ± one standard deviation.
 
     Raises UserError where the study shares nothing with the paper's table 1.
     """
@@ -268,14 +268,14 @@ def drops_beside(found: Rows) -> Sketch:
         panels,
         alt="Drops in accuracy here against those in the paper, in points: a point for each arm "
         f"and sparsity, a panel for each of {len(tasks)} tasks.",
-        caption="What dev accuracy loses against the dense model, in points: across in the paper, "
-        "up in this study. A point is an arm at a sparsity. "
+        caption="Dev accuracy minus that of the dense model, in points: across in the paper, up in "
+        "this study. A point is an arm at a sparsity. "
         + seeds_in_words(
             (of_task for _, of_task in by_seed.groupby("task")),
             lead="Here it is the mean over {seeds}",
             spread="bars",
         )
-        + " On the dashed line both lose as much; above it this study loses more.",
+        + " On the dashed line both lose as much; below it this study loses more.",
         handles=[
             *handles({ARMS[arm].words: ARMS[arm].look for arm in arms}, linestyle=""),
             line_handle("as in the paper", linestyle="--"),

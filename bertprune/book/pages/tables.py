@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from bertprune.base.errors import UserError
 from bertprune.base.shown import Prose, Sentence
-from bertprune.base.words import NOTHING, listed, percent
+from bertprune.base.words import NOTHING, listed, percent, signed
 from bertprune.evidence.scores import pretrained_and_not, worth_pretraining
 from bertprune.protocol.arms import ARMS, COMPARED, PRUNE_PRETRAIN, words_of_arm
 from bertprune.protocol.rows import PRETRAINING, WHOLE, Metric, Rows, Split, final, where
@@ -19,14 +19,14 @@ from bertprune.protocol.rows import PRETRAINING, WHOLE, Metric, Rows, Split, fin
 def beside(table1: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """The paper's table 1 beside a study's numbers, as a page shows it: `paper | here`, a dash for
     what is missing. `table1` as `beside_ours.numbers` has it; `quantity` is one of its quantities,
-    or "drop", what accuracy loses against the dense model, in points."""
+    or "drop", accuracy minus the dense model's, in points."""
     is_drop = quantity == "drop"
     of = table1[table1.quantity == ("accuracy" if is_drop else quantity)]
     theirs, ours = ("paper_drop", "our_drop") if is_drop else ("paper", "ours")
-    show = "{:.2f}" if "loss" in quantity else "{:.1f}"
+    show = signed if is_drop else ("{:.2f}" if "loss" in quantity else "{:.1f}").format
     scale = 1 if "loss" in quantity else 100
     cells = [
-        " | ".join(NOTHING if pd.isna(value) else show.format(scale * value) for value in pair)
+        " | ".join(NOTHING if pd.isna(value) else show(scale * value) for value in pair)
         for pair in zip(of[theirs], of[ours], strict=True)
     ]
     named = of.assign(
@@ -301,6 +301,6 @@ def _accuracy_cell(point: object) -> str:
         100 * float(getattr(point, name)) for name in ("accuracy", "std", "difference")
     )
     spread = "" if pd.isna(std) else f" ± {std:.1f}"
-    change = "" if pd.isna(difference) else f" ({difference:+.1f})"
+    change = "" if pd.isna(difference) else f" ({signed(difference)})"
     own = " †" if getattr(point, "own", False) else ""
     return f"{accuracy:.1f}{spread}{change}{own}"

@@ -1,6 +1,6 @@
 """How far a study's drops in accuracy agree with the paper's.
 
-A drop is what accuracy loses against the dense model of the same seed, in points. Levels depend on
+A drop is accuracy minus that of the dense model of the same seed, in points. Levels depend on
 model, text and tasks; drops can be laid beside each other. A cell is the drop of an arm at a
 sparsity above 0 on a task, where both the paper's table 1 and the study have one.
 """

@@ -16,8 +16,8 @@ def numbers(found: Rows) -> dict[str, pd.DataFrame]:
 
     Columns: what it is of; `paper`; `ours`, a mean over `seeds`; `difference`, ours − paper. Ours
     is NaN where the rows have nothing at exactly that place, and seeds 0. Accuracies and movements
-    are shares, losses nats. Table 1 has besides, of accuracies, `paper_drop` and `our_drop`, the
-    dense model's accuracy minus this one, and a task "average" over the paper's five, ours where a
+    are shares, losses nats. Table 1 has besides, of accuracies, `paper_drop` and `our_drop`, this
+    one minus the dense model's, and a task "average" over the paper's five, ours where a
     study has all five.
     """
     theirs, found = paper.rows(), without_own(found)
@@ -55,7 +55,7 @@ def _of_table1(found: Rows) -> pd.DataFrame:
     training = training[training.task.isin(PAPER_TASKS)]
     pretraining = scores.pretraining_losses(found).assign(task=PRETRAINING)
     parts = {
-        "accuracy": scored.assign(value=scored.accuracy, drop=scored.dense - scored.accuracy),
+        "accuracy": scored.assign(value=scored.accuracy, drop=scored.accuracy - scored.dense),
         "training loss": training.rename(columns={"loss": "value"}),
         "pre-training loss": pretraining.rename(columns={"loss": "value"}),
     }

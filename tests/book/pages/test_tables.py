@@ -28,7 +28,7 @@ def test_the_table_shows_every_point_and_what_is_missing() -> None:
     assert len(table) == 4 * len(SPARSITIES) - 1 + 1
     assert (
         table.loc[("pruned while pre-training", "60\N{NO-BREAK SPACE}%"), "sst2"]
-        == "82.4 ± 0.7 (-7.2)"
+        == "82.4 ± 0.7 (−7.2)"
     )
     after = table.xs("pruned after fine-tuning", level="arm")
     assert set(after["pre-training loss"]) == {"–"}

@@ -29,6 +29,7 @@ from bertprune.base.words import percent
 from bertprune.book.figures import own_point
 from bertprune.book.pages import computed_prose
 from bertprune.book.pages.records import PARTS, facts_of_run, records_page
+from bertprune.book.pages.tables import NOT_MEASURED
 from bertprune.book.side_by_side import side_by_side
 from bertprune.book.site.embedded import take_out
 from bertprune.book.site.fitness import refuse_unfit
@@ -100,6 +101,7 @@ def assemble(study: Study, part: Study, done: Sequence[Run], source: Path) -> No
     for run in plan:
         page = nbformat.read(run.folder / NOTEBOOK_FILE, as_version=4)
         _retitle(page, titles[run])
+        _leave_out_unmeasured(page)
         own_commands = f"{own_point(study, run.notebook)}\n{part.command('book')}"
         facts = facts_of_run(study, run, titles, places, own_commands)
         page.cells.insert(1, nbformat.v4.new_markdown_cell(facts, id="facts"))
@@ -202,6 +204,18 @@ def _slug(title: str) -> str:
 def _retitle(page: nbformat.NotebookNode, title: str) -> None:
     first = page.cells[0]
     first.source = re.sub(r"^# .*", lambda _: f"# {title}", first.source, count=1)
+
+
+def _leave_out_unmeasured(page: nbformat.NotebookNode) -> None:
+    """Take sections out of which the run measured nothing: the cell that says so, and the heading
+    with its words above it."""
+    empty = {
+        place
+        for place, cell in enumerate(page.cells)
+        for output in cell.get("outputs", [])
+        if NOT_MEASURED in "".join(output.get("data", {}).get("text/html", ""))
+    }
+    page.cells = [cell for place, cell in enumerate(page.cells) if not {place, place + 1} & empty]
 
 
 def _write_page(source: Path, place: str, page: nbformat.NotebookNode) -> None:

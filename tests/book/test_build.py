@@ -9,13 +9,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import remove_folder, write_json
 from bertprune.book import build
 from bertprune.book.pages import records
+from bertprune.book.pages.tables import NOT_MEASURED
 from bertprune.book.site import fitness
 from bertprune.book.site.mathml import mathml
 from bertprune.experiments import runs, studies
@@ -239,6 +240,15 @@ def test_formulas_are_drawn_without_a_script() -> None:
     assert 'display="block"' in drawn
     with pytest.raises(ValueError, match="left"):
         mathml(r"\left( 1", block=False)
+
+
+def test_a_section_of_what_was_not_measured_is_left_out() -> None:
+    said = {"text/html": f"<p>{NOT_MEASURED}</p>"}
+    empty = new_code_cell("1", outputs=[new_output("display_data", data=said)])
+    kept = [new_markdown_cell("# A"), new_markdown_cell("## B"), new_code_cell("2")]
+    page = new_notebook(cells=[*kept, new_markdown_cell("## C"), empty])
+    build._leave_out_unmeasured(page)
+    assert page.cells == kept
 
 
 def test_the_page_of_records_has_every_run(plan: list[Run]) -> None:

@@ -166,12 +166,15 @@ def task_scores(rows: Rows) -> pd.DataFrame:
     return shown.rename_axis(columns=None)
 
 
+NOT_MEASURED = "This run did not measure it."
+
+
 def by_epoch(rows: Rows, metric: str) -> pd.DataFrame | Sentence:
     """Of a fine-tuning run: a share that is of the whole model, in %, by task and learning rate,
-    after each epoch. A sentence where the run did not measure it."""
+    after each epoch. NOT_MEASURED where the run did not measure it."""
     whole = where(rows, metric=metric, part=WHOLE)
     if whole.empty:
-        return Sentence("This run did not measure it.")
+        return Sentence(NOT_MEASURED)
     table = whole.pivot_table(
         index=["task", "learning_rate"], columns="epoch", values="value", sort=False
     )

@@ -93,6 +93,8 @@ def assemble(study: Study, part: Study, done: Sequence[Run], source: Path) -> No
     with local_workers(min(usable_cores(), len(chapters))) as workers:
         pages = workers.map(partial(_executed, view), chapters)
         for chapter, page in zip(chapters, pages, strict=True):
+            # What was found comes first.
+            page.cells.sort(key=_has_parameters)
             _write_page(source, chapter.notebook, page)
     gathering.rows_of(study).to_csv(source / "rows.csv.gz", index=False)
     titles = page_titles(plan)
@@ -226,10 +228,8 @@ def _write_page(source: Path, place: str, page: nbformat.NotebookNode) -> None:
         page.cells = [one for one in page.cells if "parameters" not in one.metadata.get("tags", [])]
     for cell in page.cells:
         if cell.cell_type == "code":
-            tags = cell.metadata.get("tags", [])
-            has_parameters = {"parameters", "injected-parameters"} & set(tags)
-            cell.metadata["tags"] = [*tags, "hide-input"]
-            prompt = "Parameters" if has_parameters else "Show code"
+            prompt = "Parameters" if _has_parameters(cell) else "Show code"
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
             cell.metadata["mystnb"] = {
                 "code_prompt_show": prompt,
                 "code_prompt_hide": prompt.replace("Show", "Hide"),
@@ -238,6 +238,10 @@ def _write_page(source: Path, place: str, page: nbformat.NotebookNode) -> None:
     file = source / f"{place}.ipynb"
     file.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(page, file)
+
+
+def _has_parameters(cell: nbformat.NotebookNode) -> bool:
+    return not {"parameters", "injected-parameters"}.isdisjoint(cell.metadata.get("tags", ()))
 
 
 def _write_yaml(content: Mapping[str, Any], file: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from bertprune.base.errors import UserError
@@ -13,9 +14,16 @@ def root() -> Path:
     `BERTPRUNE_ROOT` where it is set, else the nearest folder above the current one, else the
     checkout that this package is installed from.
     """
-    if named := os.environ.get("BERTPRUNE_ROOT"):
-        return Path(named).resolve()
-    here = Path.cwd().resolve()
+    return _root(os.environ.get("BERTPRUNE_ROOT"), os.getcwd())
+
+
+# Each of thousands of runs asks for it several times.
+@lru_cache(maxsize=16)
+def _root(named: str | None, current: str) -> Path:
+    """It, where the variable and the current folder are these."""
+    here = Path(current).resolve()
+    if named:
+        return (here / named).resolve()
     for folder in (here, *here.parents):
         if (folder / "notebooks" / "studies").is_dir():
             return folder

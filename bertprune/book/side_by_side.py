@@ -56,7 +56,7 @@ class Shown:
     @cached_property
     def measured(self) -> Measured:
         """See `ledger.measured`."""
-        return measured(self.study)
+        return measured(self.study, self.rows)
 
     def claims(self, *keys: str) -> Ledger:
         """The claims with these keys, or all, tested on this study."""
@@ -74,7 +74,7 @@ class Shown:
             html.escape,
             (
                 *(self.study.title, self.study.name, self.study.caution),
-                *(self.study.description, gathering.provenance(self.study)),
+                *(self.study.description, gathering.provenance(self.study, self.rows)),
             ),
         )
         return (

@@ -30,7 +30,7 @@ def results(study: Study, file: Path | None, publish: bool) -> None:
     if file:
         write_csv(found, file, "rows")
     else:
-        print(gathering.provenance(study), end="\n\n")
+        print(gathering.provenance(study, found), end="\n\n")
         print(tables.summary_text(scores.summary(found)))
 
 
@@ -44,10 +44,11 @@ def ledger(study: Study, of_paper: bool, file: Path | None) -> None:
     from bertprune.evidence.claims import ledger
 
     if of_paper:
-        found, source = ledger.of_paper(), "The paper's own numbers."
+        measured, source = ledger.of_paper(), "The paper's own numbers."
     else:
-        found, source = ledger.measured(study), gathering.provenance(study)
-    entries = ledger.ledger(found)
+        found = gathering.rows_of(study)
+        measured, source = ledger.measured(study, found), gathering.provenance(study, found)
+    entries = ledger.ledger(measured)
     if file:
         write_csv(ledger.table(entries), file, "claims")
     else:

@@ -191,10 +191,10 @@ def _in_parts(before: Rows) -> tuple[Rows, Rows]:
     return before[~is_over_epochs], before[is_over_epochs]
 
 
-def provenance(study: Study) -> Sentence:
-    """Where the study's rows come from, for its pages: runs of this machine, or published ones; and
-    which are missing."""
-    return Sentence(" ".join([_source(study), *missing(study)]))
+def provenance(study: Study, found: Rows) -> Sentence:
+    """Where the study's rows `found` come from, for its pages: runs of this machine, or published
+    ones; and which are missing."""
+    return Sentence(" ".join([_source(study), *missing(study, found)]))
 
 
 def _source(study: Study) -> str:
@@ -225,10 +225,11 @@ def _source(study: Study) -> str:
 _FEW = 3
 
 
-def missing(study: Study) -> list[str]:
-    """Which cells of the study there is no accuracy of, yet, in a sentence for each arm that lacks
-    some: its sparsities, or epochs before pruning, with tasks where only some lack, by seed."""
-    found = where(rows_of(study), split=Split.DEV, metric=Metric.ACCURACY)
+def missing(study: Study, found: Rows) -> list[str]:
+    """Which cells of the study there is no accuracy of, yet, in its rows `found`, in a sentence for
+    each arm that lacks some: its sparsities, or epochs before pruning, with tasks where only some
+    lack, by seed."""
+    found = where(found, split=Split.DEV, metric=Metric.ACCURACY)
     before = found.position.where(found.arm == EPOCHS_BEFORE_PRUNING, 0.0)
     there = set(zip(found.arm, found.sparsity, before, found.seed, found.task, strict=True))
     return [

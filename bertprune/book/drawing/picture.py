@@ -102,13 +102,15 @@ class Sketch:
         png = b""
         with mpl.rc_context(RC_PARAMETERS):
             wide = self._figure(columns, WIDE_INCHES, maker)
-            if not self.is_quick:
-                png = _saved(wide, format="png", dpi=PNG_DPI, facecolor="white")
             svgs = [
                 # The resolution is that of what is drawn in pixels.
                 _rounded(_saved(one, format="svg", dpi=PNG_DPI, metadata={"Date": None}).decode())
                 for one in (wide, self._figure(1, NARROW_INCHES, maker))
             ]
+            if not self.is_quick:
+                # It is laid out already, which takes as long as to draw it.
+                wide.set_layout_engine("none")
+                png = _saved(wide, format="png", dpi=PNG_DPI, facecolor="white")
         own = command(self.own_point) if command else ""
         return Picture(self, maker, own, svgs[0], svgs[1], png)
 

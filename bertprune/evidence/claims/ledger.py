@@ -28,7 +28,7 @@ from bertprune.evidence.scores import without_own
 from bertprune.experiments import studies
 from bertprune.experiments.studies import Study
 from bertprune.model.shape import shape_of
-from bertprune.protocol.rows import PRETRAINING
+from bertprune.protocol.rows import PRETRAINING, Rows
 
 
 class Entry(NamedTuple):
@@ -127,17 +127,18 @@ def _entry_of(claim: Claim, measured: Measured) -> Entry:
     return entry(claim, ours)
 
 
-def measured(study: Study) -> Measured:
-    """What a study measured, of runs done here and published ones.
+def measured(study: Study, found: Rows) -> Measured:
+    """What a study measured, of its rows `found` (see `gathering.rows_of`).
 
     Runs that a reader added to the grid do not count: a rule that is fixed beforehand is no use if
     runs are added until it is met.
     """
     if gathering.is_shown_as_published(study):
         return published(study.name)
-    every = [gathering.rows_of(study), gathering.masks_between_seeds(study)]
-    found = without_own(pd.concat(every, ignore_index=True))
-    return Measured.of(found, baselines.of_study(study), answers_of(study), _scale(study))
+    every = pd.concat([found, gathering.masks_between_seeds(study)], ignore_index=True)
+    return Measured.of(
+        without_own(every), baselines.of_study(study), answers_of(study), _scale(study)
+    )
 
 
 def _scale(study: Study) -> str:

@@ -99,11 +99,11 @@ def test_the_readers_own_runs_do_not_count(tmp_path: Path, monkeypatch: Any) -> 
     own = found[is_accuracy(found, "random_pruning")].assign(value=1.0, epoch=99, own=True)
     both = pd.concat([found.assign(own=False), own], ignore_index=True)
     monkeypatch.setattr(gathering, "is_shown_as_published", lambda study: False)
-    monkeypatch.setattr(gathering, "rows_of", lambda study: both)
     monkeypatch.setattr(gathering, "masks_between_seeds", lambda study: rows.join([]))
     monkeypatch.setattr(baselines, "of_study", lambda study: paper.facts_of_tasks())
     monkeypatch.setattr(ledger, "answers_of", lambda study: {})
-    got = {entry.key: entry for entry in ledger.ledger(ledger.measured(studies.load("lab")))}
+    measured = ledger.measured(studies.load("lab"), both)
+    got = {entry.key: entry for entry in ledger.ledger(measured)}
     assert {key: of._replace(says="") for key, of in got.items()} == {
         key: of._replace(says="") for key, of in papers().items()
     }

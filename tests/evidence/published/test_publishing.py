@@ -166,7 +166,10 @@ def in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> studies.Study:
 def test_a_study_is_published_in_parts(in_parts: studies.Study, tmp_path: Path) -> None:
     publishing.publish(in_parts)
     whole, predicted = stored.rows_of("parts"), stored.predictions_of("parts")
-    assert gathering.missing(in_parts) == [] and len(stored.files("parts")) == 4
+    assert (
+        gathering.missing(in_parts, gathering.rows_of(in_parts)) == []
+        and len(stored.files("parts")) == 4
+    )
     for file in stored.files("parts").values():
         file.unlink()
     first = set(in_parts.needed_for("prune_pretrain"))
@@ -174,10 +177,10 @@ def test_a_study_is_published_in_parts(in_parts: studies.Study, tmp_path: Path) 
     for run in rest:
         run.folder.rename(tmp_path / run.id.replace("/", "-"))
     publishing.publish(in_parts)
-    shown = [gathering.provenance(in_parts)]
+    shown = [gathering.provenance(in_parts, gathering.rows_of(in_parts))]
     # Another day, on another machine.
     _remove(first)
-    shown.append(gathering.provenance(in_parts))
+    shown.append(gathering.provenance(in_parts, gathering.rows_of(in_parts)))
     assert shown[1].startswith(f"Published rows of {len(first)} runs: ")
     for said in shown:
         # At 0 % what is pruned at random is the dense model, which is there.
@@ -192,7 +195,7 @@ def test_a_study_is_published_in_parts(in_parts: studies.Study, tmp_path: Path) 
     for run in rest:
         (tmp_path / run.id.replace("/", "-")).rename(run.folder)
     publishing.publish(in_parts)
-    assert gathering.missing(in_parts) == []
+    assert gathering.missing(in_parts, gathering.rows_of(in_parts)) == []
     pd.testing.assert_frame_equal(_in_order(stored.rows_of("parts")), _in_order(whole))
     assert set(stored.predictions_of("parts").run) == set(predicted.run)
 
@@ -252,7 +255,7 @@ def test_what_was_published_stays_where_the_study_is_not_whole(published: studie
     assert [*gathering.published_runs(published)] == plan[:-1]
     gathered = gathering.rows_of(published)
     assert set(gathered.run) == set(before.run)
-    said = gathering.provenance(published)
+    said = gathering.provenance(published, gathered)
     assert said.startswith(
         f"{len(plan) - 1} of {len(plan)} runs of this study as they were publish"
     )

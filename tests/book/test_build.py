@@ -299,12 +299,12 @@ def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert cautioned >= {*of_runs, "results.html", "information.html", "records.html"}
     assert not cautioned & {"method.html", "glossary.html", "own_code.html", "bench.html"}
     assert 'alt="Change in average accuracy' in pages["intro.html"]
-    assert "In Continuous integration, " in pages["intro.html"]
+    assert "<strong>Continuous integration</strong>" in pages["intro.html"]
     assert not re.search(r"{{|}}", pages["intro.html"])
     assert 'alt="Lines of average dev accuracy' in pages["results.html"]
     assert "Bits recalled against sparsity" in pages["information.html"]
     assert "5,469.1" in pages["lab_language.html"]
-    assert "Another language" in pages["lab_checks.html"]
+    assert "Two checks of the lab" in pages["lab_checks.html"]
     assert "<math " in pages["method.html"]
     assert "MathJax" not in pages["method.html"]
     assert not list(build.remote_assets(folder))

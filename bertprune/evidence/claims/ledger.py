@@ -153,7 +153,7 @@ def _scale(study: Study) -> str:
 def published(name: str) -> Measured:
     """What the study of this name measured, as it was published."""
     tasks = pd.DataFrame.from_dict(Published.read(name).tasks, orient="index")
-    answers = answers_in(predictions_of(name))
+    answers = answers_in(predictions_of(name).assign(own=False))
     return Measured.of(rows_of(name), tasks, answers, _scale(studies.load(name)))
 
 

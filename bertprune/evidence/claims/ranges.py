@@ -221,8 +221,8 @@ def _statistic(gained: Beside, compared: Iterable[float]) -> str:
     "From 70 % taking the masks off gives part of the accuracy back, more on the tasks with much "
     "training data than on those with little.",
     "Two things are detected: a gain, over these sparsities together; and a rise of it with "
-    "the logarithm of the number of training examples, by a straight line over the tasks. It does "
-    f"not hold where the gain is shown to be less than a {SPELLED[PART]} of the loss, or the line "
+    "the logarithm of the number of training examples, by a straight line over the tasks. It is "
+    f"refuted where the gain is shown to be less than a {SPELLED[PART]} of the loss, or the line "
     f"is shown to rise, from the smallest task to the largest, by less than a {SPELLED[NO_EFFECT]} "
     f"of the transfer. {EQUAL_TRAINING}",
 )

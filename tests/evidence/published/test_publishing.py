@@ -21,6 +21,7 @@ from bertprune.book.pages import tables
 from bertprune.data.glue import TASKS
 from bertprune.evidence import answers, gathering, scores
 from bertprune.evidence import published as stored
+from bertprune.evidence.claims import ledger
 from bertprune.evidence.published import Published, publishing
 from bertprune.experiments import runs, studies
 from bertprune.experiments.runs import Run
@@ -289,6 +290,8 @@ def test_what_models_answer_is_published(published: studies.Study) -> None:
             assert sorted(order) == [*range(len(order))] == [*range(len(before.models))]
             assert (of.predicted == before.predicted[order]).all()
             assert (of.labels == before.labels).all() and (of.lengths == before.lengths).all()
+    # The ledger, which leaves out what readers add, takes them too.
+    assert {*ledger.published("ci").answers} == {*here}
 
 
 def test_predictions_of_a_large_study_are_small(

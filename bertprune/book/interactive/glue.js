@@ -23,6 +23,13 @@ for (const piece of document.querySelectorAll(".interactive:not([data-drawn])"))
           for (const { view } of drawn) view.signal(control.dataset.signal, Number(control.value)).runAsync();
         }
       };
+      const choose = (_, item) => {
+        // A line has the values of its first point.
+        if (!item || item.mark.marktype === "line") return;
+        for (const control of controls) control.value = item.datum[control.dataset.signal] ?? control.value;
+        show();
+      };
+      for (const { view } of drawn) view.addEventListener("click", choose);
       played.addEventListener("input", show);
       show();
     },

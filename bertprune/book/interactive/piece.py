@@ -55,6 +55,8 @@ class Piece:
     controls: Sequence[Slider]
     charts: Sequence[Any] = field(repr=False)
     """Charts of Altair, as wide as the page; each has a parameter for each control."""
+    lead: str = ""
+    """What it shows, a paragraph above it."""
 
     def _repr_html_(self) -> str:
         script = base64.b64encode(bundle().encode()).decode()
@@ -63,8 +65,10 @@ class Piece:
             for chart in self.charts
         )
         controls = "".join(control._repr_html_() for control in self.controls)
+        lead = f"<p>{html.escape(self.lead)}</p>" if self.lead else ""
         return (
-            f'<div class="interactive"><div class="played" hidden="hidden">{controls}{charts}</div>'
+            f'<div class="interactive">{lead}'
+            f'<div class="played" hidden="hidden">{controls}{charts}</div>'
             f"{self.picture._repr_html_()}"
             f'<script defer="defer" src="data:text/javascript;base64,{script}"></script></div>'
         )
@@ -87,7 +91,13 @@ def _spec(chart: Any) -> str:
             "symbolBaseFillColor": "currentColor",
             "symbolBaseStrokeColor": "currentColor",
         },
-        "title": {"color": "currentColor", "anchor": "start", "fontSize": 13},
+        "title": {
+            "color": "currentColor",
+            "subtitleColor": "currentColor",
+            "subtitleFontSize": 12,
+            "anchor": "start",
+            "fontSize": 13,
+        },
         "text": {"color": "currentColor", "fontSize": 12},
         "view": {"stroke": None},
     }

@@ -2,22 +2,35 @@
 place."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import vl_convert
 
+from bertprune.analysis.fact_answers import FactAnswers
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.book.drawing.picture import Sketch
+from bertprune.book.interactive.fact_explorer import (
+    explored,
+    fact_explorer,
+    facts_in_words,
+    facts_kept,
+)
 from bertprune.book.interactive.forest import effects, forest, movable_forest
 from bertprune.book.interactive.piece import Piece, bundle
 from bertprune.book.interactive.sparsity_slider import costs, costs_beside, sparsity_slider
+from bertprune.book.side_by_side import Shown
 from bertprune.evidence.claims.claim import NO_EFFECT
 from bertprune.evidence.claims.ledger import Ledger, ledger, of_paper
 from bertprune.evidence.claims.measured import Measured
+from bertprune.experiments import studies
+from bertprune.lab.language import language
+from bertprune.lab.probe import clozes
 from bertprune.protocol.rows import where
 
 from ...made_up import probed, study
@@ -26,10 +39,26 @@ PAPER = of_paper()
 LEDGERS = {"paper": ledger(PAPER)}
 STUDIES = {"paper": PAPER, "other": Measured.of(study(seeds=3), PAPER.facts)}
 
-SKETCHES = [forest(LEDGERS), costs_beside(STUDIES)]
+FACTS = clozes(language())["facts"][:64]
+
+
+def answered(berts: int = 3) -> FactAnswers:
+    """Facts that each BERT gives up to a sparsity of its own, and guesses after it."""
+    draws = np.random.default_rng(0)
+    true = np.array([fact.true for fact in FACTS])
+    until = draws.integers(2, 10, (berts, 1, len(FACTS)))
+    guess = draws.integers(0, 16, (berts, 10, len(FACTS)))
+    given = np.where(np.arange(10)[:, None] < until, true, guess)
+    return FactAnswers(FACTS, given, np.repeat(np.arange(16), 4))
+
+
+ASKED = answered()
+RECOVERED = where(probed({"facts": 50.0}, sparsity=0.5), metric="facts_recall")
+SKETCHES = [forest(LEDGERS), costs_beside(STUDIES), facts_kept(ASKED, RECOVERED)]
 PIECES: dict[str, Callable[[], Piece]] = {
     "forest": lambda: movable_forest(LEDGERS, "Made by us"),
     "slider": lambda: sparsity_slider(STUDIES, "Made by us"),
+    "facts": lambda: fact_explorer(ASKED, RECOVERED, "Made by us"),
 }
 
 
@@ -120,3 +149,44 @@ def test_the_script_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     bundle.cache_clear()
     assert "vegaEmbed" in script and "kept" in bundle()
     bundle.cache_clear()
+
+
+@pytest.mark.parametrize(("place", "sparsity"), [(1, 0), (30, 50), (64, 90)])
+def test_the_chosen_fact_is_shown_with_what_berts_answer(place: int, sparsity: int) -> None:
+    _, answers, _ = fact_explorer(ASKED, RECOVERED, "Made by us").charts
+    spec = answers.to_dict()
+    for parameter in spec["params"]:
+        parameter["value"] = {"fact": place, "sparsity": sparsity}[parameter["name"]]
+    words = ElementTree.fromstring(vl_convert.vegalite_to_svg(spec | {"width": 400})).itertext()
+    # By kind, then by how often the text names the person, as here the people are.
+    number = 4 * ((place - 1) % 16) + (place - 1) // 16
+    fact, given = FACTS[number], ASKED.given[:, sparsity // 10, number]
+    expected = [
+        f"{word}{', right' * (choice == fact.true)}: {(given == choice).sum()}"
+        for choice, word in enumerate(fact.answers)
+        if choice in given
+    ]
+    sentence = fact.questions[0].replace("[MASK] .", "___.")
+    right = f"{sentence} Right: {fact.answers[fact.true]}"
+    assert sorted(word for word in words if word.strip()) == sorted([right, *expected])
+
+
+def test_cells_of_the_heat_map_are_means_of_all_answers() -> None:
+    _, heat_map = facts_kept(ASKED, RECOVERED).panels
+    by_sparsity = heat_map.points.groupby("sparsity").value.mean() / 100
+    assert by_sparsity.to_numpy() == pytest.approx(ASKED.is_right.mean(axis=(0, 2)))
+    assert len(heat_map.points) == 4 * 4 * 10
+
+
+def test_berts_that_lose_the_same_facts_are_told_from_those_that_do_not() -> None:
+    one = answered(1)
+    twice = FactAnswers(one.facts, np.repeat(one.given, 2, axis=0), one.mentions)
+    assert "correlation of +1.00" in facts_in_words(twice, RECOVERED)
+    assert re.search(r"correlation of .0\.0\d", facts_in_words(answered(8), RECOVERED))
+    alone = facts_in_words(one, RECOVERED[:0])
+    assert alone.startswith("1 BERT") and "correlation" not in alone and "recovery" not in alone
+
+
+def test_a_study_that_pretrains_its_own_has_no_bert_to_ask() -> None:
+    with pytest.raises(UserError, match="lab-another begins with no BERT"):
+        explored(Shown(studies.load("lab-another")))

@@ -15,6 +15,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
+from scipy.optimize import isotonic_regression
 
 from bertprune.base.words import percent
 from bertprune.data.glue import PAPER_TASKS
@@ -115,23 +116,25 @@ def label_ends(panel: Axes, ends: Mapping[str, tuple[float, float, str]]) -> Non
     figure = panel.figure.get_figure(root=True)
     if figure.get_figwidth() == NARROW_INCHES:
         ends = {textwrap.fill(name, 12): end for name, end in ends.items()}
+    ordered = sorted(ends.items(), key=lambda end: end[1][1])
     height = panel.get_position().height * figure.get_figheight() * 72
     low, high = panel.get_ylim()
-    lines = {name: 1 + name.count("\n") for name in ends}
-    room = {name: 1.25 * SMALLEST_POINTS * of * (high - low) / height for name, of in lines.items()}
-    at = -np.inf
-    for name, (x, y, colour) in sorted(ends.items(), key=lambda end: end[1][1]):
-        at = max(y - room[name] / 2, at)
+    line = 1.25 * SMALLEST_POINTS * (high - low) / height
+    room = np.array([line * (1.2 + name.count("\n")) for name, _ in ordered])
+    below = room.cumsum() - room / 2
+    # As near to the ends as they may be without overlapping, and inside the panel.
+    wanted = np.array([y for _, (_, y, _) in ordered]) - below
+    moved = isotonic_regression(wanted).x.clip(low, max(low, high - room.sum())) + below
+    for (name, (x, _, colour)), y in zip(ordered, moved, strict=True):
         panel.annotate(
             name,
-            (x, at + room[name] / 2),
-            xytext=(6, 0),
+            (x, y),
+            xytext=(9, 0),
             textcoords="offset points",
             color=colour,
             va="center",
             annotation_clip=False,
         )
-        at += room[name]
 
 
 def label_arms(

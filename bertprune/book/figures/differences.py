@@ -185,5 +185,6 @@ def _in_ranges(axes: Axes, panel: Panel) -> None:
     if panel.paper is not None:
         mean = panel.paper.groupby("sparsity").value.mean()
         axes.plot(mean.index, mean, color=QUIET, ls="--", lw=1.2, zorder=1.5)
-    axes.set_xlim(0, 1)
+    # Beyond the last points there is room for names alone.
+    axes.set_xlim(0, panel.points.sparsity.max() + 0.02)
     label_arms(axes, panel.points, present, paper=panel.paper)

@@ -60,7 +60,7 @@ def fact_explorer(asked: FactAnswers, recovered: Rows, maker: str) -> Piece:
             Slider("sparsity", "Sparsity", 0, most, 10, 50, " %"),
             Slider("fact", "Fact, in the order of the rows", 1, facts, 1, facts // 2),
         ],
-        [_overview(asked), _answers(asked), _bert_by_bert(asked)],
+        [_overview(asked), _bert_by_bert(asked), _answers(asked)],
         lead=facts_in_words(asked, recovered),
     )
 
@@ -69,8 +69,8 @@ def facts_in_words(asked: FactAnswers, recovered: Rows) -> str:
     """How many facts are given at which sparsity, and whether they are the same in all BERTs."""
     berts = len(asked.given)
     said = [
-        f"{counted(berts, 'BERT')} pruned in one step, with no training after it, "
-        f"give{'s' * (berts == 1)} of the facts {_at(asked.shares.mean())}.",
+        f"Of {len(asked.facts):,} facts, {counted(berts, 'BERT')} pruned in one step, with no "
+        f"training after it, still give{'s' * (berts == 1)} {_at(asked.shares.mean())}.",
         f"A guess gives {_whole(_guessed(asked))}.",
     ]
     if after := _at(recovered.groupby("sparsity").value.mean()):
@@ -214,8 +214,45 @@ def _overview(asked: FactAnswers) -> Any:
     return _chosen(chart).properties(width="container", height=height, title=title)
 
 
+def _bert_by_bert(asked: FactAnswers) -> Any:
+    """The chosen fact's sentence, and which BERTs give it at each sparsity."""
+    import altair as alt
+
+    berts = len(asked.given)
+    base = (
+        alt.Chart(_facts(asked))
+        .transform_filter("datum.fact == fact")
+        .transform_calculate(
+            place=f"sequence({berts * len(asked.sparsities)})",
+            sentence="datum.asked + ' Right: ' + datum.right",
+        )
+        .transform_flatten(["place"])
+        .transform_calculate(
+            sparsity=f"{_percents(asked)}[floor(datum.place / {berts})]",
+            bert=f"datum.place % {berts} + 1",
+            word=_word_at(asked, "datum.place"),
+        )
+    )
+    cells = base.encode(x=_sparsity(), y=alt.Y("bert:O", title="BERT"))
+    shade = alt.condition("datum.word == datum.right", alt.value(_DARKEST), alt.value(0))
+    sentence = base.transform_filter("datum.place == 0").mark_text(
+        align="left", fontWeight="bold", fontSize=13
+    )
+    chart = alt.layer(
+        cells.mark_rect(color=_RIGHT, cursor="pointer").encode(opacity=shade),
+        cells.mark_rect(fillOpacity=0, stroke="currentColor").transform_filter(
+            "datum.sparsity == sparsity"
+        ),
+        sentence.encode(x=alt.value(0), y=alt.value(-26), text="sentence:N"),
+        sentence.mark_text(align="left", text="coloured: the BERT is right").encode(
+            x=alt.value(0), y=alt.value(-9)
+        ),
+    )
+    return _chosen(chart).properties(width="container", height=14 * berts)
+
+
 def _answers(asked: FactAnswers) -> Any:
-    """The chosen fact's sentence, and how many BERTs give which answer at the chosen sparsity."""
+    """How many BERTs give which answer to the chosen fact at the chosen sparsity."""
     import altair as alt
 
     berts = len(asked.given)
@@ -226,57 +263,27 @@ def _answers(asked: FactAnswers) -> Any:
         .transform_calculate(bert=f"sequence({berts})")
         .transform_flatten(["bert"])
         .transform_calculate(word=_word_at(asked, place))
-        .transform_aggregate(berts="count()", groupby=["asked", "right", "word"])
+        .transform_aggregate(berts="count()", groupby=["right", "word"])
         .transform_window(
             rank="row_number()",
             sort=[alt.SortField("berts", "descending"), alt.SortField("word")],
         )
         .transform_calculate(
-            said="datum.word + (datum.word == datum.right ? ', right' : '') + ': ' + datum.berts",
-            sentence="datum.asked + ' Right: ' + datum.right",
+            said="datum.word + (datum.word == datum.right ? ', right' : '') + ': ' + datum.berts"
         )
-        .encode(y=alt.Y("rank:O", axis=None, scale=alt.Scale(domain=list(range(berts + 1)))))
+        .encode(
+            # The other half is for the words.
+            x=alt.X("berts:Q", axis=None, scale=alt.Scale(domain=[0, 2 * berts])),
+            y=alt.Y("rank:O", axis=None, scale=alt.Scale(domain=list(range(1, berts + 1)))),
+        )
     )
-    # The other half is for the words.
-    counts = alt.X("berts:Q", axis=None, scale=alt.Scale(domain=[0, 2 * berts]))
     colour = alt.condition("datum.word == datum.right", alt.value(_RIGHT), alt.value(_WRONG))
-    sentence = base.transform_filter("datum.rank == 1").transform_calculate(rank="0")
     chart = alt.layer(
-        base.mark_bar(height=12).encode(x=counts, color=colour),
-        base.mark_text(align="left", dx=5).encode(x=counts, text="said:N"),
-        sentence.mark_text(align="left", fontWeight="bold", fontSize=13).encode(
-            x=alt.value(0), text="sentence:N"
-        ),
+        base.mark_bar(height=12).encode(color=colour),
+        base.mark_text(align="left", dx=5).encode(text="said:N"),
     )
-    return _chosen(chart).properties(width="container", height=18 * (berts + 1))
-
-
-def _bert_by_bert(asked: FactAnswers) -> Any:
-    """Which BERTs give the chosen fact, at each sparsity."""
-    import altair as alt
-
-    berts = len(asked.given)
-    base = (
-        alt.Chart(_facts(asked))
-        .transform_filter("datum.fact == fact")
-        .transform_calculate(place=f"sequence({berts * len(asked.sparsities)})")
-        .transform_flatten(["place"])
-        .transform_calculate(
-            sparsity=f"{_percents(asked)}[floor(datum.place / {berts})]",
-            bert=f"datum.place % {berts} + 1",
-            word=_word_at(asked, "datum.place"),
-        )
-        .encode(x=_sparsity(), y=alt.Y("bert:O", title="BERT"))
-    )
-    shade = alt.condition("datum.word == datum.right", alt.value(_DARKEST), alt.value(0))
-    chart = alt.layer(
-        base.mark_rect(color=_RIGHT, cursor="pointer").encode(opacity=shade),
-        base.mark_rect(fillOpacity=0, stroke="currentColor").transform_filter(
-            "datum.sparsity == sparsity"
-        ),
-    )
-    title = "this fact, BERT by BERT (coloured: right)"
-    return _chosen(chart).properties(width="container", height=14 * berts, title=title)
+    title = "how many BERTs give which answer"
+    return _chosen(chart).properties(width="container", height=18 * berts, title=title)
 
 
 def _chosen(chart: Any) -> Any:

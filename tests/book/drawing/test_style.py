@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -98,13 +99,25 @@ def test_lines_stand_out_on_a_white_page_and_on_a_dark_one() -> None:
         assert contrast(np.clip(TURNED @ (1 - rgb), 0, 1), np.array(to_rgb(DARK))) >= 3, colour
 
 
-def test_names_beside_ends_do_not_overlap() -> None:
-    axes = Figure(figsize=(5, 3)).subplots()
+@pytest.mark.parametrize("width", [style.NARROW_INCHES, 5])
+@pytest.mark.parametrize("ends", [[0.5] * 4, [0.0, 0.0, 0.9], [1.0, 1.0, 0.99], [0.2, 0.8]])
+def test_names_beside_ends_do_not_overlap_and_stay_near(width: float, ends: list[float]) -> None:
+    axes = Figure(figsize=(width, 3)).subplots()
     axes.set_ylim(0, 1)
-    style.label_ends(axes, dict.fromkeys("abc", (1.0, 0.5, style.INK)))
-    heights = sorted(text.xy[1] for text in axes.texts if isinstance(text, Annotation))
+    names = [f"a name of line {number}" for number in range(len(ends))]
+    style.label_ends(axes, {n: (1.0, y, style.INK) for n, y in zip(names, ends, strict=True)})
+    written = sorted(
+        (text.xy[1], (1 + text.get_text().count("\n")) * style.SMALLEST_POINTS)
+        for text in axes.texts
+        if isinstance(text, Annotation)
+    )
     points = 3 * 72 * axes.get_position().height
-    assert min(np.diff(heights)) * points > style.SMALLEST_POINTS
+    edges = [(points * y - height / 2, points * y + height / 2) for y, height in written]
+    for (_, top), (bottom, _) in pairwise(edges):
+        assert top < bottom
+    assert edges[0][0] >= 0 and edges[-1][1] <= points
+    if ends == [0.2, 0.8]:
+        assert [y for y, _ in written] == pytest.approx(ends)
 
 
 def test_arms_tasks_and_kinds_are_told_apart_by_colour_and_by_marker() -> None:

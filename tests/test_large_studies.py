@@ -1,7 +1,7 @@
 """Commands stay usable with thousands of runs: what they take grows with the runs, and no faster.
 
-It takes an hour on two cores, so it is not in the default run: `pytest -m slow -s` shows what was
-measured.
+It takes some five minutes on two cores, so it is not in the default run: `pytest -m slow -s` shows
+what was measured.
 """
 
 import os

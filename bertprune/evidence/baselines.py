@@ -13,10 +13,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import GridSearchCV
 
 from bertprune.base import paths
-from bertprune.data.corpus import prepare_corpus, split_documents
-from bertprune.data.pretraining_examples import dev_batches
 from bertprune.data.tasks import LABEL, TaskData, load_task
-from bertprune.data.tokenizer import load_tokenizer
 from bertprune.evidence.gathering import is_shown_as_published, published_runs
 from bertprune.evidence.published import Published
 from bertprune.evidence.scores import WORD_FREQUENCIES
@@ -73,6 +70,11 @@ def word_frequencies(run: Run) -> float:
     """Dev loss (nats) of a burn-in that is done, if it knew no more than how frequent each word is:
     of masked words by their shares in the training documents, each counted once more since it may
     be in none, and ln 2 for the order of two sentences."""
+    # They take seconds to import, and most who ask for baselines ask for those of tasks.
+    from bertprune.data.corpus import prepare_corpus, split_documents
+    from bertprune.data.pretraining_examples import dev_batches
+    from bertprune.data.tokenizer import load_tokenizer
+
     p, tokenizer = run.parameters, load_tokenizer(str(run.model_folder))
     corpus = prepare_corpus(p.text, tokenizer, paths.cache_folder())
     training, dev = split_documents(corpus, p.dev_share)

@@ -36,16 +36,16 @@ def against_intervals(again: pd.DataFrame, before: Rows) -> pd.DataFrame:
     95 of 100 cases (Student's t, two-sided): the interval of a prediction, wider than that of the
     mean. Without lines for cells of one published seed.
     """
-    every, lines = _by_task(ends_of(before), "value"), []
+    every, lines = dict(iter(_by_task(ends_of(before), "value").groupby(_PLACE))), []
     for place, here in _by_task(again, "again").groupby(_PLACE):
-        here = here.dropna(axis=1)
-        seeds = every.loc[place, list(here)].dropna().mean(axis=1)
-        if here.empty or len(seeds) < 2:
+        tasks = [str(task) for task in here.dropna(axis=1)]
+        seeds = every[place][tasks].dropna().mean(axis=1)
+        if not tasks or len(seeds) < 2:
             continue
         spread = seeds.std() * np.sqrt(1 / len(seeds) + 1 / len(here))
         half = spread * stats.t.ppf((1 + CONFIDENCE) / 2, len(seeds) - 1)
         bounds = (seeds.mean(), seeds.mean() - half, seeds.mean() + half)
-        lines.append((*place, *bounds, here.mean(axis=1).mean(), len(here), list(here)))
+        lines.append((*place, *bounds, here[tasks].mean(axis=1).mean(), len(here), tasks))
     return pd.DataFrame(lines, columns=[*_PLACE, "mean", "low", "high", "again", "seeds", "tasks"])
 
 

@@ -97,6 +97,12 @@ class SideBySide:
         return replace(self, studies=of_lab)
 
     @property
+    def with_answers(self) -> SideBySide:
+        """Those of which single answers are stored."""
+        known = tuple(one for one in self.studies if any(one.answers.values()))
+        return replace(self, studies=known)
+
+    @property
     def maker(self) -> str:
         """The lines under a figure of all of them."""
         return "\n".join(one.maker for one in self.studies)
@@ -117,7 +123,7 @@ class SideBySide:
             for one, made in found.items()
         }
         if not shown:
-            return Missing("none of these studies is about a lab language")
+            return Missing("no study here has what this is about")
         return Below(shown) if len(shown) > 1 else next(iter(shown.values()))
 
     def drawn(self, sketch: Sketch) -> Picture:

@@ -217,14 +217,6 @@ def dots(
     panel.scatter(points[x], points.value, s=size, **like(look), alpha=alpha, lw=0, label=label)
 
 
-def thin_curve(panel: Axes, points: pd.DataFrame, look: Look, *, x: str = "sparsity") -> None:
-    """The paper's means, thin behind ours."""
-    if points.empty:
-        return
-    mean = points.groupby(x).value.mean()
-    panel.plot(mean.index, mean, **like(look), ms=2.5, lw=0.9, alpha=0.85, zorder=1.5)
-
-
 def dashed(panel: Axes, value: float, label: str | None = None) -> None:
     """The level of the dense model."""
     panel.axhline(value, color=INK, linestyle="--", lw=1, label=label)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from bertprune.base.errors import UserError
 from bertprune.base.words import percent
-from bertprune.book.drawing.panel import SHARE, Axis, Panel, needed
+from bertprune.book.drawing.panel import SHARE, SPARSITY, Axis, Panel, needed
 from bertprune.book.drawing.picture import Sketch
 from bertprune.book.drawing.style import (
     INK,
@@ -24,9 +24,7 @@ from bertprune.book.drawing.style import (
     like,
     line_handle,
     own_handle,
-    paper_handle,
     seeds_in_words,
-    thin_curve,
 )
 from bertprune.evidence.paper.agreement import arms_of, cells_by_seed, tasks_of
 from bertprune.evidence.scores import AVERAGE, scores, training_losses, with_averages
@@ -70,19 +68,14 @@ def average_and_loss(scores: pd.DataFrame, losses: pd.DataFrame) -> Sketch:
     return accuracy_and_loss(_of_average(scores), losses)
 
 
-def average_and_training_loss(found: Rows, *, paper: Rows | None = None) -> Sketch:
-    """The paper's figure 1: dev accuracy and training loss after fine-tuning, both the average
-    over tasks, against sparsity; the numbers of `paper` thin behind, if it has all the tasks.
+def average_and_training_loss(found: Rows) -> Sketch:
+    """As the paper's figure 1: dev accuracy and training loss after fine-tuning, both the average
+    over tasks, against sparsity. Levels of two models do not compare, so the paper's are not there.
 
     Raises UserError without an accuracy on all tasks.
     """
-    tasks = _tasks(found)
-    theirs: dict[str, pd.DataFrame] = {}
-    # Averages over other tasks would not compare.
-    if paper is not None and tasks <= set(paper.task):
-        theirs = _averages(where(paper, task=tasks))
     panels = [
-        Panel(title, points, _lines, y=_AVERAGES[title], paper=theirs.get(title))
+        Panel(title, points, _lines, y=_AVERAGES[title])
         for title, points in _averages(found).items()
         if len(points)
     ]
@@ -102,32 +95,41 @@ def accuracy_drop(
 ) -> Sketch:
     """By task, how far dev accuracy is from the same seed's dense model, in points, against
     sparsity. Where `majorities` are given, the accuracies (shares, by task) of always giving the
-    commonest answer, the first panel has the average drop as a share of what the dense model is
-    above them, which compares with the same of `paper`.
+    commonest answer, the first panel has the average change as a share of what the dense model is
+    above them, and beside it stands the same of `paper`, if it has all the tasks.
 
     Raises UserError without a dense model.
     """
     drops = _drops(found)
     panels = [Panel(f"{task} (points)", points, _lines) for task, points in drops.items()]
     if majorities is not None:
-        shares = _shares_of_drop(found, majorities)
-        theirs = None
+        of_skill = {"": _changes_of_skill(found, majorities)}
         # Averages over other tasks would not compare.
         if paper is not None and _tasks(found) <= set(paper.task):
-            theirs = _shares_of_drop(where(paper, task=_tasks(found)), GLUE_MAJORITIES)
-        panels.insert(0, Panel("share of skill lost", shares, _lines, y=SHARE, paper=theirs))
+            theirs = where(paper, task=_tasks(found))
+            of_skill["the paper: "] = _changes_of_skill(theirs, GLUE_MAJORITIES)
+        both = pd.concat(of_skill.values())
+        x, y = (
+            replace(axis, low=least - 0.05 * (most - least), high=most + 0.05 * (most - least))
+            for axis, values in ((SPARSITY, both.sparsity), (SHARE, both.value))
+            for least, most in [(values.min(), values.max())]
+        )
+        panels[:0] = [
+            Panel(f"{whose}change in skill", points, _lines, x, y, source=source)
+            for (whose, points), source in zip(of_skill.items(), ("study", "paper"), strict=False)
+        ]
     return _against_sparsity(
         panels,
         name="accuracy-drop",
         caption="Dev accuracy less that of the dense model of the same seed, in points, against "
         "the share of weights that is pruned."
-        + " First: the average as a share of how far the dense model is above the commonest answer."
-        * (majorities is not None),
+        + " Skill is how far the dense model is above the commonest answer; its change is the "
+        "average difference as a share of that." * (majorities is not None),
     )
 
 
-def _shares_of_drop(found: Rows, majorities: pd.Series) -> pd.DataFrame:
-    """The average drop as a share of how far the same seed's dense model is above `majorities`."""
+def _changes_of_skill(found: Rows, majorities: pd.Series) -> pd.DataFrame:
+    """The average change as a share of how far the seed's dense model is above `majorities`."""
     average = _of_average(scores(found))
     dense = where(average, arm=PRUNE_PRETRAIN, sparsity=0)
     skill = dense.set_index("seed").accuracy - majorities[list(_tasks(found))].mean()
@@ -172,20 +174,12 @@ def _by_task(points: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def _against_sparsity(panels: Sequence[Panel], *, name: str, caption: str) -> Sketch:
     """A panel beside the other, with one legend of arms."""
-    drawn = pd.concat([panel.points.assign(panel=panel.title) for panel in panels])
+    ours = [panel for panel in panels if panel.source == "study"]
+    drawn = pd.concat([panel.points.assign(panel=panel.title) for panel in ours])
     arms = [arm for arm in COMPARED if arm in drawn.arm.array]
-    panels = [
-        replace(
-            panel,
-            points=where(panel.points, arm=arms),
-            paper=None if panel.paper is None else where(panel.paper, arm=arms),
-        )
-        for panel in panels
-    ]
+    panels = [replace(panel, points=where(panel.points, arm=arms)) for panel in panels]
     entries = [arm_handle(arm) for arm in arms]
     entries.insert(len(set(arms) - {FROM_SCRATCH}), dense_handle())
-    if any(panel.paper is not None for panel in panels):
-        entries.append(paper_handle())
     if "own" in drawn and drawn.own.any():
         entries.append(own_handle())
     first = panels[0]
@@ -201,7 +195,7 @@ def _against_sparsity(panels: Sequence[Panel], *, name: str, caption: str) -> Sk
         panels,
         alt=f"Lines of {first.title}{several} against sparsity, one for each arm. "
         f"{ARMS[arm].words.capitalize()}: {said}.",
-        caption=f"{caption} {seeds_in_words(panel.points for panel in panels)} "
+        caption=f"{caption} {seeds_in_words(panel.points for panel in ours)} "
         f"{_levels_in_words(drawn, are_drops='drop' in name)}",
         handles=entries,
         columns=_columns(panels),
@@ -231,9 +225,6 @@ def _lines(axes: Axes, panel: Panel) -> None:
     dense = where(panel.points, arm=PRUNE_PRETRAIN, sparsity=0).value
     if len(dense):
         dashed(axes, dense.mean())
-    if panel.paper is not None:
-        for arm, look in _LOOKS.items():
-            thin_curve(axes, where(panel.paper, arm=arm), look)
 
 
 def drops_beside(found: Rows) -> Sketch:

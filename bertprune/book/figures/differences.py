@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -27,59 +26,51 @@ from bertprune.book.drawing.style import (
     seeds_in_words,
 )
 from bertprune.evidence import regimes, scores
-from bertprune.evidence.regimes.statistics import Differences
+from bertprune.evidence.claims.measured import Measured
+from bertprune.evidence.regimes.effects import AT_EACH
 from bertprune.evidence.scores import AVERAGE
 from bertprune.protocol.arms import ARMS, BY_SPARSITY, PRUNE_PRETRAIN
 from bertprune.protocol.rows import Rows, where
 
 
-def gain(found: Rows, arm: str, *, paper: Rows | None = None) -> Sketch:
-    """How much more accurate `arm` is than pruning while pre-training, in points against sparsity:
-    means over tasks and seeds with one-sided 95 % bounds, as they are and less what the epochs of
-    the arm gain where nothing is pruned; the same of `paper` behind, over its tasks.
+def gain(measured: Measured, arm: str, *, beside: Measured | None = None) -> Sketch:
+    """How much more accurate `arm` is than pruning while pre-training, beyond what its epochs gain
+    where nothing is pruned, in points against sparsity: means over tasks and seeds with one-sided
+    95 % bounds, those of verdicts; the means of the paper, `beside`, behind, over its tasks.
 
-    A panel that the rows have nothing of is left out; raises UserError if both are.
+    Raises UserError where the study lacks one of the arms, or its control at 0 %.
     """
-    panels = []
-    for title, is_beyond in (("gain (points)", False), ("beyond its epochs (points)", True)):
-        points = _points(_gains(found, arm, beyond=is_beyond))
-        theirs = None if paper is None else _points(_gains(paper, arm, beyond=is_beyond))
-        if len(points):
-            panels.append(Panel(title, points, partial(_with_bounds, arm=arm), paper=theirs))
-    everything = pd.concat([panel.points for panel in panels] or [_points({})])
     words, other = ARMS[arm].words, ARMS[PRUNE_PRETRAIN].words
-    needed(everything, f"what {words} gains", f"the arms {arm} and {PRUNE_PRETRAIN}")
-    last = panels[-1]
-    most = last.points.sort_values("value").iloc[-1]
+    effect = AT_EACH[arm]
+    points = needed(
+        regimes.bounds(effect.at_each(measured)),
+        f"what {words} gains",
+        f"the arms {arm} and {PRUNE_PRETRAIN}, with nothing pruned too",
+    )
+    theirs = None if beside is None else regimes.bounds(effect.at_each(beside))
+    most = points.sort_values("value").iloc[-1]
     entries = [line_handle(f"{words}\n− {other}", ARMS[arm].look.colour, width=1.8)]
-    if paper is not None:
+    if beside is not None:
         entries.append(paper_handle())
     return Sketch(
         f"gain-of-{arm}".replace("_", "-"),
-        panels,
-        alt=f"Accuracy of {words} minus {other} against sparsity, in points. {last.title}: at most "
-        f"{signed(most.value)} at {percent(most.sparsity)}.",
-        caption=f"Dev accuracy of {words} minus that of {other}, the mean over tasks; first as it "
-        "is, then after subtracting what as many epochs gain where nothing is pruned. Bars: "
-        "one-sided 95 % bounds. A point without a bar is of one seed.",
+        [
+            Panel(
+                "gain beyond equal training (points)",
+                points,
+                partial(_with_bounds, arm=arm),
+                paper=theirs,
+            )
+        ],
+        alt=f"Accuracy of {words} minus {other} against sparsity, beyond equal training, in "
+        f"points: at most {signed(most.value)} at {percent(most.sparsity)}.",
+        caption=f"Dev accuracy of {words} minus that of {other}, the mean over tasks, each against "
+        "its own with nothing pruned. Bars: one-sided 95 % bounds, as in the ledger; of one seed "
+        "they are for other dev examples alone.",
         handles=entries,
         columns=2,
         own_point=ARMS[arm].parameters.notebook,
     )
-
-
-def _gains(found: Rows, arm: str, *, beyond: bool) -> Differences:
-    gains = regimes.against(scores.scores(found), arm, beyond_epochs=beyond)
-    return {at: one for at, one in gains.items() if at > 0}
-
-
-def _points(differences: Differences) -> pd.DataFrame:
-    """In points of accuracy; bounds of one seed, which are infinite, are left out."""
-    lines = [
-        (at, *(100 * of if math.isfinite(of) else math.nan for of in (d.mean, d.lower, d.upper)))
-        for at, d in differences.items()
-    ]
-    return pd.DataFrame(lines, columns=["sparsity", "value", "low", "high"])
 
 
 def _with_bounds(axes: Axes, panel: Panel, *, arm: str) -> None:

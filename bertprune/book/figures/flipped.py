@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bertprune.base.words import percent
-from bertprune.book.drawing.panel import SHARE_FROM_ZERO, Panel
+from bertprune.book.drawing.panel import Axis, Panel
 from bertprune.book.drawing.picture import Sketch
 from bertprune.book.drawing.style import PALETTE, curves, handles, line_handle
 from bertprune.book.pages.lost_examples import ANOTHER_BERT, ANOTHER_SEED, PRUNED, flips, stored
@@ -23,13 +23,14 @@ _NOISE = {ANOTHER_SEED: "--", ANOTHER_BERT: ":"}
 
 def lost_and_gained(answers: Mapping[str, Answers | None]) -> Sketch:
     """Shares of the dev examples that pruning loses and gains against the dense model of the same
-    seed, a panel for each task, beside what a second dense model loses (see `flips`).
+    seed, a panel for each task, beside what another dense model loses (see `flips`).
 
     Raises UserError where no predictions are stored.
     """
-    panels = [
-        Panel(task, _points(of), _draw, y=SHARE_FROM_ZERO) for task, of in stored(answers).items()
-    ]
+    points = {task: _points(of) for task, of in stored(answers).items()}
+    # One scale, so that tasks compare.
+    y = Axis(is_share=True, low=0, high=1.05 * max(of.value.max() for of in points.values()))
+    panels = [Panel(task, of, _draw, y=y) for task, of in points.items()]
     said = "; ".join(f"{panel.title} {_in_words(panel.points)}" for panel in panels)
     noise = [what for what in _NOISE if any(what in set(panel.points.side) for panel in panels)]
     return Sketch(
@@ -37,9 +38,9 @@ def lost_and_gained(answers: Mapping[str, Answers | None]) -> Sketch:
         panels,
         alt=textwrap.shorten(f"Lost | gained by pruning, {said}", 300, placeholder=" …"),
         caption="Dev examples that the dense model gets right and the pruned one does not (lost), "
-        "and the other way round (gained)."
-        + " Level lines: what a second dense model loses against the first."
-        * bool(noise),
+        "and the other way round (gained). Points are seeds, lines their means."
+        + " Level lines: what a dense model of another seed or BERT loses against the first, which "
+        "is what it gains too." * bool(noise),
         handles=[
             *handles(_LOOKS),
             *(line_handle(f"lost by {what}", linestyle=_NOISE[what]) for what in noise),
@@ -48,7 +49,7 @@ def lost_and_gained(answers: Mapping[str, Answers | None]) -> Sketch:
 
 
 def _points(of: Answers) -> pd.DataFrame:
-    """The column `side` is lost or gained, or what the second dense model differs in."""
+    """The column `side` is lost or gained, or what the other dense model differs in."""
     found = flips(of)
     pruned = where(found, what=PRUNED)
     sides = [pruned.assign(side=side, value=pruned[side]) for side in _LOOKS]
@@ -61,7 +62,7 @@ def _points(of: Answers) -> pd.DataFrame:
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
-    curves(axes, panel.points, "side", _LOOKS)
+    curves(axes, panel.points, "side", _LOOKS, has_band=False)
     for what, style in _NOISE.items():
         if len(level := where(panel.points, side=what)):
             axes.axhline(level.value.iloc[0], color="k", linestyle=style, lw=1)

@@ -17,6 +17,7 @@ from bertprune.book.drawing.style import (
     curves,
     dashed,
     dots,
+    handle,
     handles,
     line_handle,
     seeds_in_words,
@@ -159,6 +160,7 @@ def pruned_heads(found: Rows) -> Sketch:
         "point is a head"
         + ", the mean over seeds" * (rows.seed.nunique() > 1)
         + "; the band goes from the least to the most pruned one.",
+        handles=[handle(Look(QUIET, "o"), "a point: an attention head", "")],
         columns=2,
         own_point="prune_pretrain",
     )

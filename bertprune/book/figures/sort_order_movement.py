@@ -15,11 +15,9 @@ from bertprune.book.drawing.style import (
     curve,
     handles,
     line_handle,
-    paper_handle,
     seeds_in_words,
     shown_percent,
     task_looks,
-    thin_curve,
 )
 from bertprune.protocol.arms import PRUNE_PRETRAIN, Look
 from bertprune.protocol.rows import WHOLE, Metric, Rows, final, where
@@ -31,7 +29,7 @@ _LINES = ("-", "--", ":", "-.")
 
 def movement_by_epoch(found: Rows, *, paper: Rows | None = None) -> Sketch:
     """The left half of the paper's figure 4: mean movement in the sort order against epochs of
-    fine-tuning, a line for each task and learning rate; those of `paper` thin behind.
+    fine-tuning, a line for each task and learning rate; those of `paper` in a panel beside it.
 
     Raises UserError if no movement was measured.
     """
@@ -42,33 +40,29 @@ def movement_by_epoch(found: Rows, *, paper: Rows | None = None) -> Sketch:
     # Learning rates are told apart where a task has several.
     is_told = points.groupby("task").learning_rate.nunique().max() > 1
     lines = {rate: _LINES[place % 4] if is_told else "-" for place, rate in enumerate(rates)}
-    theirs = None if paper is None else _curves_of(paper, list(tasks))
+    shown = {"study": points}
+    if paper is not None and len(theirs := _curves_of(paper, list(tasks))):
+        shown["paper"] = theirs
+    titles = {"study": "movement in the sort order", "paper": "the same in the paper"}
 
     def draw(axes: Axes, panel: Panel) -> None:
         for task, look in tasks.items():
-            if panel.paper is not None:
-                for _, one in where(panel.paper, task=task).groupby("learning_rate"):
-                    thin_curve(axes, one, look, x="epoch")
-            for rate, line in lines.items():
-                one = where(panel.points, task=task, learning_rate=rate)
-                curve(axes, one, look, x="epoch", linestyle=line)
+            for rate, one in where(panel.points, task=task).groupby("learning_rate"):
+                curve(axes, one, look, x="epoch", linestyle=lines.get(float(str(rate)), "-"))
 
     entries = handles(tasks)
     if is_told:
         entries += [
             line_handle(f"learning rate {rate:g}", QUIET, line, 1.8) for rate, line in lines.items()
         ]
-    if theirs is not None and len(theirs):
-        entries.append(paper_handle())
     last = final(points).groupby("task").value.mean()
     epochs = Axis("epochs of fine-tuning", ticks=6)
+    share = Axis(is_share=True, low=0, high=1.05 * max(of.value.max() for of in shown.values()))
     return Sketch(
         "movement-by-epoch",
         [
-            Panel(
-                *("movement in the sort order", points, draw, epochs, SHARE_FROM_ZERO, theirs),
-                along="epoch",
-            )
+            Panel(titles[source], of, draw, epochs, share, source=source, along="epoch")
+            for source, of in shown.items()
         ],
         alt="Mean movement in the sort order by epoch of fine-tuning, a line for each task. In the "
         f"end from {shown_percent(last.min())} ({last.idxmin()}) to {shown_percent(last.max())} "
@@ -77,6 +71,7 @@ def movement_by_epoch(found: Rows, *, paper: Rows | None = None) -> Sketch:
         "magnitudes, the mean over all prunable weights, as a share of the size of its matrix. "
         + seeds_in_words((of for _, of in points.groupby("learning_rate")), "task", x="epoch"),
         handles=entries,
+        columns=2,
         height_inches=3.2,
         own_point="dense",
     )

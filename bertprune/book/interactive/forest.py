@@ -41,8 +41,11 @@ _ON_ACCURACY = ("C1", "C2", "C3", "C4", "C7", "C10", "C11")
 
 _BAND = "#d9d9d9"
 _MARGIN = Slider(
-    "margin", "The difference in accuracy that matters to you (shaded)", 0, 5, 0.25, 1, " points"
+    "margin", "The difference in accuracy that matters to you, in points (shaded)", 0, 5, 0.25, 1
 )
+_AXIS_POINTS = 2 * _MARGIN.most
+"""The axis ends there on both sides. A bound further out has an arrow, so that one wide interval
+does not make all others narrow."""
 _SMALLER, _LARGER, _OPEN = "smaller", "larger", "undecided"
 
 
@@ -117,9 +120,10 @@ def forest(ledgers: Mapping[str, Ledger]) -> Sketch:
         panels,
         alt="Effects that decide the claims, by study, with bounds and margins. Both bounds are "
         f"inside the margin: {'; '.join(inside) or 'nowhere'}.",
-        caption="The effect that decides each claim, with one-sided 95 % bounds. Shaded: the "
-        "margin of the claim’s rule, up to which an effect counts as none, or as little. It is a "
-        "share of what is at stake in the study, and is missing where nothing is detected to be.",
+        caption="The effect that decides each claim, with one-sided 95 % bounds. Shaded here, with "
+        "a panel for each claim: the margin of its rule, up to which an effect counts as none, or "
+        "as little. It is a share of what can be lost in the study, and is left out where no such "
+        "thing is detected. (Where you can move a margin, yours is shaded.)",
         handles=[Patch(color=_BAND, label="counts as none")],
         columns=2,
         height_inches=0.7 + 0.22 * len(studies),
@@ -154,7 +158,7 @@ def movable_forest(ledgers: Mapping[str, Ledger], maker: str) -> Piece:
     colours = alt.Scale(
         domain=list(of_studies), range=[look.colour for look in of_studies.values()]
     )
-    told = alt.Scale(domain=[_SMALLER, _LARGER, _OPEN], range=["circle", "diamond", "cross"])
+    told = alt.Scale(domain=[_SMALLER, _LARGER, _OPEN], range=["circle", "diamond", "triangle-up"])
     band = (
         alt.Chart(pd.DataFrame({"at": [0]}))
         .transform_calculate(low="-margin", high="margin")
@@ -169,13 +173,27 @@ def movable_forest(ledgers: Mapping[str, Ledger], maker: str) -> Piece:
             told=f"datum.low > -margin && datum.high < margin ? '{_SMALLER}' : "
             f"datum.low > margin || datum.high < -margin ? '{_LARGER}' : '{_OPEN}'"
         )
-        .encode(y=rows, yOffset=lines, color=alt.Color("side:N", scale=colours, title=None))
+        .encode(
+            y=rows,
+            yOffset=lines,
+            color=alt.Color("side:N", scale=colours, title=None, legend=alt.Legend(symbolSize=160)),
+        )
     )
-    points = base.mark_point(filled=True, size=90, opacity=1).encode(
-        x=alt.X("value:Q", title="effect on accuracy (points)"),
-        shape=alt.Shape("told:N", scale=told, title=None),
+    points = base.mark_point(filled=True, size=120, opacity=1).encode(
+        x=alt.X(
+            "value:Q",
+            title="effect on accuracy (points)",
+            scale=alt.Scale(domain=[-_AXIS_POINTS, _AXIS_POINTS], clamp=True),
+        ),
+        shape=alt.Shape("told:N", scale=told, title=None, legend=alt.Legend(symbolSize=160)),
     )
     bounds = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q")
+    arrows = [
+        base.transform_filter(f"{side}datum.{bound} > {_AXIS_POINTS}")
+        .mark_point(filled=True, size=90, opacity=1, shape=shape)
+        .encode(x=f"{bound}:Q")
+        for bound, side, shape in (("low", "-", "triangle-left"), ("high", "", "triangle-right"))
+    ]
     zero = alt.Chart(pd.DataFrame({"at": [0]})).mark_rule(color="currentColor").encode(x="at:Q")
     names = pd.DataFrame({"what": found.what.unique(), "side": ""})
     words = (
@@ -183,7 +201,7 @@ def movable_forest(ledgers: Mapping[str, Ledger], maker: str) -> Piece:
         .mark_text(align="left", fontWeight="bold")
         .encode(y=rows, yOffset=lines, x=alt.value(0), text="what:N")
     )
-    chart = alt.layer(band, zero, bounds, points, words).add_params(
+    chart = alt.layer(band, zero, bounds, *arrows, points, words).add_params(
         alt.param(name=_MARGIN.signal, value=_MARGIN.value)
     )
     return Piece(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -15,13 +14,14 @@ from bertprune.book.drawing.panel import Panel, needed
 from bertprune.book.drawing.picture import Sketch
 from bertprune.book.drawing.style import INK, label_ends, like, looks
 from bertprune.book.interactive.piece import Piece, Slider
-from bertprune.evidence import scores
-from bertprune.evidence.claims.chance import Estimate
-from bertprune.evidence.claims.measured import Measured, Place, Seeds
+from bertprune.evidence import regimes, scores
+from bertprune.evidence.claims.measured import Measured
+from bertprune.evidence.regimes.effects import AT_EACH
 from bertprune.protocol.arms import PRUNE_PRETRAIN
 from bertprune.protocol.rows import where
 
-_DENSE = Place(PRUNE_PRETRAIN, 0.0)
+_EFFECTS = {"accuracy": PRUNE_PRETRAIN, "loss": "loss"}
+"""What of AT_EACH is shown."""
 _MEASURES = {
     "accuracy": "change in accuracy (points)",
     "loss": "rise of the pre-training loss (nats)",
@@ -37,50 +37,20 @@ def costs(studies: Mapping[str, Measured]) -> pd.DataFrame:
     Measures: accuracy, a mean over tasks, in points, and pre-training loss in nats, both against
     the dense model of the same seeds; and the bits that models of a lab language recall.
     """
-    lines = [
-        {"measure": measure, "side": name, "sparsity": at, **_bounds(found, scale)}
-        for name, of in studies.items()
-        for measure, scale, every in (("accuracy", 100, _changes(of)), ("loss", 1, _rises(of)))
-        for at, found in every.items()
-    ]
+    found = []
     for name, of in studies.items():
+        for measure, effect in _EFFECTS.items():
+            if len(changes := regimes.bounds(AT_EACH[effect].at_each(of))):
+                dense = pd.DataFrame({"sparsity": [0.0], "value": 0.0})
+                found.append(pd.concat([dense, changes]).assign(measure=measure, side=name))
         # No model was asked where the text is in no lab language.
         with suppress(UserError):
             bits = where(scores.bits(of.rows), arm=PRUNE_PRETRAIN, sort="all")
-            for at, mean in bits.groupby("sparsity").bits.mean().items():
-                place = {"measure": "bits", "side": name, "sparsity": float(str(at))}
-                lines.append({**place, "value": mean, "low": math.nan, "high": math.nan})
-    return pd.DataFrame(lines, columns=["measure", "side", "sparsity", "value", "low", "high"])
-
-
-def _bounds(found: Estimate, scale: int) -> dict[str, float]:
-    has_bounds = math.isfinite(found.error) and found.error > 0
-    low, high = (found.lower, found.upper) if has_bounds else (math.nan, math.nan)
-    return {"value": scale * found.mean, "low": scale * low, "high": scale * high}
-
-
-_NOTHING = Estimate(0.0, 0.0, math.inf)
-
-
-def _changes(m: Measured) -> dict[float, Estimate]:
-    """Accuracy against the dense model's."""
-    found = {0.0: _NOTHING}
-    for at in m.levels(PRUNE_PRETRAIN):
-        if points := m.points([Place(PRUNE_PRETRAIN, at), _DENSE]):
-            change = points.mean(PRUNE_PRETRAIN, [at]) - points.mean(PRUNE_PRETRAIN, [0.0])
-            found[at] = change.estimate()
-    return found
-
-
-def _rises(m: Measured) -> dict[float, Estimate]:
-    """Pre-training loss against the dense model's."""
-    losses = m.pretraining_losses
-    found = {0.0: _NOTHING}
-    for place in sorted(losses):
-        if place.arm == PRUNE_PRETRAIN and place.sparsity > 0 and _DENSE in losses:
-            rise = pd.DataFrame([losses[place] - losses[_DENSE]], columns=m.seeds)
-            found |= dict(zip([place.sparsity], Seeds.of(m, rise).estimates(), strict=False))
-    return found
+            means = bits.groupby("sparsity").bits.mean().rename("value").reset_index()
+            found.append(means.assign(measure="bits", side=name))
+    columns = ["measure", "side", "sparsity", "value", "low", "high"]
+    every = pd.concat(found or [pd.DataFrame(columns=columns)], ignore_index=True)
+    return every.reindex(columns=columns)
 
 
 def costs_beside(studies: Mapping[str, Measured]) -> Sketch:

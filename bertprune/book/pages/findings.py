@@ -26,11 +26,11 @@ import pandas as pd
 from IPython.display import Markdown
 
 from bertprune.base.errors import UserError
-from bertprune.base.words import SPACE, listed, percent, signed
+from bertprune.base.words import SPACE, listed, percent
 from bertprune.book.side_by_side import Shown
 from bertprune.evidence.claims import BY_KEY, ON_ACCURACY, ON_WEIGHTS
 from bertprune.evidence.claims.chance import POWER
-from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, UNTESTED, Finding
+from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, UNTESTED, Finding, points
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.regimes.effects import EFFECTS, Size
 from bertprune.experiments.studies import Study
@@ -141,14 +141,8 @@ def _named(keys: Sequence[str]) -> str:
 
 
 def bounded(size: Size) -> str:
-    """`+2.00 [−0.28, +4.28]`, with a third decimal where two do not tell the bounds apart; without
-    bounds where nothing but the seed is left to chance."""
-    of = size.estimate
-    if not math.isfinite(of.error) or of.error == 0:
-        return signed(of.mean, 2)
-    decimals = 2 if signed(of.lower, 2) != signed(of.upper, 2) else 3
-    mean, lower, upper = (signed(value, decimals) for value in (of.mean, of.lower, of.upper))
-    return f"{mean} [{lower},{SPACE}{upper}]"
+    """`+2.00 [−0.28, +4.28]`; without bounds where nothing but the seed is left to chance."""
+    return points(size.estimate, 1, "")
 
 
 def over(levels: Sequence[float]) -> str:

@@ -1,7 +1,8 @@
 """Which examples are lost: how answers flip between a dense model and a pruned one.
 
-Some answers flip whatever is done: two dense models of other seeds do not get the same examples
-right. So what pruning flips stands beside what a second seed flips.
+Some answers flip whatever is done: two dense models of different seeds do not get the same
+examples right. So what pruning flips stands beside what another seed flips. A pruned model has the
+BERT of its dense one, so that another BERT flips more than chance alone does in such a pair.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bertprune.protocol.rows import where
 OUTCOMES = ("kept", "lost", "gained", "both wrong")
 """Right before and after; before alone; after alone; never."""
 
-PRUNED, ANOTHER_SEED, ANOTHER_BERT = "pruned", "a second seed", "a second BERT"
+PRUNED, ANOTHER_SEED, ANOTHER_BERT = "pruned", "another seed", "another BERT"
 """What the second of two models differs in from the first, which is dense: it is pruned, of the
 same seed; or it is dense too, of another seed of the same BERT, or of another BERT."""
 
@@ -76,34 +77,40 @@ def stored(answers: Mapping[str, Answers | None]) -> dict[str, Answers]:
 
 
 def in_short(answers: Mapping[str, Answers | None]) -> Sentence:
-    """What pruning flips, at about a half and at the most, beside what a second dense model does,
+    """What pruning flips, at about a half and at the most, beside what another dense model does,
     on average over tasks. Raises UserError without predictions."""
     found = pd.concat([flips(of).assign(task=task) for task, of in stored(answers).items()])
     means = found.groupby(["what", "sparsity", "task"])[["lost", "gained"]].mean()
     of = 100 * means.groupby(["what", "sparsity"]).mean()
-    pruned = of.loc[PRUNED]
+    flipped, pruned = of.sum(axis=1), of.loc[PRUNED]
     at = dict.fromkeys([min(pruned.index, key=lambda one: abs(one - 0.5)), pruned.index.max()])
     said = [
-        f"Pruning to {percent(one)} loses {pruned.lost[one]:.1f}{SPACE}% of the dev examples and "
-        f"gains {pruned.gained[one]:.1f}{SPACE}%."
+        f"Pruning to {percent(one)} flips {flipped[PRUNED, one]:.1f}{SPACE}% of the answers: "
+        f"{pruned.lost[one]:.1f}{SPACE}% are lost and {pruned.gained[one]:.1f}{SPACE}% gained."
         for one in at
     ]
-    for what in (ANOTHER_SEED, ANOTHER_BERT):
+    for what, words in _DENSE.items():
         if (what, 0.0) in of.index:
-            level = f"{of.lost[what, 0.0]:.1f}{SPACE}%"
-            said.append(f"{what[0].upper()}{what[1:]}, dense too, loses and gains {level}.")
-    if set(found.what) == {PRUNED}:
-        said.append("How much a second seed flips is not known: there is one dense model.")
+            said.append(f"{words} differ in {flipped[what, 0.0]:.1f}{SPACE}% of theirs.")
+    if (ANOTHER_SEED, 0.0) not in of.index:
+        said.append("What another seed of the same BERT flips was not measured.")
     return Sentence(" ".join([*said, "All are means over tasks."]))
 
 
+_DENSE = {
+    ANOTHER_SEED: "Two dense models of one BERT and different seeds, the noise to compare with,",
+    ANOTHER_BERT: "Two dense models of different BERTs, which is more than noise,",
+}
+
+
 def flips_table(answers: Mapping[str, Answers | None]) -> pd.DataFrame:
-    """How many of the dev examples are kept, lost and gained, in %: means over seeds. Raises
-    UserError without predictions."""
+    """How many of the dev examples are kept, lost and gained, in %, and how many of the answers
+    flip: means over seeds. Raises UserError without predictions."""
     lines = []
     for task, of in stored(answers).items():
         for what, pairs in _side_by_side(flips(of)):
-            shares = {outcome: f"{100 * pairs[outcome].mean():.1f}" for outcome in OUTCOMES}
+            pairs = pairs.assign(flipped=pairs.lost + pairs.gained)
+            shares = {name: f"{100 * pairs[name].mean():.1f}" for name in (*OUTCOMES, "flipped")}
             lines.append({"task": task, "second model": what, **shares, "pairs": len(pairs)})
     return pd.DataFrame(lines).set_index(["task", "second model"])
 
@@ -131,7 +138,8 @@ def by_length(answers: Mapping[str, Answers | None]) -> pd.DataFrame:
     for task, of in stored(answers).items():
         cut = pd.qcut(of.lengths.astype(int), _LENGTHS, duplicates="drop", labels=False)
         ends = pd.Series(of.lengths.astype(int)).groupby(cut).agg(["min", "max"])
-        groups[task] = [f"{ends['min'][at]} to {ends['max'][at]}" for at in cut]
+        named = [" to ".join(map(str, dict.fromkeys(of_group))) for of_group in ends.to_numpy()]
+        groups[task] = [named[at] for at in cut]
     return _by_group(answers, groups, "tokens")
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bertprune.base.words import SPACE, percent
+from bertprune.base.words import SPACE, percent, signed
 from bertprune.evidence.answers import Answers
 from bertprune.evidence.claims.chance import CONFIDENCE, Estimate, holm
 from bertprune.evidence.claims.measured import (
@@ -59,7 +59,7 @@ and 7.7 %. (There it is the distance to the model that was pruned at random to 9
 class Finding(NamedTuple):
     """What a test made of rows. Bounds are NaN where there are none, and in `unit`."""
 
-    statistic: str = "missing"
+    statistic: str = "not measured"
     n: str = ""
     lower: float = math.nan
     upper: float = math.nan
@@ -70,7 +70,7 @@ class Finding(NamedTuple):
     says: str = ""
     """What was found, in a sentence."""
     detectable: float = math.nan
-    """The smallest effect that would be told in four of five such studies, in `unit`."""
+    """The smallest effect that is detected with 80 % power, in `unit`."""
     mean: float = math.nan
     """The effect that the bounds are of, in `unit`."""
     margin: float = math.nan
@@ -117,13 +117,15 @@ class Part(NamedTuple):
     says: str
     supports: float
     refutes: float
+    lacks: str = "such rows"
+    """What is not there where they are NaN."""
 
 
 def decide(parts: Sequence[Part]) -> tuple[str, str]:
     """The verdict on a claim that is made of `parts`, and the reason: what refutes it, what is not
     told, or which rows are missing."""
     tested = [part for part in parts if not math.isnan(part.supports)]
-    missing = [part.says for part in parts if math.isnan(part.supports)]
+    missing = [f"{part.says} (no {part.lacks})" for part in parts if math.isnan(part.supports)]
     # An effect that is told is there, if it is smaller than the margin or not.
     corrected = holm([1.0 if part.supports <= LEVEL else part.refutes for part in tested])
     refuted = [part.says for part, p in zip(tested, corrected, strict=True) if p <= LEVEL]
@@ -132,7 +134,7 @@ def decide(parts: Sequence[Part]) -> tuple[str, str]:
         return HOLDS, ""
     if refuted:
         return FAILS, "refuted: " + "; ".join(refuted)
-    said = {"not told": untold, "not tested, as there are no rows of it": missing}
+    said = {"neither shown nor refuted": untold, "not tested": missing}
     return OPEN, ". ".join(f"{what}: {'; '.join(of)}" for what, of in said.items() if of)
 
 
@@ -229,16 +231,26 @@ def in_percent(share: float) -> str:
 
 
 def no_rows(what: str) -> Finding:
-    return Finding(reason=f"no rows of {what}")
+    return Finding(reason=f"no rows of {what}", verdict=UNTESTED)
 
 
-def points(d: Estimate, scale: float = 100, unit: str = " points") -> str:
+def points(d: Estimate, scale: float = 100, unit: str = " points", sign: str = "+") -> str:
     """In points of accuracy, or in units of 1 / `scale`, with the bounds that there are."""
     if math.isnan(d.mean):
-        return "missing"
-    has_bounds = math.isfinite(d.error) and d.error > 0
-    bounds = f" [{scale * d.lower:+.2f}, {scale * d.upper:+.2f}]" if has_bounds else ""
-    return f"{scale * d.mean:+.2f}{bounds}{unit}"
+        return "not measured"
+    if d.error == 0 or not math.isfinite(d.error):
+        return _number(scale * d.mean, 2, sign) + unit
+    lower, upper = scale * d.lower, scale * d.upper
+    # More digits where both bounds would else read the same.
+    digits = next((n for n in range(2, 6) if signed(lower, n) != signed(upper, n)), 6)
+    mean, *bounds = (_number(one, digits, sign) for one in (scale * d.mean, lower, upper))
+    return f"{mean} [{f',{SPACE}'.join(bounds)}]{unit}"
+
+
+def _number(value: float, digits: int, sign: str = "+") -> str:
+    """As `signed`, without a plus where `sign` is "". What rounds to zero is zero."""
+    said = signed(round(value, digits) + 0.0, digits)
+    return said if sign else said.removeprefix("+")
 
 
 def size(d: Estimate) -> str:
@@ -253,7 +265,14 @@ def levels(sparsities: Iterable[float]) -> str:
 
 def of_all(share: float, sign: str = "") -> str:
     """A share as findings have it; with the `sign` "+" a change."""
-    return "missing" if math.isnan(share) else f"{100 * share:{sign}.1f}{SPACE}%"
+    return f"{_number(100 * share, 1, sign)}{SPACE}%"
+
+
+def beside_transfer(stake: Estimate) -> str:
+    """The end of a sentence about an effect: how large the transfer is beside it."""
+    return (
+        f"of a transfer of {size(stake)}" if stake.above() <= LEVEL else "no transfer is detected"
+    )
 
 
 def bounds_of(d: Estimate, scale: float = 100) -> tuple[float, float]:
@@ -272,15 +291,25 @@ def decided(
     of: Estimate,
     margin: float,
     lack: str = "",
+    stake: str = "transfer",
     unit: str = "points",
     scale: float = 100,
 ) -> Finding:
     """The finding on a claim that is made of `parts`, tested over what `at` says; its bounds are
     those of the estimate `of`, in units of 1 / `scale`, which is beside a `margin` as
-    `Finding.margin` has it, not scaled yet. What there is a `lack` of leaves it open.
+    `Finding.margin` has it, not scaled yet, a share of the `stake`. What there is a `lack` of
+    leaves it open.
     """
     verdict, reason = (OPEN, lack) if lack else decide(parts)
-    reasons = [reason, at.one_training if verdict != OPEN else ""]
+    has_no_margin = verdict == OPEN and not lack and math.isnan(margin)
+    reasons = [
+        reason,
+        f"No {stake} is detected, and the margin is a share of it: that an effect is less than the "
+        "margin cannot be shown in this study"
+        if has_no_margin
+        else "",
+        at.one_training if verdict != OPEN else "",
+    ]
     return Finding(
         statistic,
         at.n,

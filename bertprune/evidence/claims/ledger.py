@@ -49,7 +49,7 @@ class Entry(NamedTuple):
     says: str
     """What was found, in a sentence."""
     detectable: float
-    """The smallest effect that would be told in four of five such studies, in `unit`."""
+    """The smallest effect that is detected with 80 % power, in `unit`."""
     mean: float
     """The effect that the bounds are of, in `unit`."""
     margin: float
@@ -79,12 +79,12 @@ def _ordered(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _here(entry: Entry) -> str:
-    """Our numbers, what they are over, and where a verdict is open what could have been told."""
+    """Our numbers, what they are over, and where a verdict is open what could be detected."""
     said = entry.ours + (f" ({entry.n})" if entry.n else "")
     if entry.verdict != OPEN or math.isnan(entry.lower) or not entry.detectable > 0:
         return said
     least = f"{entry.detectable:.2f} {entry.unit}"
-    return f"{said}; the smallest effect that four of five such studies would tell: {least}"
+    return f"{said}; the smallest effect detectable with 80 % power: {least}"
 
 
 def _shown(entry: Entry) -> str:
@@ -242,7 +242,7 @@ def text(entries: Iterable[Entry], width: int = 100) -> str:
         lines = (
             f"{entry.key}  {entry.verdict.upper()}" + (f": {entry.reason}" if entry.reason else ""),
             f"  {entry.claim}",
-            f"  {entry.says or 'Nothing was found.'}",
+            *filter(None, [f"  {entry.says}" if entry.says else ""]),
             f"  Paper: {entry.paper}",
             f"  Here: {_here(entry)}",
             f"  Rule: {entry.rule}",

@@ -34,7 +34,7 @@ from bertprune.protocol.rows import Rows, where
 NO_EPOCHS = -1.0
 """In place of epochs before pruning, in arms that do not vary them."""
 
-ONE_SEED = "one seed: this is told of these models alone, and nothing of other seeds or BERTs"
+ONE_SEED = "one seed: this applies to these models alone, not to other seeds or BERTs"
 
 Indices = NDArray[np.intp]
 

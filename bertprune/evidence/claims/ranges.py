@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 import pandas as pd
 
-from bertprune.base.words import percent
+from bertprune.base.words import percent, signed
 from bertprune.evidence.claims.chance import Estimate
 from bertprune.evidence.claims.claim import (
     LEVEL,
@@ -19,6 +19,7 @@ from bertprune.evidence.claims.claim import (
     Beside,
     Finding,
     beside,
+    beside_transfer,
     claim,
     decided,
     in_percent,
@@ -99,7 +100,9 @@ def low_range(m: Measured) -> Finding:
         for each, fall, rise in zip(tested, falls, rises, strict=True)
         for part in (
             fall.no_loss(f"no loss of accuracy at {percent(each)}"),
-            rise.no_gain(f"no rise of the pre-training loss at {percent(each)}"),
+            rise.no_gain(f"no rise of the pre-training loss at {percent(each)}")._replace(
+                lacks=SCALE_OF_LOSS
+            ),
         )
     ]
     each = [
@@ -109,8 +112,8 @@ def low_range(m: Measured) -> Finding:
     worst = min(falls, key=lambda fall: fall.effect.lower)
     return decided(
         parts,
-        says=f"Pruning to {percent(tested[-1])} changes accuracy by {points(falls[-1].effect)}, of "
-        f"a transfer of {size(falls[-1].stake)}, and the pre-training loss by {nats(rises[-1])}.",
+        says=f"Pruning to {percent(tested[-1])} changes accuracy by {points(falls[-1].effect)} "
+        f"({beside_transfer(falls[-1].stake)}), and the pre-training loss by {nats(rises[-1])}.",
         statistic="; ".join([*each, *_beyond(m)]),
         at=at,
         of=worst.effect,
@@ -134,28 +137,36 @@ def _beyond(m: Measured) -> list[str]:
 
 def nats(rise: Beside) -> str:
     """A rise of the pre-training loss in words."""
-    if math.isnan(rise.effect.mean):
-        return "missing"
-    return f"{points(rise.effect, 1, ' nats')} ({of_all(rise.share)} of what pre-training brings)"
+    said = points(rise.effect, 1, " nats")
+    if math.isnan(rise.share):
+        return said
+    return f"{said} ({of_all(rise.share)} of what pre-training brings)"
 
 
 MISSING = Beside(*[Estimate(math.nan, math.inf, 1)] * 4)
+SCALE_OF_LOSS = (
+    f"model pruned at random to {in_percent(NOTHING_LEFT_FROM)} or more, which sets the scale"
+)
 
 
 def loss_above(m: Measured, place: Place, other: Place = DENSE) -> Beside:
     """How far the pre-training loss at `place` is above that at the `other`, beside what
-    pre-training brings, nats; `MISSING` without rows of both."""
+    pre-training brings, nats. What there are no rows of is as in `MISSING`."""
     losses = m.pretraining_losses
+    if not {place, other, DENSE} <= set(losses):
+        return MISSING
+    effect = losses[place] - losses[other]
+    lines = effect[None]
     at_random = [each for each in losses if each.arm == RANDOM_PRUNING]
     emptiest = max(at_random, key=lambda each: each.sparsity, default=DENSE)
-    if emptiest.sparsity < NOTHING_LEFT_FROM or not {place, other, DENSE} <= set(losses):
-        return MISSING
-    effect, stake = losses[place] - losses[other], np.nanmean(losses[emptiest]) - losses[DENSE]
-    lines = np.stack([effect, stake, effect - NO_EFFECT * stake, effect + NO_EFFECT * stake])
+    if emptiest.sparsity >= NOTHING_LEFT_FROM:
+        stake = np.nanmean(losses[emptiest]) - losses[DENSE]
+        lines = np.stack([effect, stake, effect - NO_EFFECT * stake, effect + NO_EFFECT * stake])
     known = np.flatnonzero(~np.isnan(lines).any(axis=0))
     berts = [m.berts[m.seeds[i]] for i in known]
     over = Seeds(lines[:, known], berts, pd.RangeIndex(len(lines)))
-    return Beside(*over.estimates()) if berts else MISSING
+    found = over.estimates() if berts else []
+    return Beside(*found, *[MISSING.stake] * (4 - len(found)))
 
 
 @claim(
@@ -176,8 +187,7 @@ def middle_range(m: Measured) -> Finding:
     at, compared, gained = found
     return decided(
         [gained.none("taking the masks off changes nothing")],
-        says=f"Taking the masks off wins back {of_all(gained.share)} of the {size(gained.stake)} "
-        f"that pruning to {levels(compared)} costs.",
+        says=f"{_won_back(gained, compared)}.",
         statistic=_statistic(gained, compared),
         at=at,
         of=gained.effect,
@@ -207,6 +217,16 @@ def _masks_off(
 def change_from_dense(at: Points, arm: str, sparsities: Collection[float]) -> Contrast:
     """How far the accuracy of `arm` is from its own where nothing is pruned."""
     return at.mean(arm, sparsities) - at.mean(arm, [0.0])
+
+
+def _won_back(gained: Beside, compared: Iterable[float]) -> str:
+    """What taking the masks off changes, beside what pruning costs; a gain as a share of that."""
+    cost = "no loss that is detected" if math.isnan(gained.share) else size(gained.stake)
+    share = f", {of_all(gained.share)} of it" if gained.share > 0 else ""
+    return (
+        f"Pruning to {levels(compared)} costs {cost}; taking the masks off changes accuracy by "
+        f"{points(gained.effect)} beyond equal training{share}"
+    )
 
 
 def _statistic(gained: Beside, compared: Iterable[float]) -> str:
@@ -246,7 +266,7 @@ def high_range(m: Measured) -> Finding:
     effect -= change_from_dense(at, PRUNE_PRETRAIN, compared)
     (by_size,) = beside([effect * rise], [transfer], NO_EFFECT)
     by_task = ", ".join(
-        f"{task} ({size:,.0f}) {100 * one:+.1f}"
+        f"{task} ({size:,.0f}) {signed(100 * one)}"
         for task, size, one in sorted(
             zip(at.tasks, sizes, effect.by_task, strict=True), key=lambda line: line[1]
         )
@@ -256,13 +276,13 @@ def high_range(m: Measured) -> Finding:
             gained.gain("taking the masks off helps"),
             by_size.gain("it helps more the more training examples a task has"),
         ],
-        says=f"Taking the masks off wins back {of_all(gained.share)} of the {size(gained.stake)} "
-        f"that pruning to {levels(compared)} costs, and from the smallest task to the largest "
-        f"{points(by_size.effect)} more.",
+        says=f"{_won_back(gained, compared)}. From the smallest task to the largest that changes "
+        f"by {points(by_size.effect)}.",
         statistic=f"{_statistic(gained, compared)}; by task (training examples) {by_task}",
         at=at,
         of=gained.effect,
         margin=gained.margin,
+        stake="loss to win back",
     )
 
 
@@ -305,10 +325,10 @@ def fitted_and_lost(m: Measured) -> Finding:
     return decided(
         [lost.loss("a loss of accuracy where the training set is fitted")],
         says="Where masks are off and the training set is fitted as well as by the dense model, "
-        f"accuracy is {points(lost.effect)} from that of equal training with nothing pruned, of a "
-        f"transfer of {size(lost.stake)}.",
-        statistic=f"{said}; training loss there {losses[fitted].mean():+.2f} nats from the dense "
-        f"model's; accuracy there {points(lost.effect)}; at {levels(compared)}",
+        f"accuracy is {points(lost.effect)} from that of equal training with nothing pruned "
+        f"({beside_transfer(lost.stake)}).",
+        statistic=f"{said}; training loss there {signed(losses[fitted].mean(), 2)} nats from the "
+        f"dense model's; accuracy there {points(lost.effect)}; at {levels(compared)}",
         at=at,
         of=lost.effect,
         margin=lost.margin,

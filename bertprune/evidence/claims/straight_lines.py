@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bertprune.base.words import signed
 from bertprune.evidence import scores
 from bertprune.evidence.claims.chance import Floats, holm
 from bertprune.evidence.claims.claim import (
@@ -173,21 +174,33 @@ def fall_along_lines(m: Measured) -> Finding:
     ]
     parts.append(_slopes_differ([curve.slope for curve in curves]))
     said = "; ".join(
-        f"{curve.task} {in_points(curve.slope.estimate(), unit=' points per nat')}, bowed by "
-        f"{of_all(bend.share, '+')} of its fall ({curve.points} points)"
+        f"{curve.task} {in_points(curve.slope.estimate(), unit=' points per nat')}, "
+        + (
+            "no fall that is detected"
+            if math.isnan(bend.share)
+            else f"bowed by {of_all(bend.share, '+')} of its fall"
+        )
+        + f" ({curve.points} points)"
         for curve, bend in zip(curves, bends, strict=True)
     )
     slopes = [100 * float(curve.slope.values.mean()) for curve in curves]
-    worst = max(bends, key=lambda bend: abs(bend.share))
+    falling = [bend for bend in bends if not math.isnan(bend.share)]
+    worst = max(falling, key=lambda bend: abs(bend.share), default=bends[0])
+    most_bent = (
+        f"the most bent curve bows by {of_all(abs(worst.share))} of its fall, that of a square law "
+        "by 25 %"
+        if falling
+        else "no curve has a fall that is detected"
+    )
     return decided(
         parts,
-        says=f"A nat of pre-training loss costs from {-max(slopes):.1f} to {-min(slopes):.1f} "
-        "points of accuracy, by task; the most bent curve bows by "
-        f"{of_all(abs(worst.share))} of its fall, that of a square law by 25 %.",
+        says=f"A nat of pre-training loss changes accuracy by {signed(max(slopes))} to "
+        f"{signed(min(slopes))} points, by task; {most_bent}.",
         statistic=said + f"; on the floor, and not asked: {', '.join(flat)}" * bool(flat),
         at=at,
         of=worst.effect,
         margin=worst.margin,
+        stake="fall",
     )
 
 

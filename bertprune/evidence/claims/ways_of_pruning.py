@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bertprune.base.words import percent
+from bertprune.base.words import percent, signed
 from bertprune.evidence.claims.claim import (
     LEVEL,
     NO_EFFECT,
@@ -13,19 +13,19 @@ from bertprune.evidence.claims.claim import (
     Finding,
     Part,
     beside,
+    beside_transfer,
     claim,
     decided,
     levels,
     no_rows,
-    of_all,
     points,
-    size,
 )
 from bertprune.evidence.claims.measured import Contrast, Measured, Place, Points
 from bertprune.evidence.claims.ranges import (
     DENSE,
     EQUAL_TRAINING,
     NEVER_PRETRAINED,
+    SCALE_OF_LOSS,
     change_from_dense,
     loss_above,
     nats,
@@ -68,7 +68,7 @@ def after_finetuning(m: Measured) -> Finding:
     return decided(
         [gained.no_gain("no gain of pruning after fine-tuning")],
         says=f"Pruning after fine-tuning changes accuracy by {points(gained.effect)} against "
-        f"pruning while pre-training, of a transfer of {size(gained.stake)}.",
+        f"pruning while pre-training ({beside_transfer(gained.stake)}).",
         statistic=f"{points(gained.effect)} beyond equal training; at {levels(compared)}; by task "
         + _by_task(at, effect),
         at=at,
@@ -79,7 +79,7 @@ def after_finetuning(m: Measured) -> Finding:
 
 def _by_task(at: Points, effect: Contrast) -> str:
     each = zip(at.tasks, effect.by_task, strict=True)
-    return ", ".join(f"{task} {100 * mean:+.2f}" for task, mean in each)
+    return ", ".join(f"{task} {signed(100 * mean, 2)}" for task, mean in each)
 
 
 @claim(
@@ -118,28 +118,32 @@ def longer_before_pruning(m: Measured) -> Finding:
     longer = pruned[1:]
     found = beside([*map(gain, longer)], [transfer] * len(longer), NO_EFFECT, pooled=True)
     parts = [
-        of.no_gain(f"no gain after {place.epochs:g} epochs")
+        of.no_gain(f"no gain after {_epochs(place)}")
         for place, of in zip(longer, found, strict=True)
     ]
     if control is None:
         parts = [part._replace(refutes=1.0) for part in parts]
     most = max(found, key=lambda of: of.effect.mean)
-    best = longer[found.index(most)].epochs
+    best = longer[found.index(most)]
     beyond = "beyond equal training" if control else "with no control of equal training"
     each = "; ".join(
-        f"after {place.epochs:g} epochs {points(of.effect)}"
+        f"after {_epochs(place)} {points(of.effect)}"
         for place, of in zip(longer, found, strict=True)
     )
     return decided(
         parts,
         says=f"Fine-tuning before pruning to {percent(pruned[0].sparsity)} gains at most "
-        f"{points(most.effect)} over {pruned[0].epochs:g} epochs, after {best:g}, {beyond}, of a "
-        f"transfer of {size(most.stake)}.",
-        statistic=f"against {pruned[0].epochs:g} epochs, {beyond}: {each}",
+        f"{points(most.effect)} after {_epochs(best)} against {_epochs(pruned[0])}, {beyond} "
+        f"({beside_transfer(most.stake)}).",
+        statistic=f"against {_epochs(pruned[0])}, {beyond}: {each}",
         at=at,
         of=most.effect,
         margin=most.margin,
     )
+
+
+def _epochs(place: Place) -> str:
+    return f"{place.epochs:g} epoch{'s' * (place.epochs != 1)}"
 
 
 @claim(
@@ -193,7 +197,7 @@ def at_random(m: Measured) -> Finding:
     return decided(
         parts,
         says=f"Pruned at random, models are {points(overall.effect)} from those pruned by "
-        f"magnitude on average, {of_all(overall.share)} of the transfer; at {percent(compared[0])} "
+        f"magnitude on average ({beside_transfer(overall.stake)}); at {percent(compared[0])} "
         f"they are {points(found[compared[0]].effect)} from them.",
         statistic=said,
         at=at,
@@ -211,4 +215,8 @@ def _is_at_floor(at: Points, sparsity: float, transfer: Contrast) -> bool:
 
 def _higher(rise: Beside, sparsity: float) -> Part:
     part = rise.gain(f"a higher pre-training loss at {percent(sparsity)}")
-    return part._replace(supports=math.nan) if math.isnan(rise.effect.mean) else part
+    if math.isnan(rise.effect.mean):
+        lacks = "pre-training loss of both"
+    else:
+        lacks = SCALE_OF_LOSS if math.isnan(rise.stake.mean) else ""
+    return part._replace(supports=math.nan, lacks=lacks) if lacks else part

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bertprune.base.words import SPACE, counted, percent
+from bertprune.base.words import SPACE, counted, percent, signed
 from bertprune.evidence.claims.chance import Estimate
 from bertprune.evidence.claims.claim import (
     FAILS,
@@ -26,6 +26,7 @@ from bertprune.evidence.claims.claim import (
     in_percent,
     no_rows,
     of_all,
+    points,
 )
 from bertprune.evidence.claims.measured import Measured, Seeds
 from bertprune.evidence.scores import of_usual_length
@@ -95,8 +96,9 @@ def features(m: Measured) -> Finding:
     _, below, bend = over.summed(np.linalg.pinv(design), np.log)
     return decided(
         [_above(bend, BENDS_BY, "a bend")],
-        says=f"Features leave the unpruned model's by power {below.mean:.1f} of sparsity up to "
-        f"{percent(KNEE)} and {below.mean + bend.mean:.1f} beyond, {_number(bend)} more.",
+        says=f"The distance of features grows as sparsity^{below.mean:.1f} up to {percent(KNEE)} "
+        f"and as sparsity^{below.mean + bend.mean:.1f} above: a bend of {_number(bend)}, where the "
+        f"claim asks for more than {BENDS_BY:g}.",
         statistic=f"1 − cosine grows by power {_number(below)} up to {percent(KNEE)}, by "
         f"{_number(bend)} more beyond; a smooth law has one power",
         at=over,
@@ -108,8 +110,7 @@ def features(m: Measured) -> Finding:
 
 
 def _number(of: Estimate, scale: float = 1) -> str:
-    bounds = f" [{scale * of.lower:.2f}, {scale * of.upper:.2f}]" if of.error > 0 else ""
-    return f"{scale * of.mean:.2f}{bounds}"
+    return points(of, scale, unit="", sign="")
 
 
 FEW = 0.06
@@ -149,11 +150,16 @@ def masks(m: Measured) -> Finding:
     says = "other weights pruned than without fine-tuning, beyond those of two seeds"
     worst = max(every, key=lambda one: one.upper)
     return decided(
-        [*parts, _below(beyond, FEW, says) if beyond else Part(says, np.nan, np.nan)],
+        [
+            *parts,
+            _below(beyond, FEW, says)
+            if beyond
+            else Part(says, np.nan, np.nan, "masks of two seeds of one BERT"),
+        ],
         says=f"Of the mask's entries {of_all(means.min())} to {of_all(means.max())} differ after "
-        f"fine-tuning, of the pruned weights {of_all(others.max())} at "
-        f"{percent(levels[others.argmax()])} and {of_all(others.iloc[-1])} at "
-        f"{percent(levels[-1])}.",
+        "fine-tuning. Few can where few are pruned: of the pruned weights alone, other ones are "
+        f"{of_all(others.max())} at {percent(levels[others.argmax()])} and "
+        f"{of_all(others.iloc[-1])} at {percent(levels[-1])}.",
         statistic="other weights among the pruned: "
         + ", ".join(
             f"{percent(at)} {of_all(share)}" for at, share in zip(levels, others, strict=True)
@@ -287,10 +293,11 @@ def heads(m: Measured) -> Finding:
     at, head = over.index[worst]
     found = decided(
         parts,
-        says=f"The head that stands out most, {head} at {percent(at)}, loses "
-        f"{of_all(excess[worst] / kept[worst])} of what the model keeps beyond the model's rate.",
-        statistic=f"at most {100 * excess[worst]:+.1f} points beyond the model's rate: {head} at "
-        f"{percent(at)}; {counted(len(names.unique()), 'head')}",
+        says=f"{head} stands out most: pruning to {percent(at)} takes "
+        f"{of_all(every[worst].mean)} of its weights, {100 * excess[worst]:.1f} points more than "
+        f"average; the claim allows less than {100 * MUCH_MORE * kept[worst]:.1f} more.",
+        statistic=f"at most {signed(100 * excess[worst])} points beyond the model's rate: {head} "
+        f"at {percent(at)}; {counted(len(names.unique()), 'head')}",
         at=over,
         of=every[worst] - at,
         margin=MUCH_MORE * kept[worst],
@@ -342,12 +349,16 @@ def near_normal(m: Measured) -> Finding:
     }
     # Every matrix is counted, and none is drawn: a share is there or is not.
     parts = [
-        Part(name, *(np.nan, np.nan) if np.isnan(share) else _certain(share >= ALMOST_EVERY))
+        Part(name, *_certain(share >= ALMOST_EVERY))
+        if not np.isnan(share)
+        else Part(name, np.nan, np.nan, "kurtosis of the weights")
         for name, share in shares.items()
     ]
     is_base = len(by_matrix) == BERT_BASE_MATRICES
     verdict, reason = decide(parts) if is_base else (UNTESTED, "asked of BERT-Base's shape alone")
-    listed = ", ".join(f"{name}: {of_all(share)}" for name, share in shares.items())
+    listed = ", ".join(
+        f"{name}: {of_all(share)}" for name, share in shares.items() if not np.isnan(share)
+    )
     return Finding(
         f"{listed} of the matrices; std from {std.min():.3f} to {std.max():.3f}",
         f"n = {len(by_matrix)} matrices, {counted(dense.seed.nunique(), 'seed')}",
@@ -378,11 +389,12 @@ def memory(m: Measured) -> Finding:
     of_dense = {"sparsity": 0, "split": Split.WEIGHTS, "metric": Metric.MEMORY_BYTES}
     stored = at_end(m.rows, **of_dense, **_PRETRAINED)
     by_seed = stored.pivot_table(index="seed", columns="part", values="value")
-    ours = "missing"
+    ours = ""
     if "word embeddings" in by_seed:
-        ours = of_all(float((by_seed["word embeddings"] / by_seed.sum(axis=1)).mean()))
+        share = float((by_seed["word embeddings"] / by_seed.sum(axis=1)).mean())
+        ours = f"; this study's model {of_all(share)}"
     return Finding(
-        f"BERT-Base's shape {of_all(base)}; this study's model {ours}",
+        f"BERT-Base's shape {of_all(base)}{ours}",
         f"counted, {BERT_BASE.parameters:,} parameters of BERT-Base",
         verdict=HOLDS if EMBEDDINGS_SHARE[0] <= base <= EMBEDDINGS_SHARE[1] else FAILS,
         reason="the verdict is about BERT-Base's shape, whatever the study",

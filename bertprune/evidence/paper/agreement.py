@@ -18,7 +18,6 @@ from bertprune.base.shown import Sentence
 from bertprune.base.words import NOTHING, percent
 from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence.paper.beside_ours import numbers
-from bertprune.evidence.regimes.statistics import by_sparsity
 from bertprune.evidence.scores import AVERAGE
 from bertprune.protocol.arms import ARMS, COMPARED
 from bertprune.protocol.rows import Rows
@@ -105,10 +104,10 @@ def shared_order(table1: pd.DataFrame) -> pd.DataFrame:
     """
     compared = _some_cells(table1)
     lines = {}
-    for sparsity, at in by_sparsity(compared[compared.task != AVERAGE]):
+    for sparsity, at in compared[compared.task != AVERAGE].groupby("sparsity"):
         wide = at.pivot(index="task", columns="arm", values=["paper", "ours"]).dropna()
         means = wide.mean().round(6).unstack(0)
-        lines[percent(sparsity)] = {
+        lines[percent(float(str(sparsity)))] = {
             "arms": len(means),
             "tasks": len(wide),
             "rank correlation": _correlation(stats.kendalltau, means),

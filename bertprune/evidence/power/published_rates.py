@@ -20,9 +20,9 @@ from bertprune.base.shown import Prose, Sentence
 from bertprune.base.words import NOTHING, percent
 from bertprune.evidence.claims import CLAIMS
 from bertprune.evidence.power import rates
-from bertprune.evidence.power.designs import PAPER
 from bertprune.evidence.power.worlds import TRUTHS
 from bertprune.protocol.record import utc_now
+from bertprune.protocol.rows import where
 
 _NAME = "power"
 
@@ -95,7 +95,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
                 "right with twice the margin": _right(twice),
                 "wrong “holds”": percent(of["wrong holds"].max()),
                 "wrong “refuted”": percent(of["wrong refuted"].max()),
-                rates.TOLD: _effect(told) if told else NOTHING,
+                "detectable with 80 % power": _effect(told) if told else NOTHING,
             }
         )
     return pd.DataFrame(lines)
@@ -110,9 +110,31 @@ def _right(line: Mapping[Hashable, Any]) -> str:
 
 
 def shown(study: str) -> Prose | Sentence:
-    """What the rules can tell in a study of this name, and in the paper's tables; a
-    sentence where no rates are published."""
+    """What the rules can tell in a study of this name; a sentence where no rates are published."""
     if not paths.published(_NAME, ".csv").exists():
         return Sentence("No rates are published yet: `bertprune power --publish` makes them.")
-    table = readable(read())
-    return Prose(table[table.study.isin([study, PAPER])].reset_index(drop=True))
+    table = where(readable(read()), study=study).drop(columns="study")
+    return Prose(table.set_index("claim").rename_axis(None))
+
+
+_MOST_WRONG = 0.05
+"""How often a verdict may be wrong, in each direction."""
+
+
+def too_often_wrong() -> Sentence:
+    """By study, which rules gave wrong verdicts more often than they may, by more than two standard
+    errors; nothing where no rates are published."""
+    if not paths.published(_NAME, ".csv").exists():
+        return Sentence("")
+    table, said = read(), []
+    for study, of in table.groupby("study", sort=False):
+        rate = of[["wrong holds", "wrong refuted"]].max(axis=1).fillna(0)
+        error = (_MOST_WRONG * (1 - _MOST_WRONG) / of.replicates) ** 0.5
+        wrong = rate[rate > _MOST_WRONG + 2 * error]
+        worst = wrong.groupby(of.claim + ", " + of["part"], sort=False).max()
+        named = (f"{question} ({percent(at)})" for question, at in worst.items())
+        said.append(f"{study}: {'; '.join(named) or 'none'}")
+    return Sentence(
+        f"Rules that are wrong in more than {percent(_MOST_WRONG)} of simulated studies. "
+        f"{'. '.join(said)}."
+    )

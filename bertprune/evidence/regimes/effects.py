@@ -92,6 +92,11 @@ class Effect:
         """How large it is over `levels`; None where the study lacks one of them."""
         return self.of(study, levels) if levels and set(levels) <= set(self._own(study)) else None
 
+    def at_each(self, study: Measured) -> dict[float, Size]:
+        """By sparsity, ascending: how large it is at each of the range by itself."""
+        sizes = {at: self.of(study, [at]) for at in self._own(study)}
+        return {at: size for at, size in sizes.items() if size}
+
     def _own(self, study: Measured) -> list[float]:
         return study.levels(*self.arms, low=self.low, high=self.high)
 
@@ -132,14 +137,15 @@ def _change_at_random(m: Measured, levels: Levels) -> Size | None:
     )
 
 
-def _change_in_low_range(m: Measured, levels: Levels) -> Size | None:
-    """At the last of `levels`; all sparsities of the range have one variance, as in claim C1."""
-    low = m.levels(PRUNE_PRETRAIN, high=LOW_UNTIL)
-    if (at := _points(m, [PRUNE_PRETRAIN], low)) is None:
+def _change_at_one(m: Measured, levels: Levels) -> Size | None:
+    """At the last of `levels`; the sparsities of the low range have one variance, as in C1."""
+    last, low = levels[-1], m.levels(PRUNE_PRETRAIN, high=LOW_UNTIL)
+    together = low if last in low else [last]
+    if (at := _points(m, [PRUNE_PRETRAIN], together)) is None:
         return None
-    every = [change_from_dense(at, PRUNE_PRETRAIN, [one]) for one in low]
-    last = low.index(levels[-1])
-    return _size(every[last], estimates(every, pooled=True)[last])
+    every = [change_from_dense(at, PRUNE_PRETRAIN, [one]) for one in together]
+    place = together.index(last)
+    return _size(every[place], estimates(every, pooled=True)[place])
 
 
 def _rise_of_loss(m: Measured, levels: Levels) -> Size | None:
@@ -186,9 +192,10 @@ _FALL = "accuracy at {at}, change from dense"
 _MASKS_OFF = "masks off minus masks held at {at}, beyond equal training"
 _LATE = "late minus early pruning at {at}, beyond equal training"
 _DELETION = _beyond_equal_training(INFORMATION_DELETION)
+_LATER = _beyond_equal_training(PRUNE_AFTER_FINETUNE)
 
 EFFECTS = {
-    "low": Effect(_FALL, _change_in_low_range, high=LOW_UNTIL, is_at_end=True),
+    "low": Effect(_FALL, _change_at_one, high=LOW_UNTIL, is_at_end=True),
     "loss": Effect(
         "pre-training loss at {at}, change from dense",
         _rise_of_loss,
@@ -202,7 +209,7 @@ EFFECTS = {
     "high, masks off": Effect(_MASKS_OFF, _DELETION, _BOTH, HIGH_FROM),
     "late": Effect(
         _LATE,
-        _beyond_equal_training(PRUNE_AFTER_FINETUNE),
+        _LATER,
         (PRUNE_AFTER_FINETUNE, PRUNE_PRETRAIN),
     ),
     "random": Effect(
@@ -222,3 +229,20 @@ EFFECTS = {
     "transfer": Effect("transfer: dense minus the best without pre-training", _transfer),
 }
 """In the order of tables."""
+
+AT_EACH = {
+    PRUNE_PRETRAIN: Effect("accuracy, pruned minus dense", _change_at_one),
+    "loss": Effect("pre-training loss, pruned minus dense", _rise_of_loss, unit="nats"),
+    INFORMATION_DELETION: Effect(
+        "masks off minus masks held, beyond equal training", _DELETION, _BOTH
+    ),
+    PRUNE_AFTER_FINETUNE: Effect(
+        "late minus early pruning, beyond equal training",
+        _LATER,
+        (PRUNE_AFTER_FINETUNE, PRUNE_PRETRAIN),
+    ),
+    RANDOM_PRUNING: Effect(
+        "random minus magnitude pruning", _random_less_magnitude, (RANDOM_PRUNING, PRUNE_PRETRAIN)
+    ),
+}
+"""What is asked of each sparsity by itself (see `Effect.at_each`), those of an arm by its name."""

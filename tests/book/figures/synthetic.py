@@ -58,12 +58,12 @@ def _point(random: np.random.Generator, sparsity: float, seed: int) -> Iterator[
         place = {**point, "task": task}
         dense = 0.92 - _LOSS_OF_ACCURACY[task] * sparsity**2
         for arm, less in _LESS_ACCURATE.items():
-            if sparsity == 0 and arm != "prune_pretrain":
+            if sparsity == 0 and arm == "random_pruning":
                 continue
             history = [*_finetuning(random, dense - less * sparsity)]
-            if arm == "prune_after_finetune":
+            if arm == "prune_after_finetune" and sparsity > 0:
                 history += _mask_differences(random, sparsity)
-            if sparsity == 0:
+            if sparsity == 0 and arm == "prune_pretrain":
                 history += _movement(random)
             yield rows.of_history(history, arm=arm, **place)
         if sparsity == 0:

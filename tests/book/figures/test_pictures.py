@@ -34,6 +34,8 @@ from bertprune.book.figures.weight_shapes import memory, pruned_embeddings, weig
 from bertprune.evidence import paper, scores
 from bertprune.evidence.answers import Answers
 from bertprune.evidence.claims import straight_lines
+from bertprune.evidence.claims.ledger import of_paper
+from bertprune.evidence.claims.measured import Measured
 from bertprune.experiments import studies
 from bertprune.experiments.runs import Run
 from bertprune.protocol import notebook_parameters, rows
@@ -87,6 +89,8 @@ def _answers(found: Rows) -> dict[str, Answers | None]:
 GIVEN: dict[str, Callable[[Rows], Any]] = {
     "found": lambda found: found,
     "paper": lambda _: paper.rows(),
+    "measured": Measured.of,
+    "beside": lambda _: of_paper(),
     "majorities": lambda _: accuracy.GLUE_MAJORITIES,
     "arm": lambda _: "information_deletion",
     "recalled": _bits,
@@ -251,7 +255,9 @@ def test_captions_name_the_levels_and_whose_mean_they_are() -> None:
 
 def test_the_drop_as_a_share_of_skill_compares_with_the_papers() -> None:
     first = sketched(accuracy_drop).panels[0]
-    assert first.title == "share of skill lost" and first.paper is not None
+    second = sketched(accuracy_drop).panels[1]
+    assert (first.title, second.title) == ("change in skill", "the paper: change in skill")
+    assert second.source == "paper" and second.y == first.y
     scored = scores.scores(study())
     average = where(scored, task="average").set_index(["arm", "sparsity", "seed"]).accuracy
     majority = accuracy.GLUE_MAJORITIES[list(TASKS)].mean()
@@ -261,7 +267,7 @@ def test_the_drop_as_a_share_of_skill_compares_with_the_papers() -> None:
     assert one == pytest.approx(lost / (dense - majority))
     without = sketched(accuracy_drop, majorities=None)
     assert without.panels[0].title != first.title
-    assert all(panel.paper is None for panel in without.panels)
+    assert all(panel.source == "study" for panel in without.panels)
 
 
 def test_the_dense_level_is_of_the_seeds_that_were_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,16 +294,12 @@ def test_one_task_is_its_own_average() -> None:
     found = where(study(), task=["sst2", rows.PRETRAINING])
     sketch = sketched(average_and_training_loss, found)
     assert titles(sketch) == ["average dev accuracy", "average training loss (nats)"]
-    of_paper = where(sketch.data, source="paper", panel="average dev accuracy")
-    dense = where(of_paper, arm="prune_pretrain", sparsity=0)
-    assert dense.value.tolist() == pytest.approx([0.921])
     glance = sketched(average_and_loss, found)
     assert titles(glance) == ["sst2: dev accuracy", "pre-training: dev loss (nats)"]
 
 
 def test_averages_over_other_tasks_are_not_laid_over_each_other() -> None:
     found = study().replace({"task": {"mnli": "mrpc"}})
-    assert set(sketched(average_and_training_loss, found).data.source) == {"study"}
     majorities = pd.Series({"sst2": 0.5, "mrpc": 0.6})
     assert set(sketched(accuracy_drop, found, majorities=majorities).data.source) == {"study"}
 
@@ -320,7 +322,7 @@ def test_an_average_needs_all_tasks() -> None:
 
 
 def test_drops_are_from_the_same_seeds_dense_model() -> None:
-    drawn = data(accuracy_drop).query("panel != 'share of skill lost'")
+    drawn = data(accuracy_drop).query("panel != 'change in skill'")
     dense = where(drawn, arm="prune_pretrain", sparsity=0)
     assert (dense.value == 0).all()
     scored = scores.scores(study()).set_index(["arm", "task", "sparsity", "seed"]).accuracy
@@ -377,14 +379,16 @@ def test_features_need_runs_that_compared_them() -> None:
 
 def test_a_gain_is_that_of_the_same_seed_with_its_bounds() -> None:
     sketch = sketched(differences.gain)
-    scored = where(scores.scores(study()), task=list(TASKS), sparsity=0.6)
-    mean = scored.groupby(["arm", "seed"]).accuracy.mean()
-    gains = 100 * (mean["information_deletion"] - mean["prune_pretrain"])
+    scored = where(scores.scores(study()), task=list(TASKS))
+    mean = scored.groupby(["arm", "sparsity", "seed"]).accuracy.mean()
+    off, held = mean["information_deletion"], mean["prune_pretrain"]
+    gains = 100 * (off[0.6] - off[0.0] - held[0.6] + held[0.0])
     point = where(sketch.panels[0].points, sparsity=0.6).iloc[0]
     assert point.value == pytest.approx(gains.mean())
     assert point.low < gains.mean() < point.high
     of_one = sketched(differences.gain, study()[study().seed == 0]).panels[0].points
-    assert of_one.low.isna().all()
+    # Of one seed they are for other examples alone.
+    assert (of_one.low < of_one.value).all()
 
 
 def test_at_a_glance_each_arm_begins_at_nothing() -> None:
@@ -461,7 +465,8 @@ def test_movement_of_a_matrix_is_not_that_of_the_model() -> None:
 
 def test_learning_rates_are_told_apart_where_a_task_has_several() -> None:
     found = study()
-    assert legend(sketched(movement_by_epoch)) == [*reversed(TASKS), "thin: the paper"]
+    assert legend(sketched(movement_by_epoch)) == [*reversed(TASKS)]
+    assert titles(sketched(movement_by_epoch))[1:] == ["the same in the paper"]
     moved = found[found.metric.str.startswith("movement")]
     two = rows.join([found, moved.assign(learning_rate=2 * RATE)])
     assert "learning rate 0.002" in legend(sketched(movement_by_epoch, two))

@@ -17,11 +17,11 @@ MISSING = (math.nan, math.nan)
         ([TOLD, TOLD], HOLDS, ""),
         # All have to hold: none is corrected.
         ([(0.049, 1.0)] * 20, HOLDS, ""),
-        ([TOLD, OPEN_PART], OPEN, "not told: b"),
+        ([TOLD, OPEN_PART], OPEN, "neither shown nor refuted: b"),
         ([TOLD, REFUTED], FAILS, "refuted: b"),
         # One of several decides: these are corrected.
-        ([(0.9, 0.04), (0.9, 0.9)], OPEN, "not told: a; b"),
-        ([TOLD, MISSING], OPEN, "not tested, as there are no rows of it: b"),
+        ([(0.9, 0.04), (0.9, 0.9)], OPEN, "neither shown nor refuted: a; b"),
+        ([TOLD, MISSING], OPEN, "not tested: b (no such rows)"),
         ([REFUTED, MISSING], FAILS, "refuted: a"),
     ],
 )

@@ -140,8 +140,8 @@ def test_c3_goes_by_sizes_and_not_by_names() -> None:
     ("apart", "cells", "said"),
     [
         (1.0, "0 of 30 cells", "training loss not matched"),
-        (-1.0, "30 of 30 cells", "training loss there -1.00 nats"),
-        (None, "26 of 30 cells", "training loss there -"),
+        (-1.0, "30 of 30 cells", "training loss there \N{MINUS SIGN}1.00 nats"),
+        (None, "26 of 30 cells", "training loss there \N{MINUS SIGN}"),
     ],
 )
 def test_c4_takes_the_training_loss_of_the_dense_model(

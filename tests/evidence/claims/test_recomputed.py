@@ -158,10 +158,11 @@ def test_c11() -> None:
     losses: Any = every.sort_values("step").groupby(["arm", "sparsity", "seed"]).value.last()
     for at in (0.3, 0.5, 0.7, 0.8, 0.9):
         lower, upper = interval("lab", [(1, RANDOM, at), (-1, MASKED, at)])
-        assert (
-            f"accuracy {100 * by_seed('lab', [(1, RANDOM, at), (-1, MASKED, at)]).mean():+.2f} "
-            f"[{100 * lower:+.2f}, {100 * upper:+.2f}]" in got.statistic
+        mean = by_seed("lab", [(1, RANDOM, at), (-1, MASKED, at)]).mean()
+        said = (
+            f"accuracy {100 * mean:+.2f} [{100 * lower:+.2f},\N{NO-BREAK SPACE}{100 * upper:+.2f}]"
         )
+        assert said.replace("-", "\N{MINUS SIGN}") in got.statistic
         more = np.asarray(losses[RANDOM][at] - losses[MASKED][at], float)
         told += [upper < 0, bounds(more, 0.0)[0] > 0]
     assert got.verdict == ("holds" if all(told) else "undecided")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bertprune.data.glue import PAPER_TASKS
-from bertprune.evidence import paper, regimes, scores
+from bertprune.evidence import paper, scores
 from bertprune.protocol import rows
 from bertprune.protocol.rows import PRETRAINING
 
@@ -59,14 +59,6 @@ def test_pretraining_losses_are_those_that_the_arms_start_from() -> None:
     printed = paper.glue().set_index(point).pretrain_loss
     assert printed.isna().sum() == 50
     pd.testing.assert_series_equal(ours[printed.index], printed, check_names=False)
-
-
-def test_regimes_read_the_rows() -> None:
-    """One seed tells nothing by itself, and the means are there."""
-    found = regimes.regimes(scores.scores(paper.rows()), scores.pretraining_losses(paper.rows()))
-    assert found.fall[0.6].mean == pytest.approx(-0.0162)
-    assert found.rise[0.4].mean == pytest.approx(0.11)
-    assert found.low_until == 0.9 and found.fall[0.9].seeds == 1
 
 
 def test_movement_rows_are_shares() -> None:

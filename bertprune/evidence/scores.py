@@ -9,6 +9,7 @@ from bertprune.protocol import rows
 from bertprune.protocol.arms import (
     ARMS,
     BURN_IN,
+    BY_SPARSITY,
     EPOCHS_BEFORE_PRUNING,
     FROM_SCRATCH,
     PRUNE_PRETRAIN,
@@ -52,6 +53,18 @@ def scores(found: Rows) -> pd.DataFrame:
         raise UserError("no accuracy yet: no fine-tuning run of the study is done")
     best = best.sort_values(_POINT)[[*_POINT, "accuracy", "own"]]
     return with_averages(best.reset_index(drop=True), "accuracy")
+
+
+def changes(scored: pd.DataFrame) -> pd.DataFrame:
+    """`scores` with the `change` of each arm from its own accuracy at 0 %, of the same task and
+    seed, where nothing is pruned; from the dense model's where an arm has none. What has neither is
+    left out."""
+    place = ["arm", "task", "seed"]
+    at_zero = where(scored, sparsity=0, arm=BY_SPARSITY).set_index(place).accuracy
+    own = pd.MultiIndex.from_frame(scored[place])
+    dense = pd.MultiIndex.from_frame(scored[place].assign(arm=PRUNE_PRETRAIN))
+    start = at_zero.reindex(own).fillna(at_zero.reindex(dense).set_axis(own)).to_numpy()
+    return scored.assign(change=scored.accuracy.to_numpy() - start).dropna(subset=["change"])
 
 
 def training_losses(found: Rows, best: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -46,7 +46,7 @@ class Axis:
 
     def in_words(self, value: float) -> str:
         """A value on this axis, as a table has it."""
-        shown = f"{100 * value:.1f} %" if self.is_share else f"{value:.4g}"
+        shown = f"{100 * value:.1f} %" if self.is_share else f"{round(value, 9):.4g}"
         return shown.replace("-", "\N{MINUS SIGN}")
 
     def show(self, axis: PlotAxis) -> None:

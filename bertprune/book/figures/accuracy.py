@@ -27,7 +27,7 @@ from bertprune.book.drawing.style import (
     seeds_in_words,
 )
 from bertprune.evidence.paper.agreement import arms_of, cells_by_seed, tasks_of
-from bertprune.evidence.scores import AVERAGE, scores, training_losses, with_averages
+from bertprune.evidence.scores import AVERAGE, changes, scores, training_losses, with_averages
 from bertprune.protocol.arms import ARMS, BY_SPARSITY, COMPARED, FROM_SCRATCH, PRUNE_PRETRAIN
 from bertprune.protocol.rows import Rows, where
 
@@ -93,10 +93,11 @@ def average_and_training_loss(found: Rows) -> Sketch:
 def accuracy_drop(
     found: Rows, *, paper: Rows | None = None, majorities: pd.Series | None = None
 ) -> Sketch:
-    """By task, how far dev accuracy is from the same seed's dense model, in points, against
-    sparsity. Where `majorities` are given, the accuracies (shares, by task) of always giving the
-    commonest answer, the first panel has the average change as a share of what the dense model is
-    above them, and beside it stands the same of `paper`, if it has all the tasks.
+    """By task, how far dev accuracy is from that of the same arm and seed with nothing pruned, in
+    points, against sparsity. Where `majorities` are given, the accuracies (shares, by task) of
+    always giving the commonest answer, the first panel has the average change as a share of what
+    the dense model is above them, and beside it stands the same of `paper`, if it has all the
+    tasks.
 
     Raises UserError without a dense model.
     """
@@ -121,9 +122,9 @@ def accuracy_drop(
     return _against_sparsity(
         panels,
         name="accuracy-drop",
-        caption="Dev accuracy less that of the dense model of the same seed, in points, against "
-        "the share of weights that is pruned."
-        + " Skill is how far the dense model is above the commonest answer; its change is the "
+        caption="Dev accuracy minus that of the same arm and seed at 0 %, where nothing is pruned "
+        "(or else minus the dense model's), in points, against the share of weights that is pruned."
+        + " Skill is how far the dense model is above the majority class; its change is the "
         "average difference as a share of that." * (majorities is not None),
     )
 
@@ -131,11 +132,10 @@ def accuracy_drop(
 def _changes_of_skill(found: Rows, majorities: pd.Series) -> pd.DataFrame:
     """The average change as a share of how far the seed's dense model is above `majorities`."""
     average = _of_average(scores(found))
-    dense = where(average, arm=PRUNE_PRETRAIN, sparsity=0)
-    skill = dense.set_index("seed").accuracy - majorities[list(_tasks(found))].mean()
-    start = average.seed.map(dense.set_index("seed").accuracy)
-    shares = (average.accuracy - start) / average.seed.map(skill)
-    return average.assign(value=shares).dropna(subset=["value"])
+    dense = where(average, arm=PRUNE_PRETRAIN, sparsity=0).set_index("seed").accuracy
+    skill = dense - majorities[list(_tasks(found))].mean()
+    of = changes(average)
+    return of.assign(value=of.change / of.seed.map(skill)).dropna(subset=["value"])
 
 
 def _tasks(found: Rows) -> set[str]:
@@ -158,12 +158,11 @@ def _of_average(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _drops(found: Rows) -> dict[str, pd.DataFrame]:
-    """By task the difference from the dense model of the same seed, in points."""
-    accuracies = scores(found)
-    dense = accuracies[(accuracies.arm == PRUNE_PRETRAIN) & (accuracies.sparsity == 0)]
+    """By task the change from the arm's own accuracy at 0 %, in points (see `scores.changes`)."""
+    of = changes(scores(found))
+    dense = where(of, arm=PRUNE_PRETRAIN, sparsity=0)
     needed(dense, "the drop in accuracy", "runs of finetune at sparsity 0")
-    paired = accuracies.merge(dense[["task", "seed", "accuracy"]], on=["task", "seed"])
-    return _by_task(paired.assign(value=100 * (paired.accuracy_x - paired.accuracy_y)))
+    return _by_task(of.assign(value=100 * of.change))
 
 
 def _by_task(points: pd.DataFrame) -> dict[str, pd.DataFrame]:

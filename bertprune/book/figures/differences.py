@@ -148,17 +148,9 @@ def _ends_in_words(points: pd.DataFrame, show: Callable[[float], str]) -> str:
 
 
 def _changes(found: Rows) -> pd.DataFrame:
-    """Average accuracy of each arm less its own at 0 % of the same seed, in points; less the dense
-    model's where it has none."""
-    average = scores.scores(found)
-    average = where(average, arm=BY_SPARSITY, task=AVERAGE)
-    at_zero = where(average, sparsity=0).set_index(["arm", "seed"]).accuracy
-    own = pd.MultiIndex.from_frame(average[["arm", "seed"]])
-    dense = pd.MultiIndex.from_frame(average[["arm", "seed"]].assign(arm=PRUNE_PRETRAIN))
-    start = at_zero.reindex(own).fillna(at_zero.reindex(dense).set_axis(own)).to_numpy()
-    return average.assign(value=100 * (average.accuracy.to_numpy() - start)).dropna(
-        subset=["value"]
-    )
+    """See `scores.changes`, of the average over tasks, in points."""
+    average = where(scores.changes(scores.scores(found)), arm=BY_SPARSITY, task=AVERAGE)
+    return average.assign(value=100 * average.change)
 
 
 def _in_ranges(axes: Axes, panel: Panel) -> None:

@@ -123,7 +123,7 @@ class SideBySide:
             for one, made in found.items()
         }
         if not shown:
-            return Missing("no study here has what this is about")
+            return Missing("none of these studies is about a lab language, or has what this shows")
         return Below(shown) if len(shown) > 1 else next(iter(shown.values()))
 
     def drawn(self, sketch: Sketch) -> Picture:

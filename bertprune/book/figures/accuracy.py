@@ -104,11 +104,11 @@ def accuracy_drop(
     drops = _drops(found)
     panels = [Panel(f"{task} (points)", points, _lines) for task, points in drops.items()]
     if majorities is not None:
-        of_skill = {"": _changes_of_skill(found, majorities)}
+        of_skill = {"change in skill": _changes_of_skill(found, majorities)}
         # Averages over other tasks would not compare.
         if paper is not None and _tasks(found) <= set(paper.task):
             theirs = where(paper, task=_tasks(found))
-            of_skill["the paper: "] = _changes_of_skill(theirs, GLUE_MAJORITIES)
+            of_skill["skill in the paper"] = _changes_of_skill(theirs, GLUE_MAJORITIES)
         both = pd.concat(of_skill.values())
         x, y = (
             replace(axis, low=least - 0.05 * (most - least), high=most + 0.05 * (most - least))
@@ -116,8 +116,8 @@ def accuracy_drop(
             for least, most in [(values.min(), values.max())]
         )
         panels[:0] = [
-            Panel(f"{whose}change in skill", points, _lines, x, y, source=source)
-            for (whose, points), source in zip(of_skill.items(), ("study", "paper"), strict=False)
+            Panel(title, points, _lines, x, y, source=source)
+            for (title, points), source in zip(of_skill.items(), ("study", "paper"), strict=False)
         ]
     return _against_sparsity(
         panels,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from bertprune.base.words import percent
 from bertprune.book.drawing.panel import Axis, Panel
 from bertprune.book.drawing.picture import Sketch
-from bertprune.book.drawing.style import PALETTE, curves, handles, line_handle
+from bertprune.book.drawing.style import PALETTE, curves, handles, line_handle, seeds_in_words
 from bertprune.book.pages.lost_examples import ANOTHER_BERT, ANOTHER_SEED, PRUNED, flips, stored
 from bertprune.evidence.answers import Answers
 from bertprune.protocol.arms import Look
@@ -38,7 +38,10 @@ def lost_and_gained(answers: Mapping[str, Answers | None]) -> Sketch:
         panels,
         alt=textwrap.shorten(f"Lost | gained by pruning, {said}", 300, placeholder=" …"),
         caption="Dev examples that the dense model gets right and the pruned one does not (lost), "
-        "and the other way round (gained). Points are seeds, lines their means."
+        "and the other way round (gained). "
+        + seeds_in_words(
+            (where(of, side=list(_LOOKS)) for of in points.values()), "side", spread=""
+        )
         + " Level lines: what a dense model of another seed or BERT loses against the first, which "
         "is what it gains too." * bool(noise),
         handles=[

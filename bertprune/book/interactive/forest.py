@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -158,7 +159,6 @@ def movable_forest(ledgers: Mapping[str, Ledger], maker: str) -> Piece:
     colours = alt.Scale(
         domain=list(of_studies), range=[look.colour for look in of_studies.values()]
     )
-    told = alt.Scale(domain=[_SMALLER, _LARGER, _OPEN], range=["circle", "diamond", "triangle-up"])
     band = (
         alt.Chart(pd.DataFrame({"at": [0]}))
         .transform_calculate(low="-margin", high="margin")
@@ -179,6 +179,32 @@ def movable_forest(ledgers: Mapping[str, Ledger], maker: str) -> Piece:
             color=alt.Color("side:N", scale=colours, title=None, legend=alt.Legend(symbolSize=160)),
         )
     )
+    zero = alt.Chart(pd.DataFrame({"at": [0]})).mark_rule(color="currentColor").encode(x="at:Q")
+    names = pd.DataFrame({"what": found.what.unique(), "side": ""})
+    words = (
+        alt.Chart(names)
+        .mark_text(align="left", fontWeight="bold")
+        .encode(y=rows, yOffset=lines, x=alt.value(0), text="what:N")
+    )
+    chart = alt.layer(band, zero, *_marks(base), words).add_params(
+        alt.param(name=_MARGIN.signal, value=_MARGIN.value)
+    )
+    return Piece(
+        forest(ledgers).drawn(maker),
+        [_MARGIN],
+        [
+            chart.properties(
+                width="container", height=15 * (1 + len(of_studies)) * found.key.nunique()
+            )
+        ],
+    )
+
+
+def _marks(base: Any) -> list[Any]:
+    """Each effect, with its bounds; an arrow is a bound that lies beyond the axis."""
+    import altair as alt
+
+    told = alt.Scale(domain=[_SMALLER, _LARGER, _OPEN], range=["circle", "diamond", "triangle-up"])
     points = base.mark_point(filled=True, size=120, opacity=1).encode(
         x=alt.X(
             "value:Q",
@@ -194,22 +220,4 @@ def movable_forest(ledgers: Mapping[str, Ledger], maker: str) -> Piece:
         .encode(x=f"{bound}:Q")
         for bound, side, shape in (("low", "-", "triangle-left"), ("high", "", "triangle-right"))
     ]
-    zero = alt.Chart(pd.DataFrame({"at": [0]})).mark_rule(color="currentColor").encode(x="at:Q")
-    names = pd.DataFrame({"what": found.what.unique(), "side": ""})
-    words = (
-        alt.Chart(names)
-        .mark_text(align="left", fontWeight="bold")
-        .encode(y=rows, yOffset=lines, x=alt.value(0), text="what:N")
-    )
-    chart = alt.layer(band, zero, bounds, *arrows, points, words).add_params(
-        alt.param(name=_MARGIN.signal, value=_MARGIN.value)
-    )
-    return Piece(
-        forest(ledgers).drawn(maker),
-        [_MARGIN],
-        [
-            chart.properties(
-                width="container", height=15 * (1 + len(of_studies)) * found.key.nunique()
-            )
-        ],
-    )
+    return [bounds, *arrows, points]

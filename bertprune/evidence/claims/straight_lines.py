@@ -162,7 +162,7 @@ def fall_along_lines(m: Measured) -> Finding:
     flat = [task for task in at.tasks if task not in [curve.task for curve in curves]]
     if len(curves) < 2:
         lack = f"{LEAST_TO_BEND} points above the floor on each of two tasks"
-        return Finding(n=at.n, reason=f"it takes {lack}")
+        return Finding(f"{len(curves)} such curves", at.n, reason=f"it takes {lack}")
     bends = beside([c.bow for c in curves], [c.fall for c in curves], BENT)
     parts = [
         part

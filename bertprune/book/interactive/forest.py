@@ -121,10 +121,10 @@ def forest(ledgers: Mapping[str, Ledger]) -> Sketch:
         panels,
         alt="Effects that decide the claims, by study, with bounds and margins. Both bounds are "
         f"inside the margin: {'; '.join(inside) or 'nowhere'}.",
-        caption="The effect that decides each claim, with one-sided 95 % bounds. Shaded here, with "
-        "a panel for each claim: the margin of its rule, up to which an effect counts as none, or "
-        "as little. It is a share of what can be lost in the study, and is left out where no such "
-        "thing is detected. (Where you can move a margin, yours is shaded.)",
+        caption="The effect that decides each claim, with one-sided 95 % bounds. Shaded is the "
+        "margin, up to which an effect counts as none, or as little: yours where you can move it, "
+        "and else that of the claim’s rule. The rule’s is a share of what can be lost in the "
+        "study, and is left out where no such thing is detected.",
         handles=[Patch(color=_BAND, label="counts as none")],
         columns=2,
         height_inches=0.7 + 0.22 * len(studies),

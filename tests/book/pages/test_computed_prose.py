@@ -22,7 +22,7 @@ PROJECT = Path(__file__).parents[3]
 
 
 def parts(monkeypatch: pytest.MonkeyPatch, of: Callable[[str], Measured]) -> dict[str, str]:
-    monkeypatch.setattr(side_by_side, "measured", lambda study: of(study.name))
+    monkeypatch.setattr(side_by_side, "measured", lambda study, _: of(study.name))
     return computed_prose.parts([Shown(studies.load(name)) for name in ("lab", "english")])
 
 

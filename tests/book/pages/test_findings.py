@@ -33,7 +33,7 @@ def measures(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], Measu
     """Has studies measure what a function gives by their names: to plan one takes seconds."""
 
     def give(of: Callable[[str], Measured]) -> None:
-        monkeypatch.setattr(side_by_side, "measured", lambda study: of(study.name))
+        monkeypatch.setattr(side_by_side, "measured", lambda study, _: of(study.name))
 
     return give
 

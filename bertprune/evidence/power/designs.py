@@ -107,7 +107,9 @@ def design(study: str) -> Design:
     grid = studies.load(study).grid
     if len(grid["seed"]) > points.seeds.max():
         points = _at_sparsities(points, grid["sparsity"])
-        points = pd.concat([points, _controls(points)], ignore_index=True)
+        every = pd.concat([points, _controls(points)], ignore_index=True)
+        # What was measured comes first.
+        points = every.drop_duplicates(PLACE, ignore_index=True)
         points["seeds"] = len(grid["seed"])
         return Design(points, shares, facts, len(grid.get("model", [""])), True, False)
     berts = where(measured, arm=PRUNE_PRETRAIN).bert.nunique()
@@ -183,8 +185,10 @@ def _at_sparsities(points: Points, sparsities: Sequence[float]) -> Points:
     for _, known in points.groupby(curve, dropna=False, sort=False):
         known = known.sort_values("sparsity")
         lowest, highest = known.sparsity.iloc[[0, -1]]
+        # Epochs before pruning are varied at one sparsity, beside a control at 0 %.
+        is_curve = lowest < highest and known.arm.iloc[0] != EPOCHS_BEFORE_PRUNING
         at = [s for s in sparsities if s <= highest and (s > 0 or lowest == 0)]
-        at = [lowest] if lowest == highest else at
+        at = at if is_curve else list(known.sparsity)
         columns = {name: np.interp(at, known.sparsity, known[name]) for name in ("value", "std")}
         moved.append(known.iloc[[0] * len(at)].assign(sparsity=at, **columns))
     return pd.concat(moved, ignore_index=True)

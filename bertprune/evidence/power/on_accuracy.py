@@ -30,9 +30,10 @@ AS_CLAIMED = 2
 """Margins, of the parts that are not asked."""
 
 
-def _transfer(world: World) -> float:
-    """What pre-training is worth, a share; NaN where nothing says it."""
-    at = world.measured().points([DENSE])
+def _transfer(world: World, *places: Place) -> float:
+    """What pre-training is worth, a share, on the tasks that all `places` have; NaN where nothing
+    says it."""
+    at = world.measured().points([DENSE, *places])
     transfer = at.transfer() if at else None
     return math.nan if transfer is None else float(transfer.values.mean())
 
@@ -181,13 +182,13 @@ def longer_before_pruning(world: World, margins: float) -> float:
     every = [place for place in world.measured().accuracies if place.arm == EPOCHS_BEFORE_PRUNING]
     if not every:
         return math.nan
-    most = max(place.epochs for place in every)
+    most, transfer = max(place.epochs for place in every), _transfer(world, *every)
     for place in every:
         # Nothing is gained where nothing is pruned.
-        gained = margins * NO_EFFECT * _transfer(world) * (place.sparsity > 0)
+        gained = margins * NO_EFFECT * transfer * (place.sparsity > 0)
         fewest = world.accuracy(min(one for one in every if one.sparsity == place.sparsity))
         world.set_accuracy(place, fewest + gained * place.epochs / most)
-    return 100 * NO_EFFECT * _transfer(world)
+    return 100 * NO_EFFECT * transfer
 
 
 def _at_lowest(world: World, accuracy: float, loss: float) -> None:

@@ -26,7 +26,7 @@ from bertprune.base.fingerprint import code_key
 from bertprune.evidence import published
 from bertprune.evidence.claims import CLAIMS
 from bertprune.evidence.claims.chance import POWER
-from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, Finding
+from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, UNTESTED, Finding
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.power import on_accuracy, on_weights
 from bertprune.evidence.power.designs import STUDIES, Design, design
@@ -36,7 +36,7 @@ from bertprune.evidence.power.worlds import TRUTHS, Question
 QUESTIONS = (*on_accuracy.QUESTIONS, *on_weights.QUESTIONS)
 """What is asked of each study."""
 
-VERDICTS = [HOLDS, FAILS, OPEN]
+VERDICTS = [HOLDS, FAILS, OPEN, UNTESTED]
 
 CHUNK = 100
 """Replicates that are drawn from one seed."""

@@ -31,7 +31,7 @@ def test_points_are_means_over_seeds() -> None:
     )
     last = of_point[of_point.epoch == of_point.epoch.max()]
     within = last.groupby("bert").value.var().mean() ** 0.5  # each BERT has as many seeds
-    assert (point["value"], point["std"]) == pytest.approx((last.value.mean(), within))
+    assert (point["value"], point["std"]) == pytest.approx((last.value.mean(), within), nan_ok=True)
 
 
 def test_a_study_that_asks_for_more_seeds_than_are_published_is_as_its_file_has_it(

@@ -139,6 +139,20 @@ class Cluster(Executor):
             on_worker.carry_out, one.order, key=one.key, resources=dict(one.asked), pure=False
         )
 
+    def _submit_stranded_again(self) -> None:
+        """Dask looks at a task that nobody could take when a worker comes. It does not when one
+        that is there is given what the task asks for, as those are that the crew admits."""
+        placed = {key for keys in self._client.processing().values() for key in keys}
+        stranded = [
+            one
+            for one in self._ordered
+            if one.remote and one.remote.status == "pending" and one.key not in placed
+        ]
+        before = [one.remote for one in stranded]
+        for one in stranded:
+            self._submit(one)
+        self._client.cancel(before)
+
     def _note_begin(self, event: tuple[float, dict[str, str]]) -> None:
         _, said = event
         for one in list(self._ordered):
@@ -154,7 +168,8 @@ class Cluster(Executor):
         while not self._ended.wait(_SECONDS_BETWEEN_LOOKS):
             try:
                 if looking.done() and time.monotonic() - looked > _SECONDS_BETWEEN_LOOKS_AT_CREW:
-                    looking.result()
+                    if looking.result():
+                        self._submit_stranded_again()
                     looking = self._looks.submit(self._crew.look)
                     looked = time.monotonic()
                 for one in list(self._ordered):

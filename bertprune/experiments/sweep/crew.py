@@ -73,12 +73,13 @@ class Crew:
             "give the same command again, to go on"
         )
 
-    def look(self) -> None:
-        """See who has come and who has gone. Raises OSError if there is no scheduler any more."""
-        there = self._client.scheduler_info(n_workers=-1).get("workers")
-        if there is None:
-            # What a client knows that has lost its scheduler.
+    def look(self) -> bool:
+        """See who has come and who has gone, and say whether anyone was admitted. Raises OSError if
+        there is no scheduler any more."""
+        if self._client.status != "running":
             raise ConnectionError("the scheduler is lost: start it, and give the command again")
+        # Not what the client knows: that has no workers a moment after it was brought up to date.
+        there = self._client.sync(self._client.scheduler.identity, n_workers=-1)["workers"]
         for gone in self._members.keys() - there.keys():
             del self._members[gone]
         new = {
@@ -95,6 +96,7 @@ class Crew:
                     f"start it with `{self._command(said['nthreads'])}`",
                 )
         self._greet({one: said for one, said in new.items() if one not in self._refused})
+        return not new.keys().isdisjoint(self._members)
 
     def _greet(self, new: Mapping[str, Mapping[str, Any]]) -> None:
         if not new:

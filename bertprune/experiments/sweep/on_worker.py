@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
+_PLUGIN = "bertprune"
+
 # Dask sets them for tasks of its own; a run's threads are asked for, and the rest is to be as in a
 # sweep on one machine.
 _DASKS_OWN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -88,7 +90,9 @@ async def greet(
     root: str, runs: Sequence[Run], lock: Path, *, dask_worker: distributed.Worker
 ) -> Worker:
     """What the worker says of itself (`admission.introduce`); for `distributed.Client.run`."""
-    await dask_worker.plugin_add(_that_ends_process(), name="bertprune")
+    if _PLUGIN not in dask_worker.plugins:
+        # One that is put in the place of another ends the process of that.
+        await dask_worker.plugin_add(_that_ends_process(), name=_PLUGIN)
     process = await asyncio.to_thread(_process)
     future = process.submit(_in_project, root, introduce, runs, lock)
     return await asyncio.wrap_future(future)

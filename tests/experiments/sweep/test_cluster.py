@@ -4,7 +4,7 @@ Its workers are threads of this process, so that what they execute can be replac
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from bertprune.experiments.sweep import cluster as clusters
 from bertprune.experiments.sweep import crew, on_worker
 from bertprune.experiments.sweep.cluster import MOST_TRIES, cluster
 from bertprune.experiments.sweep.scheduling import Outcome, sweep
+from bertprune.experiments.sweep.task import Task
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings(
@@ -116,6 +117,19 @@ def test_what_is_lost_goes_on_three_times(
     else:
         said = outcome.failed[first.id]
         assert f"begun {MOST_TRIES} times" in said and said.count(" on ") >= MOST_TRIES
+
+
+def test_what_nobody_could_take_is_taken_by_who_is_admitted_later(
+    plan: list[Run], executed: list[str], workers: Workers
+) -> None:
+    with cluster(workers(1), plan, lambda run, on_gpu: 1e6) as executor:
+        # As one is that has come in the place of a lost one, and was not greeted yet.
+        executor._client.run(on_worker.take, {crew.BYTES: 0.0})
+        outcome = executor.submit(Task((plan[0].parameters,), 1, 1))
+        assert not wait([outcome], 1.0).done
+        executor._crew._members.clear()
+        assert outcome.result(timeout=60)
+    assert executed == [plan[0].id]
 
 
 def test_waiting_for_another_sweep_is_no_try(

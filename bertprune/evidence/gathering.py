@@ -203,7 +203,7 @@ def _source(study: Study) -> str:
         return (
             f"Published rows of {facts.runs} runs: {facts['work (min)']} minutes of work on "
             f"{facts['device × threads']}, finished {facts.finished}, by {facts.code} code. "
-            f"Changed by --set: {facts['changed by --set']}."
+            f"Settings other than those of the study’s file: {facts['changed by --set']}."
         )
     plan, before = study.plan(), published_runs(study)
     done = [run for run in plan if run.is_done() and run not in before]
@@ -227,16 +227,15 @@ _FEW = 3
 
 def missing(study: Study, found: Rows) -> list[str]:
     """Which cells of the study there is no accuracy of, yet, in its rows `found`, in a sentence for
-    each arm that lacks some: its sparsities, or epochs before pruning, with tasks where only some
+    all arms that lack the same: sparsities, or epochs before pruning, with tasks where only some
     lack, by seed."""
     found = where(found, split=Split.DEV, metric=Metric.ACCURACY)
     before = found.position.where(found.arm == EPOCHS_BEFORE_PRUNING, 0.0)
     there = set(zip(found.arm, found.sparsity, before, found.seed, found.task, strict=True))
-    return [
-        sentence
-        for arm, runs in _fine_tunings(as_shown(study)).items()
-        if (sentence := _missing_of(arm, runs, there))
-    ]
+    lacking: defaultdict[str, list[str]] = defaultdict(list)
+    for arm, runs in _fine_tunings(as_shown(study)).items():
+        lacking[_missing_of(arm, runs, there)].append(words_of_arm(arm))
+    return [f"Missing, {listed(arms)}: {of}." for of, arms in lacking.items() if of]
 
 
 def _fine_tunings(study: Study) -> dict[str, list[Finetune]]:
@@ -247,7 +246,7 @@ def _fine_tunings(study: Study) -> dict[str, list[Finetune]]:
 
 
 def _missing_of(arm: str, runs: Iterable[Finetune], there: Collection[tuple[Any, ...]]) -> str:
-    """That sentence about `arm`; empty if all its cells are `there`."""
+    """What is missing of `arm`; empty if all its cells are `there`."""
     is_over_epochs = arm == EPOCHS_BEFORE_PRUNING
     tasks: set[str] = set()
     lacking: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
@@ -272,8 +271,7 @@ def _missing_of(arm: str, runs: Iterable[Finetune], there: Collection[tuple[Any,
     for seed, of_seed in points.items():
         is_all = len(of_seed) > _FEW and of_seed == every[seed]
         seeds["all" if is_all else listed(of_seed)].append(seed)
-    parts = [f"{of_seeds} of seed {ranges(those)}" for of_seeds, those in seeds.items()]
-    return f"Missing, {words_of_arm(arm)}: {'; '.join(parts)}." if parts else ""
+    return "; ".join(f"{of_seeds} of seed {ranges(those)}" for of_seeds, those in seeds.items())
 
 
 def has_published(study: Study) -> bool:

@@ -274,7 +274,7 @@ def _worth(of: Source) -> str:
     return (
         f"**{begun(of.name)}**: dense minus never pre-trained is {of.shown('above scratch')}. By "
         f"task: {_by_task(size)}. The dense model's transfer is {of.shown('transfer')}. "
-        f"It is above all that needs no pre-training on {listed(above) if above else 'no task'}."
+        f"Tasks on which it is better than every baseline without pre-training: {listed(above)}."
     )
 
 

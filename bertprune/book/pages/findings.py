@@ -263,11 +263,12 @@ def _verdict(of: Source, key: str, effect: str, numbers: str) -> str:
     if finding.verdict == UNTESTED:
         return f"Claim {key} was not tested: {finding.reason}."
     lead = _VERDICTS[key][finding.verdict].format(at=of.at(effect))
+    more = ""
     if finding.verdict == OPEN:
         could = f"The smallest change that is detectable with {percent(POWER)} power is"
         more = f" {could} {detectable(of.size(effect))}."
-    else:
-        more = f" {begun(finding.reason)}." if finding.reason else ""
+    elif finding.reason:
+        more = f" {begun('refuted: ' * (finding.verdict == FAILS) + finding.reason)}."
     return f"{lead} ({key}): {numbers}{more}"
 
 

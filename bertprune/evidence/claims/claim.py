@@ -133,7 +133,7 @@ def decide(parts: Sequence[Part]) -> tuple[str, str]:
     if tested and not untold and not missing:
         return HOLDS, ""
     if refuted:
-        return FAILS, "refuted: " + "; ".join(refuted)
+        return FAILS, "; ".join(refuted)
     said = {"neither shown nor refuted": untold, "not tested": missing}
     return OPEN, ". ".join(f"{what}: {'; '.join(of)}" for what, of in said.items() if of)
 

@@ -18,11 +18,11 @@ MISSING = (math.nan, math.nan)
         # All have to hold: none is corrected.
         ([(0.049, 1.0)] * 20, HOLDS, ""),
         ([TOLD, OPEN_PART], OPEN, "neither shown nor refuted: b"),
-        ([TOLD, REFUTED], FAILS, "refuted: b"),
+        ([TOLD, REFUTED], FAILS, "b"),
         # One of several decides: these are corrected.
         ([(0.9, 0.04), (0.9, 0.9)], OPEN, "neither shown nor refuted: a; b"),
         ([TOLD, MISSING], OPEN, "not tested: b (no such rows)"),
-        ([REFUTED, MISSING], FAILS, "refuted: a"),
+        ([REFUTED, MISSING], FAILS, "a"),
     ],
 )
 def test_the_verdict(parts: list[tuple[float, float]], verdict: str, reason: str) -> None:

@@ -80,9 +80,9 @@ THREE = {
     [
         ({}, 0.01, HOLDS, ""),
         # More of the entries than the paper says, at one point of several.
-        ({("qqp", 0.9): 0.04}, 0.01, FAILS, "refuted: few entries at 90\u00a0% on qqp"),
+        ({("qqp", 0.9): 0.04}, 0.01, FAILS, "few entries at 90\u00a0% on qqp"),
         # Few entries, but at 10 % they are a quarter of what is pruned.
-        ({("mnli", 0.1): 0.02}, 0.0, FAILS, "refuted: other weights pruned"),
+        ({("mnli", 0.1): 0.02}, 0.0, FAILS, "other weights pruned"),
         # As many as two seeds have.
         ({("mnli", 0.1): 0.02}, 0.04, HOLDS, ""),
     ],
@@ -139,7 +139,7 @@ def test_movement_that_is_otherwise_refutes_c9(
     found = moved()
     found.loc[where(found), "value"] *= times
     got = entry("C9", found)
-    assert got.verdict == FAILS and got.reason.startswith(f"refuted: {reason}. one seed")
+    assert got.verdict == FAILS and got.reason.startswith(f"{reason}. one seed")
 
 
 def test_the_longer_run_of_figure_4_is_not_averaged_with_table_2() -> None:
@@ -193,7 +193,7 @@ def test_weights_that_are_otherwise_refute_c13(metric: str, change: float, part:
     assert entry("C13", found).verdict == HOLDS and entry("C13", found).reason == ""
     found.loc[found.metric == metric, "value"] += change
     got = entry("C13", found)
-    assert got.verdict == FAILS and got.reason == f"refuted: {part}"
+    assert got.verdict == FAILS and got.reason == f"{part}"
     # How large weights are goes by the shape.
     few = found[~found.part.str.contains("layer.11")]
     assert entry("C13", few).reason == "asked of BERT-Base's shape alone"

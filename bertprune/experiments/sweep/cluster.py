@@ -35,6 +35,10 @@ MOST_TRIES = 4
 """A run is begun, and goes on elsewhere three times."""
 
 _SECONDS_BETWEEN_LOOKS, _SECONDS_BETWEEN_LOOKS_AT_CREW = 0.2, 2.0
+_SECONDS_TO_FETCH = 2.0
+
+_UNDER_WAY = ("pending", "lost")
+"""What Dask says of a task that it still sees to; of a lost one the answer is gone."""
 
 Memory = Callable[[Run, bool], float]
 """How many bytes a run takes at most, of the card where it trains on a GPU."""
@@ -146,7 +150,7 @@ class Cluster(Executor):
         stranded = [
             one
             for one in self._ordered
-            if one.remote and one.remote.status == "pending" and one.key not in placed
+            if one.remote and one.remote.status in _UNDER_WAY and one.key not in placed
         ]
         before = [one.remote for one in stranded]
         for one in stranded:
@@ -196,10 +200,13 @@ class Cluster(Executor):
             # It is about to be submitted.
             return
         status = one.remote.status
-        if status == "pending":
+        if status in _UNDER_WAY:
             self._see_to_waiting(one)
         elif status == "finished":
-            self._take(one, one.remote.result())
+            # The answer lies at a worker. Where that is lost before it is fetched, the task is done
+            # once more.
+            with suppress(TimeoutError):
+                self._take(one, one.remote.result(_SECONDS_TO_FETCH))
         elif status == "error":
             self._take(one, self._answer_of_error(one.remote.exception()))
         else:

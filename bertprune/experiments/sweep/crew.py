@@ -121,7 +121,12 @@ class Crew:
             return
         limit = worker.gpu_bytes or said["memory_limit"] or _UNLIMITED
         has = {**said["resources"], BYTES: float(limit)}
-        self._client.run(on_worker.take, {BYTES: float(limit)}, workers=[address])
+        taken = self._client.run(
+            on_worker.take, {BYTES: float(limit)}, workers=[address], on_error="return"
+        )
+        if isinstance(taken.get(address), Exception):
+            # It is gone, or is asked again.
+            return
         self._members[address] = _Member(worker, has)
         self._first = self._first or self._members[address]
 

@@ -3,6 +3,7 @@
 Its workers are threads of this process, so that what they execute can be replaced.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -130,6 +131,25 @@ def test_what_nobody_could_take_is_taken_by_who_is_admitted_later(
         executor._crew._members.clear()
         assert outcome.result(timeout=60)
     assert executed == [plan[0].id]
+
+
+def test_an_answer_that_is_lost_with_its_worker_is_waited_for(
+    plan: list[Run], executed: list[str], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, lost = distributed.Future.result, []
+
+    def lose_first(future: Any, timeout: float) -> Any:
+        if not lost:
+            lost.append(future.key)
+            # As Dask says so, and that it was done once more.
+            future._state.lose()
+            threading.Timer(1.0, future._state.finish).start()
+            raise TimeoutError
+        return result(future, timeout)
+
+    monkeypatch.setattr(distributed.Future, "result", lose_first)
+    assert sorted(_sweep(workers(1), plan).done) == sorted(run.id for run in plan)
+    assert len(lost) == 1
 
 
 def test_waiting_for_another_sweep_is_no_try(

@@ -136,7 +136,8 @@ def test_what_nobody_could_take_is_taken_by_who_is_admitted_later(
 def test_an_answer_that_is_lost_with_its_worker_is_waited_for(
     plan: list[Run], executed: list[str], workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result, lost = distributed.Future.result, []
+    result = distributed.Future.result
+    lost: list[str] = []
 
     def lose_first(future: Any, timeout: float) -> Any:
         if not lost:

@@ -28,9 +28,9 @@ KILLS = int(os.environ.get("BERTPRUNE_KILLS", "50"))
 SEEDS = int(os.environ.get("BERTPRUNE_SEEDS", "13"))
 SPARSITIES = (0.0, 0.3, 0.6, 0.9)
 # Some seconds of training each, so that kills meet it.
-STEPS = {"pretrain_steps": 60, "ramp_steps": 20}
+STEPS = {"pretrain_steps": 1500, "ramp_steps": 300, "epochs": 30}
 # A kill comes so long after a training was seen, which may be in another run by then.
-MOST_SECONDS = 10.0
+MOST_SECONDS = 5.0
 # What a machine is told that is taken back, and how it ends if it does not listen.
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
 

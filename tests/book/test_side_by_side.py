@@ -79,12 +79,12 @@ def test_a_caution_stands_with_its_study() -> None:
     assert "<details>" in shown._repr_html_()
 
 
-def test_the_way_to_a_point_of_ones_own_is_five_commands() -> None:
+def test_the_way_to_a_point_of_ones_own_is_four_commands() -> None:
     page = nbformat.read(PROJECT / "notebooks" / "again.ipynb", as_version=4)
     commands = re.findall(r"```sh\n(.*?)```", page.cells[0].source, re.DOTALL)[0].splitlines()
-    assert len(commands) == 5 and commands[1] == "make book"
+    assert len(commands) == 4 and commands[0] == "make book"
     lab = studies.load("lab")
     # That of figures, which has been held against contracts and studies, with another task.
-    given, offered = shlex.split(commands[3]), shlex.split(figures.own_point(lab, "finetune"))
+    given, offered = shlex.split(commands[2]), shlex.split(figures.own_point(lab, "finetune"))
     assert given[:-1] == offered[:-1]
-    assert commands[4] == lab.live_part().command("book")
+    assert commands[3] == lab.live_part().command("book")

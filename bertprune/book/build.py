@@ -129,7 +129,7 @@ def _contents(source: Path, runs: Sequence[str]) -> dict[str, Any]:
             if any((source / one["file"]).with_suffix(kind).exists() for kind in (".md", ".ipynb"))
         ]
         for chapter in there:
-            if chapter["file"] == "records":
+            if runs and chapter["file"] == "records":
                 chapter["sections"] = [{"file": place} for place in runs]
         part["chapters"] = there
     return contents

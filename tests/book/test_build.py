@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -324,3 +325,16 @@ def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for name, page in pages.items():
         for table in re.findall(r"<table.*?</table>", page, re.DOTALL):
             assert "<caption" in table and "<th>" not in table, name
+
+
+def test_a_book_without_runs_has_contents(tmp_path: Path) -> None:
+    shutil.copy(PROJECT / "book" / "_toc.yml", tmp_path)
+    (tmp_path / "records.md").touch()
+    (found,) = [
+        part["chapters"] for part in build._contents(tmp_path, [])["parts"] if part["chapters"]
+    ]
+    assert found == [{"file": "records"}]
+    (records,) = [
+        one for part in build._contents(tmp_path, ["a/b"])["parts"] for one in part["chapters"]
+    ]
+    assert records["sections"] == [{"file": "a/b"}]

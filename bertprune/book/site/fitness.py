@@ -14,10 +14,12 @@ from bertprune.experiments.studies import Study
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.record import RECORD_FILE, DamagedRecord, Record
 
+_MOST_NAMED = 20
+
 
 def refuse_unfit(study: Study, plan: Sequence[Run]) -> None:
-    """Raise one UserError that names every run of `plan`, runs of `study`, that is not fit to
-    print."""
+    """Raise one UserError that names the runs of `plan`, runs of `study`, that are not fit to
+    print; of many the first ones."""
     sweep, lines = study.command("sweep"), []
     for run in plan:
         reason, must_go = _unfit(run)
@@ -25,9 +27,11 @@ def refuse_unfit(study: Study, plan: Sequence[Run]) -> None:
             first = f"rm -r {_shown_path(run.folder)} && " if must_go else ""
             lines.append(f"\n  {run.id}: {reason}. Mend: {first}{sweep}")
     if lines:
+        others = len(lines) - _MOST_NAMED
+        more = f"\n  and {others:,} more; --so-far makes a book of what is done" * (others > 0)
         raise UserError(
-            f"no book of study {study.name}: {len(lines)} of its {len(plan)} runs are not fit "
-            f"to print{''.join(lines)}"
+            f"no book of study {study.name}: {len(lines):,} of its {len(plan):,} runs are not fit "
+            f"to print{''.join(lines[:_MOST_NAMED])}{more}"
         )
 
 

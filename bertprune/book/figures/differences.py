@@ -83,9 +83,9 @@ def _with_bounds(axes: Axes, panel: Panel, *, arm: str) -> None:
 
 
 RANGES = (
-    (0.0, 0.4, "little is lost"),
-    (0.4, 0.7, "information is lost"),
-    (0.7, 1.0, "room is short too"),
+    (0.0, 0.4, "paper: little is lost"),
+    (0.4, 0.7, "paper: information is lost"),
+    (0.7, 1.0, "paper: capacity too"),
 )
 """The paper's three ranges (its section 4), and what it says of them."""
 

@@ -132,7 +132,7 @@ def _deleted(of: Source) -> str:
         return ""
     means = recalled.groupby("sparsity").bits.mean()
     said = [
-        f"{percent(round(1 - means[at] / means[0.0], 2))} at {percent(at)}"
+        f"{percent(round(1 - means[at] / means[0.0], 3))} at {percent(at)}"
         for at in _LEVELS_OF_BITS
         if {0.0, at} <= set(means.index)
     ]

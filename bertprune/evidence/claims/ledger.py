@@ -17,7 +17,7 @@ import pandas as pd
 
 from bertprune.base.errors import UserError
 from bertprune.base.shown import Prose, Sentence
-from bertprune.base.words import NOTHING
+from bertprune.base.words import NOTHING, SPACE
 from bertprune.evidence import baselines, gathering, paper
 from bertprune.evidence.answers import answers_in, answers_of
 from bertprune.evidence.claims import CLAIMS, ON_ACCURACY
@@ -106,7 +106,10 @@ def _shown(entry: Entry) -> str:
 def verdicts(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:
     """The verdicts of several studies side by side, a line for each claim."""
     columns = {
-        name: {entry.key: f"{SIGNS[entry.verdict]} {entry.verdict}" for entry in entries}
+        name: {
+            entry.key: f"{SIGNS[entry.verdict]}{SPACE}{entry.verdict.replace(' ', SPACE)}"
+            for entry in entries
+        }
         for name, entries in ledgers.items()
     }
     claims = {entry.key: entry.claim for entries in ledgers.values() for entry in entries}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bertprune.base.shown import Prose
-from bertprune.base.words import NOTHING
+from bertprune.base.words import NOTHING, SPACE
 from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence import baselines, gathering, paper
 from bertprune.evidence.claims import CLAIMS, ON_ACCURACY, ledger
@@ -126,7 +126,7 @@ def test_claims_on_some_tasks_alone() -> None:
     of_cola = with_change(PRUNE_PRETRAIN, -0.3, lambda of: (of.task == "cola") & (of.sparsity > 0))
     shown = ledger.on_tasks(Measured.of(several(3, of_cola), MANY), ["mnli", "qqp"])
     assert isinstance(shown, Prose)
-    assert list(shown.table.loc["C1"])[:2] == ["✗ refuted", "✓ holds"]
+    assert list(shown.table.loc["C1"])[:2] == [f"✗{SPACE}refuted", f"✓{SPACE}holds"]
     for tasks, why in (([], "On no task"), (list(PAPER_TASKS), "On all tasks")):
         assert str(ledger.on_tasks(found, tasks)).startswith(why)
 
@@ -140,9 +140,9 @@ def test_halves_of_the_seeds_are_tested_alone() -> None:
     table = shown.table
     assert table.columns.tolist() == ["all seeds", "seeds 0 to 3", "seeds 4 to 7", "the halves"]
     assert list(table.loc["C1"]) == [
-        "? undecided",
-        "✓ holds",
-        "✗ refuted",
+        f"?{SPACE}undecided",
+        f"✓{SPACE}holds",
+        f"✗{SPACE}refuted",
         "contradict each other",
     ]
     assert list(table.loc[["C14", "C5"], "the halves"]) == ["agree", NOTHING]

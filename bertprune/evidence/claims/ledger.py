@@ -106,10 +106,7 @@ def _shown(entry: Entry) -> str:
 def verdicts(ledgers: Mapping[str, Ledger]) -> pd.DataFrame:
     """The verdicts of several studies side by side, a line for each claim."""
     columns = {
-        name: {
-            entry.key: f"{SIGNS[entry.verdict]}{SPACE}{entry.verdict.replace(' ', SPACE)}"
-            for entry in entries
-        }
+        name: {entry.key: f"{SIGNS[entry.verdict]}{SPACE}{entry.verdict}" for entry in entries}
         for name, entries in ledgers.items()
     }
     claims = {entry.key: entry.claim for entries in ledgers.values() for entry in entries}

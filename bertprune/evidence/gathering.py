@@ -215,9 +215,12 @@ def _source(study: Study) -> str:
     if not before:
         return f"{len(done)} of {len(plan)} runs of this study, {here}."
     devices = ", ".join(Published.read(study.name).devices)
+    twice = sum(run.is_done() for run in before)
+    too = f", {twice} of them done on this machine too" if twice else ""
     return (
         f"{len(before)} of {len(plan)} runs of this study as they were published, by the same code "
-        f"({devices}); {len(done)} more, {here}; {len(plan) - len(before) - len(done)} missing."
+        f"({devices}){too}; {len(done)} more, {here}; "
+        f"{len(plan) - len(before) - len(done)} missing."
     )
 
 

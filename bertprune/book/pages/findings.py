@@ -5,12 +5,12 @@ line of a notebook's cell shows, with a sentence or two for each study:
 
     from bertprune.book.pages import findings
 
-    findings.results(shown.studies)      # How much can be pruned?
-    findings.information(studies)  # Is it information that is lost, or room?
-    findings.timing(studies)       # When to prune?
-    findings.weights(studies)      # Which weights go?
-    findings.saving(studies)       # What does it save?
-    findings.by_verdict(studies)   # The claims one by one
+    findings.results(shown.studies)  # How much can be pruned?
+    findings.information(studies)    # Is information lost, or capacity?
+    findings.timing(studies)         # When to prune?
+    findings.weights(studies)        # Which weights are pruned?
+    findings.saving(studies)         # What does pruning save?
+    findings.by_verdict(studies)     # The claims one by one
 
 Numbers and verdicts are those of rows and rules. Words say what these say and no more: that no
 effect is detected never becomes that there is none.
@@ -179,7 +179,7 @@ def results(studies: Iterable[Shown]) -> Markdown:
 
 
 def information(studies: Iterable[Shown]) -> Markdown:
-    """Is it information that is lost, or room?"""
+    """Is information lost, or capacity?"""
 
     def gained(of: Source, where: str) -> str:
         return (
@@ -213,7 +213,7 @@ def timing(studies: Iterable[Shown]) -> Markdown:
 
 
 def weights(studies: Iterable[Shown]) -> Markdown:
-    """Which weights go?"""
+    """Which weights are pruned?"""
     return _answers(
         studies,
         lambda of: (
@@ -229,7 +229,7 @@ def weights(studies: Iterable[Shown]) -> Markdown:
 
 
 def saving(studies: Iterable[Shown]) -> Markdown:
-    """What does it save?"""
+    """What does pruning save?"""
     on_disk = _answers(studies, lambda of: (_saved_on_disk(of),))
     return Markdown(f"{on_disk.data}\n\n**In time.** {_saved_in_time()}")
 

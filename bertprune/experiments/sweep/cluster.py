@@ -205,8 +205,11 @@ class Cluster(Executor):
         elif status == "finished":
             # The answer lies at a worker. Where that is lost before it is fetched, the task is done
             # once more.
-            with suppress(TimeoutError):
-                self._take(one, one.remote.result(_SECONDS_TO_FETCH))
+            try:
+                answer = one.remote.result(_SECONDS_TO_FETCH)
+            except TimeoutError:
+                return
+            self._take(one, answer)
         elif status == "error":
             self._take(one, self._answer_of_error(one.remote.exception()))
         else:

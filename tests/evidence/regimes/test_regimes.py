@@ -10,7 +10,7 @@ from bertprune.evidence.claims import BY_KEY
 from bertprune.evidence.claims.ledger import of_paper
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.regimes.effects import AT_EACH
-from bertprune.protocol.rows import Rows, where
+from bertprune.protocol.rows import Rows
 
 from ...made_up import probed, study
 
@@ -69,8 +69,13 @@ def test_bounds_are_those_of_verdicts() -> None:
 
 def test_studies_are_compared_as_far_as_they_can_be() -> None:
     asked = probed({"all": 9.0}, sparsity=0.0)
-    one = study(seeds=2)
-    found = {"one": Measured.of(pd.concat([one, asked])), "two": of_paper()}
-    table = regimes.compared({name: m for name, m in found.items() if name == "one"}).table
-    assert table.one["bits recalled, dense"] == "9"
-    assert table.one["seeds"] == "2" and where(one, sparsity=0).value.notna().any()
+    one, two = (study(seeds=seeds) for seeds in (2, 3))
+    two = two[two.arm != "random_pruning"]
+    found = {"one": one, "two": two}
+    table = regimes.compared(
+        {name: Measured.of(pd.concat([of, asked])) for name, of in found.items()}
+    ).table
+    assert list(table.loc["bits recalled, dense"]) == ["9", "9"]
+    assert list(table.loc["seeds"]) == ["2", "3"]
+    of_random = table.loc[AT_EACH["random_pruning"].says]
+    assert of_random.two == "not tested" and of_random.one != "not tested"

@@ -26,7 +26,7 @@ from bertprune.base.errors import UserError, full_disk_is_user_error
 from bertprune.base.files import part_of_name, remove_folder, write_json
 from bertprune.base.machine import usable_cores
 from bertprune.base.words import percent
-from bertprune.book.figures import own_point
+from bertprune.book.figures import own_point, same_point
 from bertprune.book.pages import computed_prose
 from bertprune.book.pages.records import PARTS, facts_of_run, records_page
 from bertprune.book.pages.tables import NOT_MEASURED
@@ -35,7 +35,7 @@ from bertprune.book.site.embedded import take_out
 from bertprune.book.site.fitness import refuse_unfit
 from bertprune.book.site.mending import mend
 from bertprune.evidence import gathering
-from bertprune.experiments import execution
+from bertprune.experiments import execution, studies
 from bertprune.experiments.runs import NOTEBOOK_FILE, Run, to_execute
 from bertprune.experiments.studies import Study
 from bertprune.experiments.sweep.local import local_workers
@@ -100,12 +100,15 @@ def assemble(study: Study, part: Study, done: Sequence[Run], source: Path) -> No
     titles = page_titles(plan)
     titles |= {run: f"{titles[run]} (added by the reader)" for run in own}
     places = {run: f"{run.notebook}/{_slug(title)}" for run, title in titles.items()}
+    of_file = studies.load(study.given_as or study.name)
     for run in plan:
         page = nbformat.read(run.folder / NOTEBOOK_FILE, as_version=4)
         _retitle(page, titles[run])
         _leave_out_unmeasured(page)
-        own_commands = f"{own_point(study, run.notebook)}\n{part.command('book')}"
-        facts = facts_of_run(study, run, titles, places, own_commands)
+        commands = (same_point(of_file, run), own_point(study, run.notebook), part.command("book"))
+        facts = facts_of_run(study, run, titles, places, commands)
+        # A table below has the parameters with what they mean.
+        page.cells = [cell for cell in page.cells if not _has_parameters(cell)]
         page.cells.insert(1, nbformat.v4.new_markdown_cell(facts, id="facts"))
         _write_page(source, places[run], page)
     (source / "records.md").write_text(records_page(part, plan, titles, places), encoding="utf-8")
@@ -151,7 +154,7 @@ def page_titles(plan: Sequence[Run]) -> dict[Run, str]:
     """A readable title for each run, none twice."""
     several_seeds = len({seed_of(run.parameters) for run in plan}) > 1
     titles = {run: _title(run, several_seeds) for run in plan}
-    for told_apart_by in (_epochs, lambda run: f" ({run.id.rpartition('-')[2]})"):
+    for told_apart_by in (_epochs, _bert, lambda run: f" ({run.id.rpartition('-')[2]})"):
         count = Counter(titles.values())
         titles = {
             run: title if count[title] == 1 else title + told_apart_by(run)
@@ -163,6 +166,11 @@ def page_titles(plan: Sequence[Run]) -> dict[Run, str]:
 def _epochs(run: Run) -> str:
     epochs = getattr(run.parameters, "epochs", None)
     return "" if epochs is None else f", {epochs} epoch{'s' * (epochs != 1)}"
+
+
+def _bert(run: Run) -> str:
+    model = run.parameters.model
+    return f", BERT {Path(model).name}" if model else ""
 
 
 _TITLES = {

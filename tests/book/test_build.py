@@ -260,12 +260,12 @@ def test_the_page_of_records_has_every_run(plan: list[Run]) -> None:
         assert f"| [{titles[run]}]({places[run]}.ipynb) | 90.0" in page
     assert f"{len(plan)} runs: torch 2." in page
     first = next(run for run in plan if run.upstream in plan)
-    facts = records.facts_of_run(STUDY, first, titles, places, "do")
+    facts = records.facts_of_run(STUDY, first, titles, places, ("again", "own", "book"))
     assert "Starts from [" in facts and "`small`: Small." in facts
 
 
 def test_rows_and_records_of_other_studies_can_be_taken_along() -> None:
-    table = str(records.published_beside(studies.load("lab")))
+    table = str(records.published_of(studies.load("lab")))
     named = set(re.findall(r"<(published/[^>]+)>", table))
     assert {"published/english.parquet", "published/english.json"} <= named
     assert all((paths.root() / "book" / name).exists() for name in named)

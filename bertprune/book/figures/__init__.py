@@ -1,21 +1,23 @@
 """Figures: from rows to pictures that say what they show and which study or run made them.
 
 Each is imported from its module, so that a new one is listed nowhere. Here is what pages share:
-what stands where one is missing, and how to add a point.
+what stands where one is missing, and the commands for a point.
 """
 
 from __future__ import annotations
 
 import html
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bertprune.base.errors import UserError
 from bertprune.book.drawing.picture import Sketch
-from bertprune.experiments.studies import Study
-from bertprune.protocol.notebook_parameters import CONTRACTS, Finetune
+from bertprune.experiments.runs import Run
+from bertprune.experiments.studies import GRID, Study
+from bertprune.protocol.notebook_parameters import CONTRACTS, Finetune, as_values, parse
+from bertprune.protocol.pruning_methods import MAGNITUDE
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ def drawn(show: Callable[[], Any]) -> Any:
 
 def own_point(study: Study, what: str) -> str:
     """The command that adds a point of the reader's own to a study: of the notebook `what`, at a
-    sparsity that the study has not; for "dense", another seed of the dense model."""
+    sparsity that the study has not, on SST-2 where it has that; for "dense", another seed of the
+    dense model. A comment says where text and tasks are downloaded first."""
     grid = study.grid
     notebook, settings = what, dict[str, Any]()
     if what == "burn_in":
@@ -51,10 +54,33 @@ def own_point(study: Study, what: str) -> str:
         settings["seed"] = max(grid.get("seed", [0])) + 1
     words = ["bertprune", "run", notebook, "--study", study.given_as or study.name]
     if issubclass(CONTRACTS[notebook], Finetune) and (tasks := grid.get("task")):
-        first = tasks[0]
-        settings["task"] = first if isinstance(first, str) else first[0]
-    words += [word for name, of in settings.items() for word in ("-p", name, str(of))]
-    return shlex.join(words)
+        names = [name for one in tasks for name in ([one] if isinstance(one, str) else one)]
+        settings["task"] = "sst2" if "sst2" in names else names[0]
+    words += _given(settings)
+    return shlex.join(words) + ("" if study.has_language() else "  # downloads text and tasks")
+
+
+def same_point(of_file: Study, run: Run) -> str:
+    """The command that does `run` again, given the study as its file has it: with what it needs,
+    unless it is there."""
+    contract, values = type(run.parameters), as_values(run.parameters)
+    settings = {name: values[name] for name in (*GRID, "method") if name in values}
+    if settings.get("method") == MAGNITUDE:
+        del settings["method"]
+    usual = parse(contract, of_file.values_for(contract, settings))
+    others = as_values(Run.of(usual).parameters)
+    settings |= {name: of for name, of in values.items() if of != others[name]}
+    words = ["bertprune", "run", run.notebook, "--study", of_file.given_as or of_file.name]
+    return shlex.join([*words, *_given(settings)])
+
+
+def _given(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as a command has them."""
+    words = []
+    for name, value in settings.items():
+        shown = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
+        words += ["-p", name, shown]
+    return words
 
 
 _OWN = (0.45, 0.35, 0.55, 0.65, 0.25)

@@ -6,14 +6,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bertprune.base.words import SPACE
+from bertprune.base.errors import UserError
+from bertprune.base.words import NOTHING, SPACE
 from bertprune.evidence import published
 from bertprune.experiments.runs import Run
 from bertprune.experiments.studies import Study
+from bertprune.model.shape import shape_of
 
 PARTS = {
     "burn_in": "Before pruning",
@@ -36,9 +39,19 @@ def filled(template: str, **values: Any) -> str:
 
 
 def facts_of_run(
-    study: Study, run: Run, titles: Mapping[Run, str], places: Mapping[Run, str], own_point: str
+    study: Study,
+    run: Run,
+    titles: Mapping[Run, str],
+    places: Mapping[Run, str],
+    commands: tuple[str, str, str],
 ) -> str:
-    """What stands below the title of a run's page; `own_point` are the commands that add one."""
+    """What stands below the title of a run's page; `commands` do it again, add a point of the
+    reader's own, and build the book."""
+    try:
+        shape = shape_of(run.parameters)
+    except UserError:
+        # A model of the Hub that is not known without a network.
+        shape = None
     return filled(
         "facts",
         study=study,
@@ -46,7 +59,8 @@ def facts_of_run(
         record=run.record(),
         titles=titles,
         places=places,
-        own_point=own_point,
+        commands=commands,
+        shape=shape,
     )
 
 
@@ -65,25 +79,27 @@ def records_page(
         titles=titles,
         places=places,
         work=work,
-        beside=published_beside(study),
+        whole=len(replace(study, only={}).plan()) if study.only else 0,
+        published=published_of(study),
         versions=Counter(tuple(record.versions.items()) for record in records.values()),
     )
 
 
-def published_beside(study: Study) -> list[dict[Hashable, Any]]:
-    """Where the rows of the studies beside it come from, a line for each."""
-    others = list(published.rows_beside(study))
-    if not others:
+def published_of(study: Study) -> list[dict[Hashable, Any]]:
+    """Where the published rows of it and of the studies beside it come from, a line for each."""
+    names = [*filter(published.is_published, [study.name]), *published.rows_beside(study)]
+    if not names:
         return []
-    facts = published.overview(others).reset_index().astype(str)
-    # Two hyphens would become a dash.
-    facts = facts.rename(columns={"changed by --set": "changed by `--set`"})
+    facts = published.overview(names).reset_index().astype(str)
+    # In code, names of tasks are no words of the glossary, and two hyphens no dash.
+    changed = facts.pop("changed by --set")
+    facts["changed by `--set`"] = [one if one == NOTHING else f"`{one}`" for one in changed]
     downloads = [
         ", ".join(
             f"{{download}}`{what} <published/{file.name}>`"
             for what, file in published.files(name).items()
         )
-        for name in others
+        for name in names
     ]
     facts.insert(1, "to download", downloads)
     return facts.to_dict("records")

@@ -115,27 +115,52 @@ class Part(NamedTuple):
     rows do not have it."""
 
     says: str
+    contrary: str
+    """What is found where it is refuted. Both are clauses that `where` ends."""
     supports: float
     refutes: float
+    where: str = ""
+    """A sparsity, a task: parts that say the same are named together."""
     lacks: str = "such rows"
     """What is not there where they are NaN."""
 
 
+def than(says: str) -> tuple[str, str]:
+    """A part that something is less, and its contrary, that it is more."""
+    return says.format("less"), says.format("more")
+
+
 def decide(parts: Sequence[Part]) -> tuple[str, str]:
-    """The verdict on a claim that is made of `parts`, and the reason: what refutes it, what is not
-    told, or which rows are missing."""
+    """The verdict on a claim that is made of `parts`, and the reason: what was found instead, what
+    is not told, or which rows are missing."""
     tested = [part for part in parts if not math.isnan(part.supports)]
-    missing = [f"{part.says} (no {part.lacks})" for part in parts if math.isnan(part.supports)]
+    missing = [part for part in parts if math.isnan(part.supports)]
     # An effect that is told is there, if it is smaller than the margin or not.
     corrected = holm([1.0 if part.supports <= LEVEL else part.refutes for part in tested])
-    refuted = [part.says for part, p in zip(tested, corrected, strict=True) if p <= LEVEL]
-    untold = [part.says for part in tested if not part.supports <= LEVEL]
+    refuted = [part for part, p in zip(tested, corrected, strict=True) if p <= LEVEL]
+    untold = [part for part in tested if not part.supports <= LEVEL]
     if tested and not untold and not missing:
         return HOLDS, ""
     if refuted:
-        return FAILS, "; ".join(refuted)
-    said = {"neither shown nor refuted": untold, "not tested": missing}
-    return OPEN, ". ".join(f"{what}: {'; '.join(of)}" for what, of in said.items() if of)
+        return FAILS, "; ".join(_together((part.contrary, part.where) for part in refuted))
+    lacks = dict.fromkeys(part.lacks for part in missing)
+    said = _together((f"whether {part.says}", part.where) for part in untold)
+    said += [
+        f"{clause} (not tested: no {lack})"
+        for lack in lacks
+        for clause in _together(
+            (f"whether {part.says}", part.where) for part in missing if part.lacks == lack
+        )
+    ]
+    return OPEN, "; ".join(said)
+
+
+def _together(clauses: Iterable[tuple[str, str]]) -> list[str]:
+    """Those that begin alike as one: `accuracy is lower at 10 %, 20 %`."""
+    ends: dict[str, list[str]] = {}
+    for clause, end in clauses:
+        ends.setdefault(clause, []).append(end)
+    return [f"{clause} {', '.join(of)}".rstrip() for clause, of in ends.items()]
 
 
 @dataclass(frozen=True)
@@ -163,26 +188,29 @@ class Beside:
         """The effect as a share of the stake; NaN where that is not told from zero."""
         return self.effect.mean / self.stake.mean if self.stake.above() <= LEVEL else math.nan
 
-    def no_gain(self, says: str) -> Part:
+    def no_gain(self, says: str, contrary: str, where: str = "") -> Part:
         """That the effect is no gain beyond the margin."""
-        return Part(says, self.less.below(), max(self.less.above(), self.stake.above()))
+        refutes = max(self.less.above(), self.stake.above())
+        return Part(says, contrary, self.less.below(), refutes, where)
 
-    def no_loss(self, says: str) -> Part:
+    def no_loss(self, says: str, contrary: str, where: str = "") -> Part:
         """That the effect is no loss beyond the margin."""
-        return Part(says, self.more.above(), max(self.more.below(), self.stake.above()))
+        refutes = max(self.more.below(), self.stake.above())
+        return Part(says, contrary, self.more.above(), refutes, where)
 
-    def none(self, says: str) -> Part:
+    def none(self, says: str, contrary: str, where: str = "") -> Part:
         """That the effect is inside the margin: equivalence, by two one-sided tests."""
-        gain, loss = self.no_gain(says), self.no_loss(says)
-        return Part(says, max(gain.supports, loss.supports), min(gain.refutes, loss.refutes))
+        gain, loss = self.no_gain(says, contrary), self.no_loss(says, contrary)
+        supports, refutes = max(gain.supports, loss.supports), min(gain.refutes, loss.refutes)
+        return Part(says, contrary, supports, refutes, where)
 
-    def gain(self, says: str) -> Part:
+    def gain(self, says: str, contrary: str, where: str = "") -> Part:
         """That the effect is a gain; what is told to be below the margin is none."""
-        return Part(says, self.effect.above(), self.less.below())
+        return Part(says, contrary, self.effect.above(), self.less.below(), where)
 
-    def loss(self, says: str) -> Part:
+    def loss(self, says: str, contrary: str, where: str = "") -> Part:
         """That the effect is a loss; what is told to be above the margin is none."""
-        return Part(says, self.effect.below(), self.more.above())
+        return Part(says, contrary, self.effect.below(), self.more.above(), where)
 
 
 def beside(
@@ -304,10 +332,7 @@ def decided(
     has_no_margin = verdict == OPEN and not lack and math.isnan(margin)
     reasons = [
         reason,
-        f"No {stake} is detected, and the margin is a share of it: that an effect is less than the "
-        "margin cannot be shown in this study"
-        if has_no_margin
-        else "",
+        f"no {stake} is detected, so that there is no margin" if has_no_margin else "",
         at.one_training if verdict != OPEN else "",
     ]
     return Finding(
@@ -316,7 +341,7 @@ def decided(
         *bounds_of(of, scale),
         unit,
         verdict,
-        ". ".join(each for each in reasons if each),
+        "; ".join(each for each in reasons if each),
         says,
         scale * of.detectable,
         scale * of.mean,

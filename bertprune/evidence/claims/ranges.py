@@ -28,6 +28,7 @@ from bertprune.evidence.claims.claim import (
     of_all,
     points,
     size,
+    than,
 )
 from bertprune.evidence.claims.measured import SIZES, Contrast, Measured, Place, Points, Seeds
 from bertprune.protocol.arms import INFORMATION_DELETION, PRUNE_PRETRAIN, RANDOM_PRUNING
@@ -63,22 +64,22 @@ LEAST_MATCHED = 0.5
 """The share of cells that must reach it. The paper misses it at 4 of 30."""
 
 EQUAL_TRAINING = (
-    "What the arm's epochs change where nothing is pruned is taken off, of the same tasks and "
+    "What the arm's epochs change where nothing is pruned is subtracted, of the same tasks and "
     "seeds."
 )
 
 
 @claim(
     "C1",
-    "Up to 30 to 40 % of the weights can go with no effect on pre-training loss or transfer.",
-    f"At every sparsity up to {in_percent(LOW_UNTIL)} two things are shown: accuracy is less than "
-    f"a {SPELLED[NO_EFFECT]} of the transfer below the dense model's, and the pre-training loss is "
-    f"less than a {SPELLED[NO_EFFECT]} of what pre-training brings above the dense model's. It "
-    "is refuted where one of them is shown to be more. Transfer is what the dense model has "
-    "above the best of what was never pre-trained. What pre-training brings is by how much the "
-    "dense model's loss is below that of the model pruned at random to "
-    f"{in_percent(NOTHING_LEFT_FROM)} or more. The accuracies of these sparsities have one "
-    "variance.",
+    f"Up to {in_percent(LOW_UNTIL)} of the weights (in the paper 30 to 40 %) can go with no effect "
+    "on pre-training loss or transfer.",
+    f"C1 holds if at every sparsity up to {in_percent(LOW_UNTIL)} (1) the loss of accuracy is less "
+    f"than a {SPELLED[NO_EFFECT]} of the transfer, and (2) the rise of the pre-training loss is "
+    f"less than a {SPELLED[NO_EFFECT]} of what pre-training brings. It is refuted if one of them "
+    "is more. Transfer: the dense model's accuracy minus that of the best without pre-training. "
+    f"What pre-training brings: the loss of the model pruned at random to "
+    f"{in_percent(NOTHING_LEFT_FROM)} or more, minus the dense model's. Seeds are taken to scatter "
+    "alike at these sparsities.",
 )
 def low_range(m: Measured) -> Finding:
     """The authors would take it as borne out where who prunes to 30 % would not notice, and as
@@ -99,10 +100,8 @@ def low_range(m: Measured) -> Finding:
         part
         for each, fall, rise in zip(tested, falls, rises, strict=True)
         for part in (
-            fall.no_loss(f"no loss of accuracy at {percent(each)}"),
-            rise.no_gain(f"no rise of the pre-training loss at {percent(each)}")._replace(
-                lacks=SCALE_OF_LOSS
-            ),
+            fall.no_loss(*LITTLE_LOST, percent(each)),
+            rise.no_gain(*LITTLE_RISE, percent(each))._replace(lacks=SCALE_OF_LOSS),
         )
     ]
     each = [
@@ -119,6 +118,13 @@ def low_range(m: Measured) -> Finding:
         of=worst.effect,
         margin=worst.margin,
     )
+
+
+LITTLE_LOST = than(f"accuracy falls by {{}} than a {SPELLED[NO_EFFECT]} of the transfer at")
+LITTLE_RISE = than(
+    f"the pre-training loss rises by {{}} than a {SPELLED[NO_EFFECT]} of what pre-training brings "
+    "at"
+)
 
 
 def _beyond(m: Measured) -> list[str]:
@@ -173,9 +179,9 @@ def loss_above(m: Measured, place: Place, other: Place = DENSE) -> Beside:
     "C2",
     "From 40 to 60 % deleting information explains the whole loss: taking the masks off "
     "changes nothing.",
-    "Over these sparsities together, what taking the masks off changes is shown to be less than a "
-    f"{SPELLED[PART]} of the loss that there is to explain, up or down. It is refuted where it "
-    f"is shown to be more. {EQUAL_TRAINING}",
+    "C2 holds if, over these sparsities together, taking the masks off changes accuracy by less "
+    f"than a {SPELLED[PART]} of the loss that there is to explain, up or down. It is refuted if it "
+    f"changes it by more. {EQUAL_TRAINING}",
 )
 def middle_range(m: Measured) -> Finding:
     """The authors would take it as borne out where next to nothing of what pruning lost comes back
@@ -186,7 +192,11 @@ def middle_range(m: Measured) -> Finding:
         return found
     at, compared, gained = found
     return decided(
-        [gained.none("taking the masks off changes nothing")],
+        [
+            gained.none(
+                *than(f"taking the masks off changes {{}} than a {SPELLED[PART]} of the loss")
+            )
+        ],
         says=f"{_won_back(gained, compared)}.",
         statistic=_statistic(gained, compared),
         at=at,
@@ -220,12 +230,13 @@ def change_from_dense(at: Points, arm: str, sparsities: Collection[float]) -> Co
 
 
 def _won_back(gained: Beside, compared: Iterable[float]) -> str:
-    """What taking the masks off changes, beside what pruning costs; a gain as a share of that."""
-    cost = "no loss that is detected" if math.isnan(gained.share) else size(gained.stake)
-    share = f", {of_all(gained.share)} of it" if gained.share > 0 else ""
+    """What taking the masks off changes, beside what pruning costs and the margin."""
+    off = f"Taking the masks off changes accuracy by {points(gained.effect)} beyond equal training"
+    if math.isnan(gained.share):
+        return f"That pruning to {levels(compared)} costs accuracy is not detected. {off}"
     return (
-        f"Pruning to {levels(compared)} costs {cost}; taking the masks off changes accuracy by "
-        f"{points(gained.effect)} beyond equal training{share}"
+        f"Pruning to {levels(compared)} costs {size(gained.stake)}; a {SPELLED[PART]} of that is "
+        f"{100 * gained.margin:.1f}. {off}"
     )
 
 
@@ -240,11 +251,11 @@ def _statistic(gained: Beside, compared: Iterable[float]) -> str:
     "C3",
     "From 70 % taking the masks off gives part of the accuracy back, more on the tasks with much "
     "training data than on those with little.",
-    "Two things are detected: a gain, over these sparsities together; and a rise of it with "
-    "the logarithm of the number of training examples, by a straight line over the tasks. It is "
-    f"refuted where the gain is shown to be less than a {SPELLED[PART]} of the loss, or the line "
-    f"is shown to rise, from the smallest task to the largest, by less than a {SPELLED[NO_EFFECT]} "
-    f"of the transfer. {EQUAL_TRAINING}",
+    "C3 holds if two effects are detected: (1) a gain, over these sparsities together; and (2) a "
+    "rise of this gain with the logarithm of the number of training examples, along a straight "
+    f"line over tasks. It is refuted if the gain is less than a {SPELLED[PART]} of the loss, or if "
+    "from the smallest task to the largest the line rises by less than a "
+    f"{SPELLED[NO_EFFECT]} of the transfer. {EQUAL_TRAINING}",
 )
 def high_range(m: Measured) -> Finding:
     """The authors would take any part that comes back as bearing it out, and as refuting it that
@@ -273,11 +284,18 @@ def high_range(m: Measured) -> Finding:
     )
     return decided(
         [
-            gained.gain("taking the masks off helps"),
-            by_size.gain("it helps more the more training examples a task has"),
+            gained.gain(
+                "taking the masks off returns accuracy",
+                f"taking the masks off returns less than a {SPELLED[PART]} of the loss",
+            ),
+            by_size.gain(
+                "tasks with more training examples gain more",
+                "from the smallest task to the largest the gain rises by less than a "
+                f"{SPELLED[NO_EFFECT]} of the transfer",
+            ),
         ],
-        says=f"{_won_back(gained, compared)}. From the smallest task to the largest that changes "
-        f"by {points(by_size.effect)}.",
+        says=f"{_won_back(gained, compared)}. From the smallest task to the largest this gain "
+        f"changes by {points(by_size.effect)}.",
         statistic=f"{_statistic(gained, compared)}; by task (training examples) {by_task}",
         at=at,
         of=gained.effect,
@@ -290,10 +308,10 @@ def high_range(m: Measured) -> Finding:
     "C4",
     "Models with information deleted reach the dense model's training loss and are still less "
     "accurate.",
-    f"From {in_percent(DELETED_FROM)} on at least {SPELLED[LEAST_MATCHED]} of the cells (task × "
-    f"sparsity) come within {SAME_TRAINING_LOSS:g} nats of the dense model's training loss or "
-    "below it, and in these cells a loss of accuracy is detected, against as many epochs of "
-    "fine-tuning with nothing pruned. It is refuted where that loss is shown to be less than a "
+    f"C4 holds if from {in_percent(DELETED_FROM)} on (1) at least {SPELLED[LEAST_MATCHED]} of the "
+    f"cells (task × sparsity) come within {SAME_TRAINING_LOSS:g} nats of the dense model's "
+    "training loss, or below it; and (2) in these cells a loss of accuracy is detected, against as "
+    "many epochs with nothing pruned. It is refuted if that loss is less than a "
     f"{SPELLED[NO_EFFECT]} of the transfer.",
 )
 def fitted_and_lost(m: Measured) -> Finding:
@@ -323,10 +341,16 @@ def fitted_and_lost(m: Measured) -> Finding:
     effect += Contrast(at, {places[0]: -weights.sum(axis=0)})
     (lost,) = beside([effect], [transfer], NO_EFFECT)
     return decided(
-        [lost.loss("a loss of accuracy where the training set is fitted")],
-        says="Where masks are off and the training set is fitted as well as by the dense model, "
-        f"accuracy is {points(lost.effect)} from that of equal training with nothing pruned "
-        f"({beside_transfer(lost.stake)}).",
+        [
+            lost.loss(
+                "accuracy is lost where the training set is fitted",
+                f"less than a {SPELLED[NO_EFFECT]} of the transfer is lost where the training set "
+                "is fitted",
+            )
+        ],
+        says="Masks are off, and the training set is fitted as well as by the dense model. "
+        f"Accuracy there changes by {points(lost.effect)} against as many epochs with nothing "
+        f"pruned ({beside_transfer(lost.stake)}).",
         statistic=f"{said}; training loss there {signed(losses[fitted].mean(), 2)} nats from the "
         f"dense model's; accuracy there {points(lost.effect)}; at {levels(compared)}",
         at=at,

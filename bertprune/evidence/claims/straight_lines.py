@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bertprune.base.words import signed
+from bertprune.base.words import counted, signed
 from bertprune.evidence import scores
 from bertprune.evidence.claims.chance import Floats, holm
 from bertprune.evidence.claims.claim import (
@@ -28,8 +28,10 @@ from bertprune.evidence.claims.claim import (
     beside,
     claim,
     decided,
+    in_percent,
     no_rows,
     of_all,
+    than,
 )
 from bertprune.evidence.claims.claim import (
     points as in_points,
@@ -137,12 +139,12 @@ def cost_of_pruning(found: Rows) -> pd.DataFrame:
     "C5",
     "Under information deletion accuracy falls along a straight line with pre-training loss, "
     "with a slope that depends on the task.",
-    "Two things are shown. On each task accuracy falls, and what a parabola fitted to its points "
-    f"bows from its chord is less than an {SPELLED[BENT]} of that. And two tasks have slopes that "
-    "differ. It is refuted where a curve is shown to rise or to bow more, or all slopes are "
-    f"shown to be within {SPELLED[ONE_SLOPE]} of the mean slope from each other. Points on the "
-    f"floor are left out: from where accuracy is no more than a {SPELLED[NO_EFFECT]} of what the "
-    "task's curve can fall above what a BERT does that was never pre-trained.",
+    "C5 holds if (1) accuracy falls on each task, and a parabola through the task's points bows "
+    f"from its chord by less than an {SPELLED[BENT]} of that fall; and (2) the slopes of two tasks "
+    "differ. It is refuted if a curve rises or bows by more, or if all slopes are within "
+    f"{SPELLED[ONE_SLOPE]} of the mean slope of each other. Points on the floor are left out: from "
+    f"where accuracy is above it by no more than a {SPELLED[NO_EFFECT]} of what the curve can "
+    "fall. The floor is the accuracy of a BERT that was never pre-trained.",
     "an extra 30 % costs about a point on QQP and ten on CoLA (its figure 2)",
 )
 def fall_along_lines(m: Measured) -> Finding:
@@ -161,15 +163,16 @@ def fall_along_lines(m: Measured) -> Finding:
     curves = [curve for i in range(len(at.tasks)) if (curve := _curve(at, i, known)) is not None]
     flat = [task for task in at.tasks if task not in [curve.task for curve in curves]]
     if len(curves) < 2:
-        lack = f"{LEAST_TO_BEND} points above the floor on each of two tasks"
-        return Finding(f"{len(curves)} such curves", at.n, reason=f"it takes {lack}")
+        enough = f"{LEAST_TO_BEND} points above the floor"
+        said = f"{counted(len(curves), 'curve')} with {enough}"
+        return Finding(said, at.n, reason=f"it takes {enough} on each of two tasks")
     bends = beside([c.bow for c in curves], [c.fall for c in curves], BENT)
     parts = [
         part
         for curve, bend in zip(curves, bends, strict=True)
         for part in (
-            Part(f"a fall on {curve.task}", bend.stake.above(), bend.stake.below()),
-            bend.none(f"a straight line on {curve.task}"),
+            Part(*_FALLS, bend.stake.above(), bend.stake.below(), curve.task),
+            bend.none(*_IS_STRAIGHT, curve.task),
         )
     ]
     parts.append(_slopes_differ([curve.slope for curve in curves]))
@@ -187,21 +190,25 @@ def fall_along_lines(m: Measured) -> Finding:
     falling = [bend for bend in bends if not math.isnan(bend.share)]
     worst = max(falling, key=lambda bend: abs(bend.share), default=bends[0])
     most_bent = (
-        f"the most bent curve bows by {of_all(abs(worst.share))} of its fall, that of a square law "
-        "by 25 %"
+        f"The most curved one, {curves[bends.index(worst)].task}, deviates from a straight line by "
+        f"{of_all(abs(worst.share))} of its fall; the rule allows {in_percent(BENT)}."
         if falling
-        else "no curve has a fall that is detected"
+        else "No curve has a fall that is detected."
     )
     return decided(
         parts,
-        says=f"A nat of pre-training loss changes accuracy by {signed(max(slopes))} to "
-        f"{signed(min(slopes))} points, by task; {most_bent}.",
+        says="Above the floor a nat of pre-training loss changes accuracy by "
+        f"{signed(max(slopes))} to {signed(min(slopes))} points, by task. {most_bent}",
         statistic=said + f"; on the floor, and not asked: {', '.join(flat)}" * bool(flat),
         at=at,
         of=worst.effect,
         margin=worst.margin,
         stake="fall",
     )
+
+
+_FALLS = "accuracy falls on", "accuracy rises on"
+_IS_STRAIGHT = than(f"the curve bows by {{}} than an {SPELLED[BENT]} of its fall on")
 
 
 @dataclass(frozen=True)
@@ -255,4 +262,5 @@ def _slopes_differ(slopes: Sequence[Contrast]) -> Part:
     pairs = [one - two for one, two in combinations(slopes, 2)]
     found = beside(pairs, [mean] * len(pairs), ONE_SLOPE)
     either = [2 * min(of.effect.above(), of.effect.below()) for of in found]
-    return Part("slopes that differ", min(holm(either)), max(of.none("").supports for of in found))
+    one_slope = max(of.none("", "").supports for of in found)
+    return Part("slopes differ", "all slopes are about the same", min(holm(either)), one_slope)

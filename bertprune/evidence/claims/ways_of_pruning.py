@@ -19,6 +19,7 @@ from bertprune.evidence.claims.claim import (
     levels,
     no_rows,
     points,
+    than,
 )
 from bertprune.evidence.claims.measured import Contrast, Measured, Place, Points
 from bertprune.evidence.claims.ranges import (
@@ -43,9 +44,9 @@ ALL_AT_FLOOR = "models pruned by magnitude have no accuracy to lose at any of th
 @claim(
     "C7",
     "Pruning after fine-tuning is no better than pruning while pre-training.",
-    "Over all sparsities together, what pruning after fine-tuning gains in accuracy is shown to be "
-    f"less than a {SPELLED[NO_EFFECT]} of the transfer. It is refuted where it is shown to be "
-    f"more. {EQUAL_TRAINING}",
+    "C7 holds if, over all sparsities together, pruning after fine-tuning gains less than a "
+    f"{SPELLED[NO_EFFECT]} of the transfer in accuracy. It is refuted if it gains more. "
+    f"{EQUAL_TRAINING}",
 )
 def after_finetuning(m: Measured) -> Finding:
     """The authors would take it as borne out where nobody would prune late for the accuracy, and as
@@ -66,7 +67,11 @@ def after_finetuning(m: Measured) -> Finding:
     effect = late - early
     (gained,) = beside([effect], [transfer], NO_EFFECT)
     return decided(
-        [gained.no_gain("no gain of pruning after fine-tuning")],
+        [
+            gained.no_gain(
+                *than(f"late pruning gains {{}} than a {SPELLED[NO_EFFECT]} of the transfer")
+            )
+        ],
         says=f"Pruning after fine-tuning changes accuracy by {points(gained.effect)} against "
         f"pruning while pre-training ({beside_transfer(gained.stake)}).",
         statistic=f"{points(gained.effect)} beyond equal training; at {levels(compared)}; by task "
@@ -85,11 +90,11 @@ def _by_task(at: Points, effect: Contrast) -> str:
 @claim(
     "C10",
     "Fine-tuning for longer before pruning does not help.",
-    "However long models were fine-tuned before they were pruned, accuracy is shown to be less "
-    f"than a {SPELLED[NO_EFFECT]} of the transfer above that after the fewest epochs, with what as "
-    "many epochs gain where nothing is pruned taken off. It is refuted where it is shown to be "
-    "more after any number of epochs. Where nobody measured the latter nothing is taken off, and "
-    "the claim can hold, but not be refuted. All these accuracies have one variance.",
+    "C10 holds if, however long models are fine-tuned before pruning, they gain less than a "
+    f"{SPELLED[NO_EFFECT]} of the transfer against the fewest epochs. It is refuted if they gain "
+    "more after any number of epochs. What as many epochs gain where nothing is pruned is "
+    "subtracted. Where nobody measured that the claim can hold, but not be refuted. Seeds are "
+    "taken to scatter alike after all numbers of epochs.",
     "no gain from 0 to 12 epochs at 60 % (its figure 3; its tables have no number)",
 )
 def longer_before_pruning(m: Measured) -> Finding:
@@ -117,10 +122,7 @@ def longer_before_pruning(m: Measured) -> Finding:
 
     longer = pruned[1:]
     found = beside([*map(gain, longer)], [transfer] * len(longer), NO_EFFECT, pooled=True)
-    parts = [
-        of.no_gain(f"no gain after {_epochs(place)}")
-        for place, of in zip(longer, found, strict=True)
-    ]
+    parts = [of.no_gain(*_NO_GAIN, _epochs(place)) for place, of in zip(longer, found, strict=True)]
     if control is None:
         parts = [part._replace(refutes=1.0) for part in parts]
     most = max(found, key=lambda of: of.effect.mean)
@@ -142,6 +144,9 @@ def longer_before_pruning(m: Measured) -> Finding:
     )
 
 
+_NO_GAIN = than(f"{{}} than a {SPELLED[NO_EFFECT]} of the transfer is gained after")
+
+
 def _epochs(place: Place) -> str:
     return f"{place.epochs:g} epoch{'s' * (place.epochs != 1)}"
 
@@ -149,12 +154,12 @@ def _epochs(place: Place) -> str:
 @claim(
     "C11",
     "Pruning at random is worse than by magnitude at every sparsity.",
-    "At every sparsity two things are detected: accuracy is lower, and the pre-training loss "
-    "is higher. It is refuted where at one of them the loss of accuracy is shown to be less "
-    f"than a {SPELLED[NO_EFFECT]} of the transfer, or the rise of the loss less than a "
+    "C11 holds if at every sparsity two effects are detected: (1) accuracy is lower, and (2) the "
+    "pre-training loss is higher. It is refuted if at one of them accuracy is lower by less than a "
+    f"{SPELLED[NO_EFFECT]} of the transfer, or the loss higher by less than a "
     f"{SPELLED[NO_EFFECT]} of what pre-training brings. Accuracy is left out where models pruned "
-    "by magnitude have none left to lose: where they are shown to be no more than that margin "
-    "above what was never pre-trained.",
+    "by magnitude have none to lose: where they are less than that margin above what was never "
+    "pre-trained.",
 )
 def at_random(m: Measured) -> Finding:
     """The authors would take it as borne out where both curves lie apart everywhere, and as refuted
@@ -177,7 +182,7 @@ def at_random(m: Measured) -> Finding:
     }
     at_floor = [each for each in compared if _is_at_floor(at, each, transfer)]
     parts = [
-        of.loss(f"less accurate at {percent(each)}")
+        of.loss(*_LESS_ACCURATE, percent(each))
         for each, of in found.items()
         if each not in at_floor
     ]
@@ -196,9 +201,9 @@ def at_random(m: Measured) -> Finding:
     least = max(found.values(), key=lambda of: of.effect.upper)
     return decided(
         parts,
-        says=f"Pruned at random, models are {points(overall.effect)} from those pruned by "
-        f"magnitude on average ({beside_transfer(overall.stake)}); at {percent(compared[0])} "
-        f"they are {points(found[compared[0]].effect)} from them.",
+        says=f"Random pruning changes accuracy by {points(overall.effect)} against magnitude "
+        f"pruning on average ({beside_transfer(overall.stake)}), and at {percent(compared[0])} by "
+        f"{points(found[compared[0]].effect)}.",
         statistic=said,
         at=at,
         of=least.effect,
@@ -213,8 +218,19 @@ def _is_at_floor(at: Points, sparsity: float, transfer: Contrast) -> bool:
     return above is not None and (above - transfer * NO_EFFECT).estimate().below() <= LEVEL
 
 
+_LESS_ACCURATE = (
+    "accuracy is lower at",
+    f"accuracy is lower by less than a {SPELLED[NO_EFFECT]} of the transfer, if at all, at",
+)
+_HIGHER_LOSS = (
+    "the pre-training loss is higher at",
+    f"the pre-training loss is higher by less than a {SPELLED[NO_EFFECT]} of what pre-training "
+    "brings, if at all, at",
+)
+
+
 def _higher(rise: Beside, sparsity: float) -> Part:
-    part = rise.gain(f"a higher pre-training loss at {percent(sparsity)}")
+    part = rise.gain(*_HIGHER_LOSS, percent(sparsity))
     if math.isnan(rise.effect.mean):
         lacks = "pre-training loss of both"
     else:

@@ -27,6 +27,7 @@ from bertprune.evidence.claims.claim import (
     no_rows,
     of_all,
     points,
+    than,
 )
 from bertprune.evidence.claims.measured import Measured, Seeds
 from bertprune.evidence.scores import of_usual_length
@@ -57,12 +58,18 @@ def _pruned(found: Rows) -> Rows:
 
 def _above(found: Estimate, value: float, says: str) -> Part:
     """That it is above a value."""
-    return Part(says, found.above(value), found.below(value))
+    less, more = than(says)
+    return Part(more, less, found.above(value), found.below(value))
 
 
-def _below(found: Estimate, value: float, says: str) -> Part:
+def _below(found: Estimate, value: float, says: str, where: str = "") -> Part:
     """That it is below a value."""
-    return Part(says, found.below(value), found.above(value))
+    return Part(*than(says), found.below(value), found.above(value), where)
+
+
+def _unknown(says: str, contrary: str, lacks: str = "such rows") -> Part:
+    """Of which there are no rows."""
+    return Part(says, contrary, np.nan, np.nan, lacks=lacks)
 
 
 KNEE = 0.4
@@ -75,10 +82,10 @@ BENDS_BY = 1.0
 @claim(
     "C6",
     "Features stay those of the unpruned model up to 40 % and diverge from there.",
-    "Against a smooth power law: 1 − mean cosine grows with sparsity by a power (the slope in a "
-    f"plot of both logarithms) that is shown to be higher by more than {BENDS_BY:g} from "
-    f"{in_percent(KNEE)} to {in_percent(2 * KNEE)} than up to {in_percent(KNEE)}, in a fit of two "
-    "lines that meet there. It is refuted where it is shown to be less.",
+    "C6 holds if 1 − mean cosine grows with sparsity by a power that is higher by more than "
+    f"{BENDS_BY:g} from {in_percent(KNEE)} to {in_percent(2 * KNEE)} than up to "
+    f"{in_percent(KNEE)}. It is refuted if it is higher by less. The powers are the slopes of two "
+    f"lines that meet at {in_percent(KNEE)}, in a plot of both logarithms.",
     "a bend at about 40 % (its figure 2; its tables have no number)",
 )
 def features(m: Measured) -> Finding:
@@ -95,10 +102,10 @@ def features(m: Measured) -> Finding:
     # Height at the knee, power below it, and by how much it is higher beyond.
     _, below, bend = over.summed(np.linalg.pinv(design), np.log)
     return decided(
-        [_above(bend, BENDS_BY, "a bend")],
+        [_above(bend, BENDS_BY, f"the power is higher by {{}} than {BENDS_BY:g}")],
         says=f"The distance of features grows as sparsity^{below.mean:.1f} up to {percent(KNEE)} "
-        f"and as sparsity^{below.mean + bend.mean:.1f} above: a bend of {_number(bend)}, where the "
-        f"claim asks for more than {BENDS_BY:g}.",
+        f"and as sparsity^{below.mean + bend.mean:.1f} above. The power is {_number(bend)} higher; "
+        f"this book’s rule asks for more than {BENDS_BY:g}.",
         statistic=f"1 − cosine grows by power {_number(below)} up to {percent(KNEE)}, by "
         f"{_number(bend)} more beyond; a smooth law has one power",
         at=over,
@@ -120,11 +127,11 @@ FEW = 0.06
 @claim(
     "C8",
     "Which weights are pruned changes little by fine-tuning: less than 6 % of the mask.",
-    "Two things are shown, the first at every sparsity, task and learning rate: less than "
-    f"{in_percent(FEW)} of the mask's entries differ from those of the model that was pruned while "
-    "pre-training; and on average over these, of the weights that are pruned, other ones than "
-    f"there are less than {in_percent(FEW)} more than between gradual prunings of one BERT by two "
-    "seeds, which no fine-tuning parts. It is refuted where one is shown to be more.",
+    f"C8 holds if (1) at every sparsity, task and learning rate less than {in_percent(FEW)} of the "
+    "mask's entries differ from those of the model that was pruned while pre-training; and (2) of "
+    "the pruned weights the share that is another is on average less than "
+    f"{100 * FEW:g} points above that between prunings of one BERT by two seeds, which no "
+    "fine-tuning parts. It is refuted if one of them is more.",
     "less than 6 % at every sparsity, task and learning rate (its figure 3; its tables have no "
     "number)",
 )
@@ -138,8 +145,9 @@ def masks(m: Measured) -> Finding:
     if not len(over.index):
         return no_rows("mask differences")
     every = over.estimates()
+    entries = f"{{}} than {in_percent(FEW)} of the entries differ at"
     parts = [
-        _below(one, FEW, f"few entries at {percent(at)} on {task}")
+        _below(one, FEW, entries, f"{percent(at)} on {task}")
         for one, (at, task, _) in zip(every, over.index, strict=True)
     ]
     means = pd.Series([one.mean for one in every], over.index)
@@ -147,19 +155,22 @@ def masks(m: Measured) -> Finding:
     others = (means / over.index.get_level_values("sparsity") / 2).groupby("sparsity").mean()
     levels = others.index.to_numpy(float)
     beyond, said = _beyond_seeds(m, ends)
-    says = "other weights pruned than without fine-tuning, beyond those of two seeds"
+    says = (
+        f"fine-tuning parts the pruned weights by {{}} than {100 * FEW:g} points beyond two seeds"
+    )
     worst = max(every, key=lambda one: one.upper)
     return decided(
         [
             *parts,
             _below(beyond, FEW, says)
             if beyond
-            else Part(says, np.nan, np.nan, "masks of two seeds of one BERT"),
+            else _unknown(*than(says), lacks="masks of two seeds of one BERT"),
         ],
-        says=f"Of the mask's entries {of_all(means.min())} to {of_all(means.max())} differ after "
-        "fine-tuning. Few can where few are pruned: of the pruned weights alone, other ones are "
-        f"{of_all(others.max())} at {percent(levels[others.argmax()])} and "
-        f"{of_all(others.iloc[-1])} at {percent(levels[-1])}.",
+        says=f"After fine-tuning {of_all(means.min())} to {of_all(means.max())} of the mask's "
+        f"entries differ; the claim allows {in_percent(FEW)}. Few can where few are pruned: of the "
+        f"pruned weights alone {of_all(others.max())} are others at "
+        f"{percent(levels[others.argmax()])}, and {of_all(others.iloc[-1])} at "
+        f"{percent(levels[-1])}.",
         statistic="other weights among the pruned: "
         + ", ".join(
             f"{percent(at)} {of_all(share)}" for at, share in zip(levels, others, strict=True)
@@ -206,10 +217,11 @@ large part of all."""
     "C9",
     "Fine-tuning moves weights by 0 to 4 % of the sort order on average, those of high "
     "magnitude least, and most of it in the first epoch.",
-    "Three things are shown of means over tasks and learning rates: weights move by less than "
-    f"{in_percent(LITTLE_MOVEMENT)}; the top {SPELLED[round(1 - TOP_FROM, 2)]} of starting "
-    f"positions moves less than all do; and the first of {SPELLED[USUAL_EPOCHS]} epochs or more "
-    f"brings more than {SPELLED[SETTLED]}. It is refuted where the contrary of one is.",
+    "C9 holds if on average over tasks and learning rates (1) weights move by less than "
+    f"{in_percent(LITTLE_MOVEMENT)}; (2) the top {SPELLED[round(1 - TOP_FROM, 2)]} of starting "
+    f"positions moves less than all do; and (3) the first of {SPELLED[USUAL_EPOCHS]} epochs or "
+    f"more brings more than {SPELLED[SETTLED]} of it. It is refuted if the contrary of one is "
+    "shown.",
 )
 def movement(m: Measured) -> Finding:
     """The authors would take it as borne out by their three numbers, and as refuted by any other.
@@ -222,22 +234,25 @@ def movement(m: Measured) -> Finding:
     last = final(whole)
     over = Seeds.of(m, _by_seed(of_usual_length(last), "task", "learning_rate"))
     (overall,) = over.mean()
-    parts = [_below(overall, LITTLE_MOVEMENT, "little movement")]
+    little = f"weights move by {{}} than {in_percent(LITTLE_MOVEMENT)}"
+    parts = [_below(overall, LITTLE_MOVEMENT, little)]
     said = [f"moved {_number(overall, 100)} %"]
 
     curve = ["task", "learning_rate"]
     top = at_end(moved[moved.position > TOP_FROM], part="starting position")
     less = _by_seed(top, *curve) / _by_seed(last, *curve)
-    says = "high magnitudes move less"
+    says = "high magnitudes move {} than all"
     if of_top := Seeds.of(m, less).mean():
         parts.append(_below(of_top[0], 1, says))
         said.append(f"the top tenth moves {_number(of_top[0])} times as far as all")
     else:
-        parts.append(Part(says, np.nan, np.nan))
+        parts.append(_unknown(*than(says)))
 
     first = _by_seed(where(whole, epoch=1), *curve)
-    ratio = Seeds.of(m, first / _by_seed(last[last.epoch >= USUAL_EPOCHS], *curve))
-    says = "most of it in the first epoch"
+    long_enough = last[last.epoch >= USUAL_EPOCHS]
+    ratio = Seeds.of(m, first / _by_seed(long_enough, *curve))
+    says = f"the first epoch brings {{}} than {SPELLED[SETTLED]} of it"
+    when = ""
     if in_first := ratio.mean():
         parts.append(_above(in_first[0], SETTLED, says))
         tasks = counted(len(ratio.index.unique("task")), "task")
@@ -245,11 +260,18 @@ def movement(m: Measured) -> Finding:
             f"{_number(in_first[0], 100)}{SPACE}% of it in the first epoch "
             f"({tasks} of {USUAL_EPOCHS} epochs or more)"
         )
+        ends = long_enough.epoch.agg(["min", "max"]).unique()
+        epochs = " to ".join(f"{one:g}" for one in ends)
+        when = (
+            f" Of this the first of {epochs} epochs brings {of_all(in_first[0].mean)}; the rule "
+            f"asks for more than {SPELLED[SETTLED]}."
+        )
     else:
-        parts.append(Part(says, np.nan, np.nan))
+        parts.append(_unknown(*than(says)[::-1]))
     return decided(
         parts,
-        says=f"Fine-tuning moves weights by {of_all(overall.mean)} of their matrix's sort order.",
+        says=f"Fine-tuning moves weights by {of_all(overall.mean)} of their matrix's sort order."
+        + when,
         statistic="; ".join(said),
         at=over,
         of=overall,
@@ -268,9 +290,9 @@ LEAST_HEADS = 4
 @claim(
     "C12",
     "No attention head is pruned much more than the model.",
-    "At every sparsity each head is shown to lose, beyond the model's rate, less than "
-    f"{in_percent(MUCH_MORE)} of the weights that the model keeps. It is refuted where one is "
-    f"shown to lose more. It is asked of models with {LEAST_HEADS} heads a layer or more.",
+    "C12 holds if at every sparsity each head loses, beyond the model's rate, less than "
+    f"{in_percent(MUCH_MORE)} of the weights that the model keeps. It is refuted if one loses "
+    f"more. It is asked of models with {LEAST_HEADS} heads a layer or more.",
     "none in its figure 4; its tables have no number",
 )
 def heads(m: Measured) -> Finding:
@@ -283,8 +305,9 @@ def heads(m: Measured) -> Finding:
     every = over.estimates()
     names = over.index.get_level_values("part")
     by_layer = pd.Series(names.unique()).str.rpartition(" head ")[0].value_counts()
+    too_many = f"{{}} than {in_percent(MUCH_MORE)} beyond the model's rate is lost by"
     parts = [
-        _below(one, at + MUCH_MORE * (1 - at), f"{head} at {percent(at)}")
+        _below(one, at + MUCH_MORE * (1 - at), too_many, f"{head} at {percent(at)}")
         for one, (at, head) in zip(every, over.index, strict=True)
     ]
     excess = [one.mean - at for one, (at, _) in zip(every, over.index, strict=True)]
@@ -326,9 +349,9 @@ BERT_BASE_MATRICES = 74
 @claim(
     "C13",
     "Almost every matrix is near normal, with mean 0 and standard deviation 0.03 to 0.05.",
-    f"Three parts, each of at least {in_percent(ALMOST_EVERY)} of the matrices: the mean is within "
-    f"a {SPELLED[MEAN_NEAR_ZERO]} of the standard deviation from 0; the standard deviation is "
-    f"from {STD_RANGE[0]} to {STD_RANGE[1]}; the excess kurtosis is within "
+    f"C13 holds if of at least {in_percent(ALMOST_EVERY)} of the matrices each is so: (1) the mean "
+    f"is within a {SPELLED[MEAN_NEAR_ZERO]} of the standard deviation from 0; (2) the standard "
+    f"deviation is from {STD_RANGE[0]} to {STD_RANGE[1]}; (3) the excess kurtosis is within "
     f"{NEAR_NORMAL_KURTOSIS:g}. It is asked of models of BERT-Base's {BERT_BASE_MATRICES} "
     "matrices: how large weights are goes by the shape.",
 )
@@ -343,15 +366,17 @@ def near_normal(m: Measured) -> Finding:
         return no_rows("means and standard deviations of the weights")
     std, kurtosis = by_matrix.weight_std, by_matrix.weight_kurtosis
     shares = {
-        "mean near 0": (by_matrix.weight_mean.abs() <= MEAN_NEAR_ZERO * std).mean(),
-        "std in range": std.between(*STD_RANGE).mean(),
-        "near normal": (kurtosis.abs() < NEAR_NORMAL_KURTOSIS)[kurtosis.notna()].mean(),
+        "a mean near 0": (by_matrix.weight_mean.abs() <= MEAN_NEAR_ZERO * std).mean(),
+        "a std in range": std.between(*STD_RANGE).mean(),
+        "a near normal shape": (kurtosis.abs() < NEAR_NORMAL_KURTOSIS)[kurtosis.notna()].mean(),
     }
+    every = in_percent(ALMOST_EVERY)
+    almost = f"at least {every} of the matrices have:", f"fewer than {every} of the matrices have:"
     # Every matrix is counted, and none is drawn: a share is there or is not.
     parts = [
-        Part(name, *_certain(share >= ALMOST_EVERY))
+        Part(*almost, *_certain(share >= ALMOST_EVERY), name)
         if not np.isnan(share)
-        else Part(name, np.nan, np.nan, "kurtosis of the weights")
+        else Part(*almost, np.nan, np.nan, name, "kurtosis of the weights")
         for name, share in shares.items()
     ]
     is_base = len(by_matrix) == BERT_BASE_MATRICES
@@ -379,8 +404,8 @@ EMBEDDINGS_SHARE = (0.205, 0.219)
 @claim(
     "C14",
     "Word embeddings are about 21 % of BERT-Base's memory.",
-    f"Counted from BERT-Base's shape their share is from {100 * EMBEDDINGS_SHARE[0]:g} to "
-    f"{in_percent(EMBEDDINGS_SHARE[1])}.",
+    "C14 holds if, counted from BERT-Base's shape, their share is from "
+    f"{100 * EMBEDDINGS_SHARE[0]:g} to {in_percent(EMBEDDINGS_SHARE[1])}.",
     "about 21 %",
 )
 def memory(m: Measured) -> Finding:

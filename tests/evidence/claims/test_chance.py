@@ -140,7 +140,7 @@ def test_one_of_many_parts_refutes_no_more_often_than_one_alone(common: float) -
         )
         values = math.sqrt(1 - common) * own + math.sqrt(common) * shared
         found = mean_of_seeds(values, berts)
-        parts = [Part(str(i), one.below(), one.above()) for i, one in enumerate(found)]
+        parts = [Part(str(i), "", one.below(), one.above()) for i, one in enumerate(found)]
         verdicts[decide(parts)[0]] += 1
     assert verdicts[FAILS] / REPLICATES < ALLOWED and verdicts[HOLDS] / REPLICATES < ALLOWED
     assert verdicts[FAILS] / REPLICATES > 0.01  # corrected, and not more than needed

@@ -17,16 +17,21 @@ MISSING = (math.nan, math.nan)
         ([TOLD, TOLD], HOLDS, ""),
         # All have to hold: none is corrected.
         ([(0.049, 1.0)] * 20, HOLDS, ""),
-        ([TOLD, OPEN_PART], OPEN, "neither shown nor refuted: b"),
-        ([TOLD, REFUTED], FAILS, "b"),
+        ([TOLD, OPEN_PART], OPEN, "whether b"),
+        ([TOLD, REFUTED], FAILS, "not b"),
         # One of several decides: these are corrected.
-        ([(0.9, 0.04), (0.9, 0.9)], OPEN, "neither shown nor refuted: a; b"),
-        ([TOLD, MISSING], OPEN, "not tested: b (no such rows)"),
-        ([REFUTED, MISSING], FAILS, "a"),
+        ([(0.9, 0.04), (0.9, 0.9)], OPEN, "whether a; whether b"),
+        ([TOLD, MISSING], OPEN, "whether b (not tested: no such rows)"),
+        ([REFUTED, MISSING], FAILS, "not a"),
+        # What is the same of several is said once.
+        ([(0.9, 0.9)] * 3, OPEN, "whether a 0, 2; whether b 1"),
     ],
 )
 def test_the_verdict(parts: list[tuple[float, float]], verdict: str, reason: str) -> None:
-    named = [Part("ab"[i % 2], *part) for i, part in enumerate(parts)]
+    ends = [str(i) if len(parts) == 3 else "" for i in range(len(parts))]
+    named = [
+        Part("ab"[i % 2], f"not {'ab'[i % 2]}", *part, ends[i]) for i, part in enumerate(parts)
+    ]
     assert decide(named) == (verdict, reason)
 
 
@@ -48,15 +53,15 @@ def test_effects_beside_a_margin(
     effect: float, none: str, no_gain: str, gain: str, loss: str
 ) -> None:
     of = beside(effect)
-    got = [decide([part("it")])[0] for part in (of.none, of.no_gain, of.gain, of.loss)]
+    got = [decide([part("it", "not it")])[0] for part in (of.none, of.no_gain, of.gain, of.loss)]
     assert got == [none, no_gain, gain, loss]
 
 
 def test_what_is_not_significant_is_not_none() -> None:
     vague = beside(0.0, error=1.0)
-    assert decide([vague.none("it")])[0] == OPEN and decide([vague.gain("it")])[0] == OPEN
+    assert decide([vague.none("it", "")])[0] == OPEN and decide([vague.gain("it", "")])[0] == OPEN
 
 
 def test_without_a_stake_nothing_is_beyond_a_share_of_it() -> None:
     nothing = beside(0.4, stake=0.0, margin=0.0)
-    assert decide([nothing.no_gain("it")])[0] == OPEN and math.isnan(nothing.share)
+    assert decide([nothing.no_gain("it", "")])[0] == OPEN and math.isnan(nothing.share)

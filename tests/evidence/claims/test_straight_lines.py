@@ -116,7 +116,7 @@ def test_with_enough_examples_the_papers_curves_are_straight_but_colas() -> None
     for seeds in (1, 4):
         assert entry("C5", several(seeds, found[found.task != "cola"])).verdict == HOLDS
     got = entry("C5", found)
-    assert got.verdict == FAILS and got.reason.startswith("a straight line on cola")
+    assert got.verdict == FAILS and got.reason.startswith("the curve bows by more")
 
 
 def altered(law: Callable[[pd.Series, str], Any]) -> Rows:
@@ -140,9 +140,13 @@ def steep(task: str) -> float:
     ("law", "verdict", "reason"),
     [
         (lambda x, task: steep(task) * x, HOLDS, ""),
-        (lambda x, task: 0.06 * x, FAILS, "slopes that differ"),
-        (lambda x, task: steep(task) * x**2, FAILS, "a straight line on cola"),
-        (lambda x, task: -steep(task) * x, FAILS, "a fall on cola"),
+        (lambda x, task: 0.06 * x, FAILS, "all slopes are about the same"),
+        (
+            lambda x, task: steep(task) * x**2,
+            FAILS,
+            "the curve bows by more than an eighth of its fall on cola",
+        ),
+        (lambda x, task: -steep(task) * x, FAILS, "accuracy rises on cola"),
     ],
 )
 def test_laws(law: Callable[[pd.Series, str], Any], verdict: str, reason: str) -> None:

@@ -50,9 +50,9 @@ def test_c11_reads_the_pretraining_loss_too() -> None:
     at = (found.task == PRETRAINING) & (found.metric == "loss") & (found.sparsity == 0.5)
     found.loc[at & (found.arm == "random_pruning"), "value"] = 2.03
     got = entry("C11", several(4, found))
-    assert got.verdict == FAILS and got.reason == "a higher pre-training loss at 50\u00a0%"
+    assert got.verdict == FAILS and "the pre-training loss is higher by less than" in got.reason
     got = entry("C11", found[~at])
-    assert got.verdict == OPEN and "a higher pre-training loss at 50" in got.reason
+    assert got.verdict == OPEN and "pre-training loss is higher at 50" in got.reason
 
 
 def test_on_the_floor_there_is_nothing_left_to_lose() -> None:

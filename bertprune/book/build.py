@@ -236,8 +236,10 @@ def _write_page(source: Path, place: str, page: nbformat.NotebookNode) -> None:
         page.cells = [one for one in page.cells if "parameters" not in one.metadata.get("tags", [])]
     for cell in page.cells:
         if cell.cell_type == "code":
-            prompt = "Parameters" if _has_parameters(cell) else "Show code"
-            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+            tags = cell.metadata.get("tags", [])
+            code = "Show {type}" if "hide-output" in tags else "Show code"
+            prompt = "Parameters" if _has_parameters(cell) else code
+            cell.metadata["tags"] = [*tags, "hide-input"]
             cell.metadata["mystnb"] = {
                 "code_prompt_show": prompt,
                 "code_prompt_hide": prompt.replace("Show", "Hide"),

@@ -15,6 +15,8 @@ from bertprune.book.drawing.picture import Picture, Sketch
 from bertprune.book.drawing.style import line_handle
 from bertprune.book.side_by_side import Shown, side_by_side
 from bertprune.experiments import studies
+from bertprune.experiments.runs import Run
+from bertprune.protocol.notebook_parameters import CONTRACTS, parse
 
 BOTH = side_by_side({"studies": ["ci", "english"], "changes": []})
 PROJECT = Path(__file__).parents[2]
@@ -84,7 +86,20 @@ def test_the_way_to_a_point_of_ones_own_is_four_commands() -> None:
     commands = re.findall(r"```sh\n(.*?)```", page.cells[0].source, re.DOTALL)[0].splitlines()
     assert len(commands) == 4 and commands[0] == "make book"
     lab = studies.load("lab")
-    # That of figures, which has been held against contracts and studies, with another task.
-    given, offered = shlex.split(commands[2]), shlex.split(figures.own_point(lab, "finetune"))
-    assert given[:-1] == offered[:-1]
+    # That of figures, which has been held against contracts and studies.
+    assert commands[2] == figures.own_point(lab, "finetune")
     assert commands[3] == lab.live_part().command("book")
+
+
+@pytest.mark.parametrize("name", ["ci", "english"])
+def test_the_command_on_the_page_of_a_run_gives_that_run(name: str) -> None:
+    study = studies.load(name)
+    for run in study.plan()[::9]:
+        _, _, notebook, _, named, *settings = shlex.split(figures.same_point(study, run))
+        values = {
+            key: studies.parse_value(value)
+            for key, value in zip(settings[1::3], settings[2::3], strict=True)
+        }
+        contract = CONTRACTS[notebook]
+        assert named == name
+        assert Run.of(parse(contract, study.values_for(contract, values))) == run

@@ -79,7 +79,7 @@ def inference_time() -> Picture:
         place = f"{size}, {device}" if has_several_devices else str(size)
         for name, points, level in (
             ("a forward pass (ms)", of_both, None),
-            ("dense by sparse", where(ratios, size=size, device=device), 1),
+            ("speed-up", where(ratios, size=size, device=device), 1),
         ):
             draw = partial(_medians, sides=sides, level=level)
             title = f"{name}, {place}"
@@ -95,8 +95,8 @@ def inference_time() -> Picture:
         f"panels for each of {len(panels) // 2} sizes and devices. The ratio is at most "
         f"{ratios.value.max():.2g}.",
         caption="A forward pass, 8 sequences of 128 tokens, float32: with dense matrix products, "
-        "which multiply the zeros too, and with sparse ones (CSR). The smaller BERT has the layers "
-        "of that of the study english. Medians of "
+        "which multiply the zeros too, and with sparse ones (CSR). The speed-up is dense by sparse "
+        "time. The smaller BERT has the layers of that of the study english. Medians of "
         f"{first.repeats}, bars from lowest to highest; dotted: both as fast. "
         "All of one size were timed in turn, one after another and from the first again."
         + ("" if gpus else " On a GPU: not measured."),

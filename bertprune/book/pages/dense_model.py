@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
+from IPython.display import Markdown
 from markdown_it import MarkdownIt
 
 from bertprune.base.errors import UserError
+from bertprune.base.words import counted, listed
 from bertprune.book.pages.tables import spread
+from bertprune.book.side_by_side import Shown
 from bertprune.evidence import baselines
-from bertprune.evidence.scores import best_accuracies
+from bertprune.evidence.scores import best_accuracies, pretrained_and_not, worth_pretraining
 from bertprune.experiments.studies import Study
 from bertprune.lab.language import language_of
 from bertprune.model import loading, model_folder
@@ -54,14 +58,35 @@ def card(study: Study) -> Card:
     return Card((folder / loading.CARD_FILE).read_text(encoding="utf-8"))
 
 
+def worth(studies: Iterable[Shown]) -> Markdown:
+    """On which tasks the dense model of each study is better than all that does without
+    pre-training, a line each; nothing of a study without such scores."""
+    said = []
+    for of in studies:
+        try:
+            paired = pretrained_and_not(of.scores)
+        except UserError:
+            continue
+        tasks = of.baselines.index.intersection(paired.task.unique())
+        above = worth_pretraining(of.scores, of.baselines)
+        where = f"{len(above)} of {counted(len(tasks), 'task')}"
+        named = f": {listed(above)}" if 0 < len(above) < len(tasks) else ""
+        if len(tasks):
+            said += [
+                f"**{of.study.title}.** The dense model beats every baseline on {where}{named}."
+            ]
+    return Markdown("\n\n".join(said))
+
+
 def pretraining_curve(study: Study, found: Rows) -> Rows:
-    """Rows of how the dense model was pre-trained, step by step: those that lie beside the study's
-    model, or else means over the seeds of its own burn-ins, with what word frequencies alone would
-    give. Raises UserError if there are none."""
+    """Rows of how the dense model was pre-trained, step by step: those that lie beside the first of
+    the study's models that has any, or else means over the seeds of its own burn-ins, with what
+    word frequencies alone would give. Raises UserError if there are none."""
     name = study.typical().parameters.model
-    folder = model_folder.local_folder(name) if name else None
-    if folder is not None and (folder / loading.CURVE_FILE).is_file():
-        return rows.read(folder / loading.CURVE_FILE)
+    for one in filter(None, study.grid.get("model", [name])):
+        folder = model_folder.local_folder(one)
+        if folder is not None and (folder / loading.CURVE_FILE).is_file():
+            return rows.read(folder / loading.CURVE_FILE)
     curve = rows.where(found, arm=BURN_IN, task=PRETRAINING)
     # A model that is never pre-trained is passed on after 0 steps.
     curve = pd.concat([curve[curve.step > 0], baselines.of_burn_ins(study)], ignore_index=True)

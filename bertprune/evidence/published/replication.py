@@ -7,6 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from bertprune.base.errors import UserError
+from bertprune.base.shown import Sentence
+from bertprune.base.words import counted
 from bertprune.evidence.gathering import ends_of, executed_again
 from bertprune.evidence.published import is_published, rows_of
 from bertprune.experiments.studies import Study
@@ -24,6 +26,15 @@ def replicated(study: Study) -> pd.DataFrame:
     if not is_published(study.name):
         raise UserError(f"no rows of study {study.name} are published")
     return against_intervals(executed_again(study), rows_of(study.name))
+
+
+def inside(against: pd.DataFrame) -> Sentence:
+    """How many of the means of `against_intervals` lie in their interval. Raises UserError without
+    lines."""
+    if against.empty:
+        raise UserError("nothing was rerun that several published seeds have")
+    count = int(against.again.between(against.low, against.high).sum())
+    return Sentence(f"{count} of {counted(len(against), 'mean')} of reruns lie in the interval.")
 
 
 def against_intervals(again: pd.DataFrame, before: Rows) -> pd.DataFrame:

@@ -20,10 +20,10 @@ from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.base.files import read_json, replacing, write_text
 from bertprune.base.machine import processor_in_full, usable_cores
+from bertprune.base.shown import Sentence
 from bertprune.base.words import NOTHING, percent
 from bertprune.speed.bench.quantities import (
     AGAINST_BF16,
-    BY_UNPRUNED,
     DENSE,
     FASTER,
     SPARSE,
@@ -31,10 +31,7 @@ from bertprune.speed.bench.quantities import (
     TIME,
     bars_beside,
     by_sparsity,
-    readable,
-    spread,
     with_spread,
-    with_unit,
 )
 
 NAME = "bench"
@@ -54,17 +51,42 @@ class Measured:
         """What was measured on, when, and by what, a column for each machine."""
         return pd.DataFrame({name: _shown(of) for name, of in self.facts.items()})
 
-    def bars(self) -> pd.DataFrame:
-        """What was asked, beside what was measured on each machine; see `bars_beside`."""
-        by_machine = {
-            name: bars_beside(self.rows[self.rows.machine == name], bool(of["gpu"])).set_index(
-                "what"
-            )
+    def _bars(self) -> dict[str, pd.DataFrame]:
+        """`bars_beside` what was measured on each machine."""
+        return {
+            name: bars_beside(self.rows[self.rows.machine == name], bool(of["gpu"]))
             for name, of in self.facts.items()
         }
-        asked = next(iter(by_machine.values()))
-        found = [of[["measured", "met"]].add_suffix(f", {name}") for name, of in by_machine.items()]
-        return pd.concat([asked.asked, *found, asked.against], axis=1)
+
+    def verdict(self) -> Sentence:
+        """How many bars are met by all repeats wherever they were measured, and which are not met
+        by any repeat of a machine."""
+        by_machine = self._bars()
+        met = pd.DataFrame({name: of.met for name, of in by_machine.items()})
+        measured = met[(met != "").any(axis=1)]
+        all_met = int(measured.isin(["yes", ""]).all(axis=1).sum())
+        failed = [
+            f"{one.what}{f', against {one.against}' if one.against else ''}: {one.measured}, asked "
+            f"{one.asked} (on {name})"
+            for name, of in by_machine.items()
+            for one in of[of.met == "no"].itertuples()
+        ]
+        return Sentence(
+            f"Of {len(measured)} bars that were measured, {all_met} are met by every repeat on "
+            f"every machine. Met by no repeat of a machine: {'; '.join(failed) or 'none'}. The "
+            "others are within the noise on some machine."
+        )
+
+    def bars(self) -> pd.DataFrame:
+        """What was asked, beside what was measured on each machine and whether that meets it; a
+        dash where it was not measured."""
+        by_machine = self._bars()
+        table = next(iter(by_machine.values()))[["what", "asked", "against"]]
+        found = {
+            name: [f"{one.measured}: {one.met}" if one.met else NOTHING for one in of.itertuples()]
+            for name, of in by_machine.items()
+        }
+        return table.assign(**found).set_index("what")
 
     def ratios(self) -> pd.DataFrame:
         """How many times as long as ours each side takes, by case: in the same precision, and as
@@ -76,15 +98,6 @@ class Measured:
         of_each = {name: rows.shown[rows.quantity == name] for name in (FASTER, AGAINST_BF16)}
         table = pd.DataFrame(of_each).reindex(rows.index.unique()).fillna(NOTHING)
         return table.reset_index(at[1:])
-
-    def numbers(self) -> pd.DataFrame:
-        """All that is no ratio of times."""
-        found = self.rows[~self.rows.quantity.isin([FASTER, AGAINST_BF16])]
-        medians = list(map(with_unit, found.value, found.unit))
-        spreads = [spread(row, readable) for row in found.itertuples()]
-        shown = found.assign(**{"median": medians, "lowest to highest": spreads})
-        columns = ["machine", "side", "precision", "quantity", "median", "lowest to highest"]
-        return shown.set_index("case")[[*columns, "repeats"]]
 
 
 def read() -> Measured:
@@ -100,7 +113,8 @@ def read() -> Measured:
 
 def inference_table() -> pd.DataFrame:
     """A forward pass by size of the BERT, device and sparsity, as the published benchmark has it:
-    milliseconds, dense and sparse, and two ratios of times with their lowest and highest.
+    milliseconds, dense and sparse, and dense by sparse time with its lowest and highest. A device
+    is named where there are several.
 
     Raises UserError if there is none.
     """
@@ -113,12 +127,11 @@ def inference_table() -> pd.DataFrame:
             "`bertprune bench inference-L2 inference-L4 --publish`"
         )
     found = {f"{side} (ms)": times[side].map("{:.3g}".format) for side in (DENSE, SPARSE)}
-    heads = {"dense time / sparse time": SPEED_UP, "dense time / unpruned time": BY_UNPRUNED}
-    for name, quantity in heads.items():
-        ratios = by_sparsity(rows, quantity).set_index(at)
-        shown = [with_spread(row, _TWO_DIGITS) for row in ratios.itertuples()]
-        found[name] = pd.Series(shown, ratios.index)
-    return pd.DataFrame(found).rename(index=percent, level="sparsity")
+    ratios = by_sparsity(rows, SPEED_UP).set_index(at)
+    shown = [with_spread(row, _TWO_DIGITS) for row in ratios.itertuples()]
+    found["speed-up against dense"] = pd.Series(shown, ratios.index)
+    table = pd.DataFrame(found).rename(index=percent, level="sparsity")
+    return table if times.index.unique("device").size > 1 else table.droplevel("device")
 
 
 def publish(rows: pd.DataFrame, facts: dict[str, Any]) -> Path:

@@ -271,8 +271,8 @@ def of_studies(study: Study) -> pd.DataFrame:
                     "task sizes": _whence(plan, counted),
                     "hours": f"{_hours(found.hours())} {_hours_unit(machine)}",
                     "wall time of a sweep": duration(found.wall_s()),
-                    "memory of a run": f"{found.runs.memory_bytes.max() / _GB:.1f} GB",
-                    "disk": f"{found.disk_bytes() / _GB:,.1f} GB",
+                    "memory of a run": _gigabytes(found.runs.memory_bytes.max()),
+                    "disk": _gigabytes(found.disk_bytes()),
                 }
             )
     return pd.DataFrame(lines).set_index(["study", "machine"])
@@ -285,24 +285,25 @@ def _whence(plan: Sequence[Run], counted: Examples) -> str:
     return "of the published rows" if counted else "counted here"
 
 
-_ESTIMATED, _NEEDED = "estimated (min)", "needed (min)"
+_ALONE, _CROWDED, _NEEDED = "alone", "side by side", "needed"
 
 
 def against_published() -> pd.DataFrame:
-    """Of the studies of SHOWN whose rows come with the book, the minutes of work estimated for the
-    book's machine, with tasks as large as they were then, beside those that were needed; and of how
-    many runs either is. Estimated are the runs that were published, where their parameters are
-    noted: the study may be another one since."""
+    """Of the studies of SHOWN whose rows come with the book, the hours of work estimated for the
+    book's machine, each run with cores of its own and as many side by side as a sweep has, beside
+    those that were needed; and of how many runs either is. Tasks are as large as they were then.
+    Estimated are the runs that were published, where their parameters are noted: the study may be
+    another one since."""
     lines = {}
     for name in filter(is_published, SHOWN):
         then = Published.read(name)
         plan = _runs_of(then) or studies.load(name).plan()
         found = estimate(plan, unit_costs.published(), counted=_published_examples(name))
-        work_s = found.crowded_work_s().sum()
-        lines[name] = [work_s / _MINUTE_S, len(plan), then.work_s / _MINUTE_S, then.runs]
-    columns = [_ESTIMATED, "of runs", _NEEDED, "of runs then"]
+        work_s = (found.runs.work_s.sum(), found.crowded_work_s().sum(), then.work_s)
+        lines[name] = [len(plan), then.runs, *(seconds / _HOUR_S for seconds in work_s)]
+    columns = ["runs", "runs then", _ALONE, _CROWDED, _NEEDED]
     table = pd.DataFrame.from_dict(lines, orient="index", columns=columns).rename_axis("study")
-    return _with_ratio(table).round({_ESTIMATED: 1, _NEEDED: 1, "ratio": 2})
+    return _with_ratio(table, "hours", digits=1)
 
 
 def _runs_of(published: Published) -> list[Run]:
@@ -314,20 +315,27 @@ def _runs_of(published: Published) -> list[Run]:
 
 
 def against_runs(study: Study) -> pd.DataFrame:
-    """The same by notebook and arm for the runs of `study` that are done here, from their records,
-    as a page shows it; without lines if there are none."""
+    """The same by notebook and arm, in minutes, for the runs of `study` that are done here, from
+    their records, as a page shows it; without lines if there are none."""
     found = estimate(study.plan(), unit_costs.published())
-    minutes = {_ESTIMATED: found.crowded_work_s() / _MINUTE_S}
+    minutes = {
+        _ALONE: found.runs.work_s / _MINUTE_S,
+        _CROWDED: found.crowded_work_s() / _MINUTE_S,
+    }
     done = found.runs[[*_GROUP, "run"]].assign(runs=1, **minutes)[found.is_done]
     done[_NEEDED] = [run.record().wall_time_s / _MINUTE_S for run in done.run]
-    table = done.groupby(_GROUP, sort=False)[["runs", _ESTIMATED, _NEEDED]].sum()
+    table = done.groupby(_GROUP, sort=False)[["runs", _ALONE, _CROWDED, _NEEDED]].sum()
     if len(table):
         table.loc[("sum", ""), :] = table.sum()
-    return _with_ratio(table.astype({"runs": int})).round(2).rename(index=words_of_arm, level="arm")
+    table = table.astype({"runs": int}).rename(index=words_of_arm, level="arm")
+    return _with_ratio(table, "minutes", digits=2)
 
 
-def _with_ratio(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(ratio=table[_ESTIMATED] / table[_NEEDED])
+def _with_ratio(table: pd.DataFrame, unit: str, digits: int) -> pd.DataFrame:
+    """With the ratio of what a sweep was estimated to need to what it did, and the `unit` named."""
+    table = table.assign(ratio=table[_CROWDED] / table[_NEEDED])
+    named = {name: f"{name} ({unit})" for name in (_ALONE, _CROWDED, _NEEDED)}
+    return table.round(dict.fromkeys(named, digits) | {"ratio": 2}).rename(columns=named)
 
 
 def by_arm(study: Study, device: str = unit_costs.BOOK) -> pd.DataFrame:
@@ -342,6 +350,10 @@ def by_arm(study: Study, device: str = unit_costs.BOOK) -> pd.DataFrame:
             "disk (GB)": table.disk_gb.round(2),
         }
     )
+
+
+def _gigabytes(size_bytes: float) -> str:
+    return f"{size_bytes / _GB:,.1f} GB" if size_bytes >= 0.05 * _GB else "< 0.1 GB"
 
 
 def _hours(value: float) -> str:

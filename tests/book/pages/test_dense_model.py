@@ -10,6 +10,8 @@ import pytest
 from bertprune.base import paths
 from bertprune.base.errors import UserError
 from bertprune.book.pages import dense_model
+from bertprune.book.pages.tables import transfer
+from bertprune.book.side_by_side import side_by_side
 from bertprune.experiments import studies
 from bertprune.experiments.studies import Study
 from bertprune.model import loading
@@ -61,6 +63,19 @@ def test_the_curve_that_lies_beside_the_model_comes_first(study: Study) -> None:
     assert len(dense_model.pretraining_curve(study, own)) == 3
     rows.write(_curve("burn_in", 5), _folder(study) / loading.CURVE_FILE)
     assert len(dense_model.pretraining_curve(study, own)) == 5
+
+
+def test_of_several_models_the_curve_is_of_the_first_that_came_with_one(study: Study) -> None:
+    rows.write(_curve("burn_in", 5), _folder(study) / loading.CURVE_FILE)
+    several = dataclasses.replace(study, grid={**study.grid, "model": ["lab", str(_folder(study))]})
+    assert len(dense_model.pretraining_curve(several, _curve("burn_in", 3))) == 5
+
+
+def test_it_is_said_where_the_dense_model_beats_every_baseline() -> None:
+    both = side_by_side({"studies": ["english", "lab"], "changes": []})
+    tables = [transfer(of.scores, of.baselines)["above all"] for of in both.studies]
+    for line, above in zip(dense_model.worth(both.studies).data.split("\n\n"), tables, strict=True):
+        assert f"on {(above == '✓').sum()} of {len(above)} tasks" in line
 
 
 def test_one_point_is_no_curve() -> None:

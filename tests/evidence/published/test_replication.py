@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bertprune.evidence.published.replication import against_intervals
+from bertprune.base.errors import UserError
+from bertprune.evidence.published.replication import against_intervals, inside
 from bertprune.protocol import rows
 from bertprune.protocol.arms import PRUNE_PRETRAIN
 from bertprune.protocol.rows import Metric, Rows, Split, entry
@@ -41,15 +42,23 @@ def test_the_interval_is_that_of_a_prediction() -> None:
     assert found.seeds == 2
 
 
+def test_those_inside_are_counted() -> None:
+    before = _published({0: 0.70, 1: 0.74, 2: 0.72})
+    lines = [against_intervals(_again(before, [0, 1], by), before) for by in (0.0, 0.9)]
+    assert inside(pd.concat(lines)).startswith("1 of 2 means")
+    with pytest.raises(UserError, match="nothing was rerun"):
+        inside(lines[0].head(0))
+
+
 def test_most_new_seeds_are_inside() -> None:
-    draws, inside = np.random.default_rng(0), []
+    draws, found_inside = np.random.default_rng(0), []
     for _ in range(100):
         values = draws.normal(0.7, 0.02, 6)
         before = _published(dict(enumerate(values[:4])))
         new = _published(dict(enumerate(values[4:])))
         found = against_intervals(new.assign(again=new.value), before).iloc[0]
-        inside.append(found.low <= found.again <= found.high)
-    assert np.mean(inside) > 0.88
+        found_inside.append(found.low <= found.again <= found.high)
+    assert np.mean(found_inside) > 0.88
 
 
 def test_the_same_tasks_are_compared() -> None:

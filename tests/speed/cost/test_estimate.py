@@ -83,7 +83,7 @@ def test_what_is_done_is_left_out(root: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(unit_costs, "published", machine)
     compared = estimate.against_runs(by_hand())
     assert list(compared.index) == [("burn_in", ""), ("sum", "")]
-    assert list(compared["needed (min)"]) == [round(770 / 60, 2)] * 2
+    assert list(compared["needed (minutes)"]) == [round(770 / 60, 2)] * 2
     assert list(compared.ratio) == [round(BURN_IN_S / 770, 2)] * 2
 
 
@@ -173,7 +173,8 @@ def test_the_page_takes_task_sizes_from_published_rows(
     assert "published rows (training + dev examples): cola 100 + 300." in estimate.assumed(study)
     (line,) = estimate.against_published().to_dict("records")
     work_s = BURN_IN_S + DENSE_S + PRUNED_S + 2 * (2 * 10 * 0.1 + (2 * 2 + 1) * 1.0 + 7)
-    assert list(line.values()) == [round(work_s / 60, 1), 4, 20.0, 3, round(work_s / 1200, 2)]
+    hours = round(work_s / 3600, 1)
+    assert list(line.values()) == [4, 3, hours, hours, 0.3, round(work_s / 1200, 2)]
     # What was executed here has the data that is here.
     write_record(study.plan()[0], wall_time_s=1.0)
     assert estimate.counted_for(study) == {}

@@ -86,9 +86,14 @@ def build(study: Study, *, live: bool = False, so_far: bool = False) -> Path:
 def assemble(study: Study, part: Study, done: Sequence[Run], source: Path) -> None:
     """Write the source of the site: prose, chapters, a page for each of the runs that are `done` of
     the `part` of the study that was executed, contents and settings."""
-    root, own = paths.root(), study.own_runs()
-    plan = sorted([*done, *own], key=_reading_order)
-    shutil.copytree(root / "book", source)
+    shutil.copytree(paths.root() / "book", source)
+    _write_chapters(study, source)
+    # What was read of many runs takes much memory, which ends with the process that read them.
+    with local_workers(1) as worker:
+        worker.submit(_write_runs, study, part, done, source).result()
+
+
+def _write_chapters(study: Study, source: Path) -> None:
     chapters, view = execution.chapters_of(study), execution.view_of(study)
     with local_workers(min(usable_cores(), len(chapters))) as workers:
         pages = workers.map(partial(_executed, view), chapters)
@@ -96,6 +101,12 @@ def assemble(study: Study, part: Study, done: Sequence[Run], source: Path) -> No
             # What was found comes first.
             page.cells.sort(key=_has_parameters)
             _write_page(source, chapter.notebook, page)
+
+
+def _write_runs(study: Study, part: Study, done: Sequence[Run], source: Path) -> None:
+    """Write what is told of single runs, and the contents and settings, which depend on them."""
+    own = study.own_runs()
+    plan = sorted([*done, *own], key=_reading_order)
     gathering.rows_of(study).to_csv(source / "rows.csv.gz", index=False)
     titles = page_titles(plan)
     titles |= {run: f"{titles[run]} (added by the reader)" for run in own}
@@ -115,8 +126,8 @@ def assemble(study: Study, part: Study, done: Sequence[Run], source: Path) -> No
     write_json({run.id: run.record().as_values() for run in plan}, source / "records.json")
     contents = _contents(source, [places[run] for run in plan])
     _write_yaml(contents, source / "_toc.yml")
-    settings = strict_yaml.read(root / "_config.yml")
-    shown = side_by_side(notebook_parameters.as_values(view)).studies
+    settings = strict_yaml.read(paths.root() / "_config.yml")
+    shown = side_by_side(notebook_parameters.as_values(execution.view_of(study))).studies
     settings["parse"]["myst_substitutions"] = computed_prose.parts(shown)
     _write_yaml(settings, source / "_config.yml")
 

@@ -127,11 +127,14 @@ class SideBySide:
         return Below(shown) if len(shown) > 1 else next(iter(shown.values()))
 
     def drawn(self, sketch: Sketch) -> Picture:
-        """A figure of these studies, with who made it, and how to add a point to each."""
+        """A figure of these studies, with who made it, and how to add a point to the study that the
+        book is of, where it is one of these."""
 
         def commands(notebook: str) -> str:
-            points = [own_point(one.study, notebook) for one in self.studies]
-            return "\n".join([*points, self.book_of.live_part().command("book")])
+            if self.book_of not in [one.study for one in self.studies]:
+                return ""
+            book = self.book_of.live_part().command("book")
+            return f"{own_point(self.book_of, notebook)}\n{book}"
 
         return sketch.drawn(self.maker, commands)
 

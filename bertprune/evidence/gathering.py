@@ -211,21 +211,18 @@ def _source(study: Study) -> str:
     source = f"{imported} of them imported, the others " if imported else ""
     own = len(study.own_runs())
     added = f", and {own} that the reader has added" if own else ""
-    here = f"{source}executed on this machine{added}"
+    here = f"{source}done on this machine{added}"
     if not before:
-        return f"{len(done)} of {len(plan)} runs of this study, {here}."
+        return f"{len(done):,} of {len(plan):,} runs of this study, {here}."
     devices = ", ".join(Published.read(study.name).devices)
     twice = sum(run.is_done() for run in before)
-    too = f", {twice} of them done on this machine too" if twice else ""
-    return (
-        f"{len(before)} of {len(plan)} runs of this study as they were published, by the same code "
-        f"({devices}){too}; {len(done)} more, {here}; "
-        f"{len(plan) - len(before) - len(done)} missing."
-    )
-
-
-# More points than these are not named one by one where all are missing.
-_FEW = 3
+    said = [
+        f"{len(before):,} of {len(plan):,} runs of this study came with the book ({devices}).",
+        f"{twice:,} of them were done on this machine too." if twice else "",
+        f"{len(done):,} more: {here}." if done or own else "",
+        f"{left:,} are missing." if (left := len(plan) - len(before) - len(done)) else "",
+    ]
+    return " ".join(filter(None, said))
 
 
 def missing(study: Study, found: Rows) -> list[str]:
@@ -238,7 +235,12 @@ def missing(study: Study, found: Rows) -> list[str]:
     lacking: defaultdict[str, list[str]] = defaultdict(list)
     for arm, runs in _fine_tunings(as_shown(study)).items():
         lacking[_missing_of(arm, runs, there)].append(words_of_arm(arm))
-    return [f"Missing, {listed(arms)}: {of}." for of, arms in lacking.items() if of]
+    everywhere = {arm for arms in lacking.values() for arm in arms}
+    return [
+        f"Missing: {of}." if set(arms) == everywhere else f"Missing, {listed(arms)}: {of}."
+        for of, arms in lacking.items()
+        if of
+    ]
 
 
 def _fine_tunings(study: Study) -> dict[str, list[Finetune]]:
@@ -272,9 +274,10 @@ def _missing_of(arm: str, runs: Iterable[Finetune], there: Collection[tuple[Any,
         every[seed].append(point)
     seeds: defaultdict[str, list[int]] = defaultdict(list)
     for seed, of_seed in points.items():
-        is_all = len(of_seed) > _FEW and of_seed == every[seed]
-        seeds["all" if is_all else listed(of_seed)].append(seed)
-    return "; ".join(f"{of_seeds} of seed {ranges(those)}" for of_seeds, those in seeds.items())
+        seeds["all" if of_seed == every[seed] else listed(of_seed)].append(seed)
+    return "; ".join(
+        f"{lacks} of seed{'s' * (len(those) > 1)} {ranges(those)}" for lacks, those in seeds.items()
+    )
 
 
 def has_published(study: Study) -> bool:

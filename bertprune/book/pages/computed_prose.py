@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bertprune.base.errors import UserError
-from bertprune.base.words import SPACE, counted, listed, percent, signed
+from bertprune.base.words import counted, listed, percent, signed
 from bertprune.book.pages.findings import (
     Source,
     begun,
@@ -24,7 +24,7 @@ from bertprune.book.pages.findings import (
 from bertprune.book.side_by_side import Shown
 from bertprune.evidence.claims import BY_KEY, ON_ACCURACY
 from bertprune.evidence.claims.chance import POWER
-from bertprune.evidence.claims.claim import SIGNS
+from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, UNTESTED
 from bertprune.evidence.claims.ledger import of_paper
 from bertprune.evidence.claims.ranges import DENSE
 from bertprune.evidence.power import published_rates
@@ -37,23 +37,32 @@ from bertprune.protocol.notebook_parameters import Finetune
 from bertprune.protocol.rows import where
 
 _CLAIMED = {
-    "C1": ("results", "Pruning up to {low} does no harm"),
-    "C2": ("information", "At {middle}, taking the masks off changes nothing"),
+    "C1": ("low", "Up to 30–40 % of the weights can be pruned with no effect", "pruning"),
+    "C2": (
+        "middle, masks off",
+        "From 40 to 60 % pruning deletes information. To fine-tune with the masks off, so that "
+        "pruned weights may grow back, does not help",
+        "taking the masks off",
+    ),
     "C3": (
-        "information",
-        "At {high}, taking the masks off helps, most on tasks with much training data",
+        "high, masks off",
+        "From 70 % the model lacks capacity too. With the masks off, part of the accuracy comes "
+        "back, most on tasks with much training data",
+        "taking the masks off",
     ),
-    "C4": (
-        "information",
-        "Models with information deleted fit the training set, and still do worse",
+    "C7": (
+        "late",
+        "So one may prune once, before any task is known: pruning after fine-tuning is no better",
+        "pruning after fine-tuning instead",
     ),
-    "C5": ("information", "Accuracy falls along a straight line with pre-training loss"),
-    "C7": ("timing", "Pruning after fine-tuning is no better"),
-    "C10": ("timing", "Fine-tuning for longer before pruning does not help"),
-    "C11": ("weights", "Random pruning is worse at every sparsity"),
+    "C11": (
+        "random",
+        "It matters which weights are pruned: random pruning is worse",
+        "random pruning instead of magnitude pruning",
+    ),
 }
-"""The paper's claims about accuracy: the chapter on each, and what it says in few words. In braces
-are sparsities, by the effect of EFFECTS that has them."""
+"""The paper's main claims: the effect of EFFECTS that each is about, what it says, and what changes
+accuracy."""
 
 _LEFT_OUT = ("above scratch", "longer")
 """Of the table."""
@@ -65,8 +74,9 @@ _LEVELS_OF_BITS = (0.3, 0.5, 0.7)
 def parts(studies: Iterable[Shown]) -> dict[str, str]:
     """Markdown by the names that pages have in double braces.
 
-    Of the front page: `studies`, what they are; `verdict`, how many claims hold; `claims`, a table
-    of the verdicts; `effects`, one of the main effects; `trust`, how far to trust them. Of the
+    Of the front page: `studies`, what they are; `claims`, the paper's main ones, with what was
+    found; `verdict`, how many hold; `effects`, a table of the main ones; `trust`, how far to trust
+    them. Of the
     limits: `worth`, what pre-training is worth; `epochs`, what longer training alone changes;
     `paper`, the verdicts on the paper's own tables.
     """
@@ -75,8 +85,8 @@ def parts(studies: Iterable[Shown]) -> dict[str, str]:
     levels = {name: of.levels(*(s.measured for s in sources)) for name, of in EFFECTS.items()}
     return {
         "studies": _list(map(_described, of_studies)),
-        "verdict": _list(map(_verdict, sources)),
         "claims": "\n".join(_claims(sources, levels)),
+        "verdict": _list(map(_verdict, sources)),
         "effects": "\n".join(_effects(sources, levels)),
         "trust": _list(_trust(sources)),
         "worth": _list(map(_worth, of_studies)),
@@ -140,19 +150,50 @@ def _deleted(of: Source) -> str:
 
 
 def _claims(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) -> Iterable[str]:
-    """The lines of the table of verdicts."""
-    yield from _heads("claim", sources, "---")
-    at = {name: over(of) for name, of in levels.items() if of}
-    for key, (chapter, says) in _CLAIMED.items():
-        claim = f"[{says.format_map(defaultdict(str, at))}]({chapter}.ipynb) ({key})"
-        verdicts = ((of, of.finding(key).verdict) for of in sources)
-        yield _line(claim, ((of, f"{SIGNS[said]}{SPACE}{said}") for of, said in verdicts))
+    """A numbered line for each of the main claims: what it says, how large its effect is in each
+    source, and what the rule makes of that."""
+    for number, (key, (name, says, what)) in enumerate(_CLAIMED.items(), 1):
+        sizes = ((of, EFFECTS[name].size(of.measured, levels[name])) for of in sources)
+        found = [f"{_change(size)} in {of.name}" for of, size in sizes if size]
+        yield f"{number}. **{says}** ({key}). " + (
+            f"At {over(levels[name])}, {what} changes accuracy by {_and(found)}. " * bool(found)
+            + " ".join(_verdicts(sources, key))
+        )
 
 
-def _heads(first: str, sources: Iterable[Source], column: str) -> Iterable[str]:
-    names = [begun(of.name) for of in sources]
-    yield f"| {first} | {' | '.join(names)} |"
-    yield f"| --- |{f' {column} |' * len(names)}"
+def _change(size: Size) -> str:
+    """In points: `−1.04`, in bold where it is detected."""
+    return _marked(signed(size.estimate.mean, 2), size)
+
+
+def _verdicts(sources: Iterable[Source], key: str) -> Iterable[str]:
+    """In which sources a claim holds, in which not, and why it is refuted."""
+    found = defaultdict(list)
+    for of in sources:
+        finding = of.finding(key)
+        why = ""
+        if finding.verdict == FAILS:
+            margin = f", margin {finding.margin:.1f} {finding.unit}"
+            why = f" (refuted part: {finding.reason}{margin * (finding.margin > 0)})"
+        place = of.name if of.study else f"{of.name}’s own tables"
+        found[finding.verdict].append(f"in {place}{why}")
+    for verdict in (FAILS, HOLDS, OPEN, UNTESTED):
+        if found[verdict]:
+            yield f"It {_IN_A_SENTENCE[verdict]} {_and(found[verdict])}."
+
+
+_IN_A_SENTENCE = {
+    FAILS: "is refuted",
+    HOLDS: "holds",
+    OPEN: "is undecided",
+    UNTESTED: "was not tested",
+}
+
+
+def _and(names: Sequence[str]) -> str:
+    """`A`, `A and B`, `A, B, and C`."""
+    *before, last = names
+    return f"{listed(before)}{',' * (len(before) > 1)} and {last}" if before else last
 
 
 def _line(first: str, cells: Iterable[tuple[Source, str]]) -> str:
@@ -169,7 +210,9 @@ def _marked(shown: str, size: Size) -> str:
 
 def _effects(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) -> Iterable[str]:
     """The lines of the table of main effects."""
-    yield from _heads("effect", sources, "---:")
+    names = [begun(of.name) for of in sources]
+    yield f"| effect | {' | '.join(names)} |"
+    yield f"| --- |{' ---: |' * len(names)}"
     for name, effect in EFFECTS.items():
         if name in _LEFT_OUT:
             continue
@@ -188,7 +231,10 @@ def _cell(of: Source, size: Size | None) -> str:
 def _trust(sources: Sequence[Source]) -> Iterable[str]:
     """What limits the numbers, a line each."""
     studies = [of for of in sources if of.study]
-    yield f"**Scale.** BERT-Base has {_millions(BERT_BASE)} parameters. {_each(studies, _scale)}"
+    yield (
+        f"**Scale.** BERT-Base has {_millions(BERT_BASE)} parameters, and {_embeddings(BERT_BASE)} "
+        f"of what can be pruned are word embeddings. {_each(studies, _scale)}"
+    )
     yield (
         f"**Seeds.** {_each(studies, _seeds)} The paper prints one number for each point. The "
         "interval of one seed covers other dev examples, and no other seeds."
@@ -199,18 +245,21 @@ def _trust(sources: Sequence[Source]) -> Iterable[str]:
         f"{percent(POWER)} power: {_each(sources, _detectable)}"
     )
     yield (
-        "**Rules.** They were fixed before the lab was run (see [history](history.md)). Studies as "
-        "large as these were simulated, and the rule that errs most gave a wrong verdict so often: "
-        f"{_each(sources, _most_wrong)}"
+        "**Rules.** They were fixed before the lab was run, and after the paper and English were "
+        "known (see [history](history.md)). Studies were simulated as large as these are planned. "
+        f"The rule that errs most gave a wrong verdict so often: {_each(sources, _most_wrong)}"
     )
 
 
 def _most_wrong(of: Source) -> str:
-    """How often a rule was wrong in simulated studies of this one's size, at most."""
+    """How often a rule was wrong in simulated studies of this one's planned size, at most."""
     found = published_rates.read()
     rates = found[found.study == (of.study.name if of.study else "paper")]
-    wrong = rates[["wrong holds", "wrong refuted"]].to_numpy(float)
-    return f"in {percent(round(np.nanmax(wrong), 2))}" if wrong.size else "not simulated"
+    wrong = rates[["wrong holds", "wrong refuted"]].max(axis=1).dropna()
+    if wrong.empty:
+        return "not simulated"
+    worst = rates.loc[wrong.idxmax()]
+    return f"in {percent(round(wrong.max(), 2))} ({worst.claim}, {worst['part']})"
 
 
 def _detectable(of: Source) -> str:
@@ -220,12 +269,16 @@ def _detectable(of: Source) -> str:
 
 def _no_transfer(of: Source) -> str:
     """That none is detected, or nothing where some is."""
-    size = of.size("transfer")
+    size, above = of.size("transfer"), of.size("above scratch")
     if size is None or size.estimate.lower > 0:
         return ""
+    but = (
+        f" It is {of.shown('above scratch')} above one that was never pre-trained." if above else ""
+    )
     return (
-        f"No transfer is detected ({bounded(size)} points), so there is little that pruning could "
-        "take: no number of seeds can decide the claims about it."
+        "On average the dense model is not detectably better than the best baseline without "
+        f"pre-training ({of.shown('transfer')}).{but} So that an effect is small beside what "
+        "pre-training brings cannot be shown here."
     )
 
 
@@ -243,8 +296,14 @@ def _scale(of: Source) -> str:
         shape = shape_of(of.study.typical().parameters)
     except UserError:
         return "unknown"
-    size = f"{_millions(shape)}, in {shape.layers} layers × {shape.hidden_size}"
-    return f"{size}. {of.study.caution}".rstrip(". ")
+    return (
+        f"{_millions(shape)}, in {shape.layers} layers × {shape.hidden_size}. Of its weights that "
+        f"can be pruned, {_embeddings(shape)} are word embeddings. {of.study.caution}"
+    ).rstrip(". ")
+
+
+def _embeddings(shape: Shape) -> str:
+    return percent(round(shape.parts["word embeddings"] / shape.prunable, 2))
 
 
 def _seeds(of: Source) -> str:

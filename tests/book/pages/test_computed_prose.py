@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from bertprune.base.words import signed
 from bertprune.book import side_by_side
 from bertprune.book.pages import computed_prose
 from bertprune.book.side_by_side import Shown
-from bertprune.evidence.claims import ON_ACCURACY
+from bertprune.evidence.claims import BY_KEY
 from bertprune.evidence.claims.ledger import of_paper, published
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.regimes.effects import EFFECTS
 from bertprune.experiments import studies
-from bertprune.protocol.views import CHAPTERS
 
 from ...made_up import study
 
@@ -68,16 +68,20 @@ def test_pages_name_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(named) == sorted(parts(monkeypatch, published))
 
 
-def test_claims_link_to_chapters_and_have_a_verdict_of_each(
+def test_each_claim_has_its_effect_and_the_verdict_of_each_source(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    heads, _, *lines = cells(parts(monkeypatch, published)["claims"])
-    for claim, line in zip(ON_ACCURACY, lines, strict=True):
-        assert line[0].endswith(f"({claim.key})") and "{" not in line[0]
-        assert set(re.findall(r"\]\((\w+)\.ipynb\)", line[0])) <= set(CHAPTERS)
-        said = [cell.split("</span> ")[1] for cell in line[1:]]
-        assert len(said) == len(heads) - 1
-        assert said[0].endswith(claim.of(of_paper()).verdict)
+    made = parts(monkeypatch, published)
+    lines = made["claims"].splitlines()
+    keys = [re.findall(r"\((C\d+)\)", line) for line in lines]
+    assert keys == [[key] for key in computed_prose._CLAIMED]
+    for (key,), line in zip(keys, lines, strict=True):
+        effect = EFFECTS[computed_prose._CLAIMED[key][0]]
+        size = effect.size(of_paper(), effect.levels(of_paper()))
+        assert size and f"{signed(size.estimate.mean, 2)} in the paper" in line.replace("**", "")
+        verdict = computed_prose._IN_A_SENTENCE[BY_KEY[key].of(of_paper()).verdict]
+        assert re.search(rf"It {verdict} [^.]*the paper’s own tables", line)
+        assert "{" not in line
 
 
 def test_how_much_of_a_study_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,10 +186,8 @@ def test_a_study_is_published_in_parts(in_parts: studies.Study, tmp_path: Path) 
     for said in shown:
         # At 0 % what is pruned at random is the dense model, which is there.
         assert said.replace(SPACE, " ").endswith(
-            "Missing, information deletion: 0 %, 60 % of seed 0, 1. "
-            "Missing, pruned at random: 60 % of seed 0, 1. "
-            "Missing, epochs before pruning: 60 % after 1 epoch, 60 % after 4 epochs of seed 0, 1. "
-            "Missing, never pre-trained: 0 % of seed 0, 1."
+            "Missing, information deletion, epochs before pruning, never pre-trained: all of "
+            "seeds 0, 1. Missing, pruned at random: 60 % of seeds 0, 1."
         )
     with pytest.raises(UserError, match="no other is done here: there is nothing to add"):
         publishing.publish(in_parts)
@@ -257,12 +255,10 @@ def test_what_was_published_stays_where_the_study_is_not_whole(published: studie
     gathered = gathering.rows_of(published)
     assert set(gathered.run) == set(before.run)
     said = gathering.provenance(published, gathered)
-    assert said.startswith(
-        f"{len(plan) - 1} of {len(plan)} runs of this study as they were publish"
-    )
+    assert said.startswith(f"{len(plan) - 1} of {len(plan)} runs of this study came with the book")
     here = sum(run.is_done() for run in plan) - 1
     assert said.endswith(
-        f", {here} of them done on this machine too; 1 more, executed on this machine; 0 missing."
+        f" {here} of them were done on this machine too. 1 more: done on this machine."
     )
     publishing.publish(published)
     pd.testing.assert_frame_equal(_in_order(stored.rows_of("ci")), _in_order(before))

@@ -87,15 +87,21 @@ def assemble(study: Study, part: Study, done: Sequence[Run], source: Path) -> No
     """Write the source of the site: prose, chapters, a page for each of the runs that are `done` of
     the `part` of the study that was executed, contents and settings."""
     shutil.copytree(paths.root() / "book", source)
-    _write_chapters(study, source)
-    # What was read of many runs takes much memory, which ends with the process that read them.
+    # A chapter holds the rows of all runs, so that of many runs few chapters fit in memory at once.
+    at_once = max(1, min(usable_cores(), _RUNS_IN_MEMORY // max(len(done), 1)))
+    _write_chapters(study, source, at_once)
+    # Records of runs are held by a process that ends before the site is made, which takes more.
     with local_workers(1) as worker:
         worker.submit(_write_runs, study, part, done, source).result()
 
 
-def _write_chapters(study: Study, source: Path) -> None:
+_RUNS_IN_MEMORY = 1500
+"""Of that many runs all chapters that are executed at one time may hold the rows: some 1 GB."""
+
+
+def _write_chapters(study: Study, source: Path, at_once: int) -> None:
     chapters, view = execution.chapters_of(study), execution.view_of(study)
-    with local_workers(min(usable_cores(), len(chapters))) as workers:
+    with local_workers(min(at_once, len(chapters))) as workers:
         pages = workers.map(partial(_executed, view), chapters)
         for chapter, page in zip(chapters, pages, strict=True):
             # What was found comes first.

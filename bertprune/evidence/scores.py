@@ -35,8 +35,8 @@ def best_accuracies(found: Rows) -> pd.DataFrame:
     """Dev accuracy after the last epoch by arm, sparsity, task, seed and position: the *best* over
     learning rates, as the paper has it, with the learning rate that gives it, of equals the lowest,
     and `own`, whether a reader has added it. In the order of `found`."""
-    dev = where(found[found.task != PRETRAINING], split=Split.DEV, metric=Metric.ACCURACY)
-    dev = rows.final(_with_own(dev)).dropna(subset="value")
+    dev = where(found, split=Split.DEV, metric=Metric.ACCURACY)
+    dev = rows.final(_with_own(dev[dev.task != PRETRAINING])).dropna(subset="value")
     ordered = dev.sort_values(["value", "learning_rate"], ascending=[True, False])
     point = ["arm", "sparsity", "task", "seed", "position"]
     best = ordered.drop_duplicates(point, keep="last").sort_index()
@@ -48,7 +48,8 @@ def scores(found: Rows) -> pd.DataFrame:
 
     Raises UserError if the rows have no such accuracy.
     """
-    best = best_accuracies(found[found.arm != EPOCHS_BEFORE_PRUNING])
+    best = best_accuracies(found)
+    best = best[best.arm != EPOCHS_BEFORE_PRUNING]
     if best.empty:
         raise UserError("no accuracy yet: no fine-tuning run of the study is done")
     best = best.sort_values(_POINT)[[*_POINT, "accuracy", "own"]]
@@ -71,8 +72,10 @@ def training_losses(found: Rows, best: pd.DataFrame | None = None) -> pd.DataFra
     """Loss over the training set, or a sample of it, after the last epoch (nats), by arm, sparsity,
     task and seed, at the learning rate whose dev accuracy is best; `own` as for `best_accuracies`,
     which need not be found again where they are given."""
-    train = where(found[found.task != PRETRAINING], split=Split.TRAIN, metric=Metric.LOSS)
-    losses = rows.final(train).rename(columns={"value": "loss"})[[*_POINT, "learning_rate", "loss"]]
+    train = where(found, split=Split.TRAIN, metric=Metric.LOSS)
+    losses = rows.final(train[train.task != PRETRAINING]).rename(columns={"value": "loss"})[
+        [*_POINT, "learning_rate", "loss"]
+    ]
     best = best_accuracies(found) if best is None else best
     best = best[best.arm != EPOCHS_BEFORE_PRUNING]
     return best.merge(losses, on=[*_POINT, "learning_rate"])[[*_POINT, "loss", "own"]]

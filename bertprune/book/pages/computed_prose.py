@@ -174,7 +174,7 @@ def _verdicts(sources: Iterable[Source], key: str) -> Iterable[str]:
         why = ""
         if finding.verdict == FAILS:
             margin = f", margin {finding.margin:.1f} {finding.unit}"
-            why = f" (refuted part: {finding.reason}{margin * (finding.margin > 0)})"
+            why = f" ({finding.reason}{margin * (finding.margin > 0)})"
         place = of.name if of.study else f"{of.name}’s own tables"
         found[finding.verdict].append(f"in {place}{why}")
     for verdict in (FAILS, HOLDS, OPEN, UNTESTED):
@@ -246,8 +246,9 @@ def _trust(sources: Sequence[Source]) -> Iterable[str]:
     )
     yield (
         "**Rules.** They were fixed before the lab was run, and after the paper and English were "
-        "known (see [history](history.md)). Studies were simulated as large as these are planned. "
-        f"The rule that errs most gave a wrong verdict so often: {_each(sources, _most_wrong)}"
+        "known ([history](history.md), with what is weak in them). Studies were simulated as large "
+        "as these are planned. The rule that errs most gave a wrong verdict so often: "
+        f"{_each(sources, _most_wrong)}"
     )
 
 
@@ -255,10 +256,10 @@ def _most_wrong(of: Source) -> str:
     """How often a rule was wrong in simulated studies of this one's planned size, at most."""
     found = published_rates.read()
     rates = found[found.study == (of.study.name if of.study else "paper")]
-    wrong = rates[["wrong holds", "wrong refuted"]].max(axis=1).dropna()
-    if wrong.empty:
+    wrong = rates[["wrong holds", "wrong refuted"]].max(axis=1)
+    if wrong.isna().all():
         return "not simulated"
-    worst = rates.loc[wrong.idxmax()]
+    worst = rates.iloc[int(wrong.argmax())]
     return f"in {percent(round(wrong.max(), 2))} ({worst.claim}, {worst['part']})"
 
 

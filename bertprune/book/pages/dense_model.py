@@ -67,7 +67,7 @@ def worth(studies: Iterable[Shown]) -> Markdown:
             paired = pretrained_and_not(of.scores)
         except UserError:
             continue
-        tasks = of.baselines.index.intersection(paired.task.unique())
+        tasks = of.baselines.index.intersection(list(paired.task.unique()))
         above = worth_pretraining(of.scores, of.baselines)
         where = f"{len(above)} of {counted(len(tasks), 'task')}"
         named = f": {listed(above)}" if 0 < len(above) < len(tasks) else ""

@@ -66,10 +66,10 @@ class Measured:
         measured = met[(met != "").any(axis=1)]
         all_met = int(measured.isin(["yes", ""]).all(axis=1).sum())
         failed = [
-            f"{one.what}{f', against {one.against}' if one.against else ''}: {one.measured}, asked "
-            f"{one.asked} (on {name})"
+            f"{' against '.join(filter(None, (one['what'], one['against'])))}: {one['measured']}, "
+            f"{one['asked']} asked, on {name}"
             for name, of in by_machine.items()
-            for one in of[of.met == "no"].itertuples()
+            for one in of[of.met == "no"].to_dict("records")
         ]
         return Sentence(
             f"Of {len(measured)} bars that were measured, {all_met} are met by every repeat on "
@@ -83,7 +83,7 @@ class Measured:
         by_machine = self._bars()
         table = next(iter(by_machine.values()))[["what", "asked", "against"]]
         found = {
-            name: [f"{one.measured}: {one.met}" if one.met else NOTHING for one in of.itertuples()]
+            name: (of.measured + ": " + of.met).where(of.met != "", NOTHING)
             for name, of in by_machine.items()
         }
         return table.assign(**found).set_index("what")

@@ -17,6 +17,14 @@ os.environ["TOKENIZERS_PARALLELISM"] = "true"
 PROJECT = Path(__file__).parent.parent
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the executed project share a process, which makes it once."""
+    for item in items:
+        if "ci_project" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("ci_project"))
+
+
 @pytest.fixture(scope="session")
 def ascii_locale() -> dict[str, str]:
     """Environment variables for a process in a locale that knows ASCII alone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from IPython.display import Markdown
@@ -12,6 +12,8 @@ from markdown_it import MarkdownIt
 
 from bertprune.base.errors import UserError
 from bertprune.base.words import counted, listed
+from bertprune.book.drawing.picture import Sketch
+from bertprune.book.figures.training_curves import learning_curves
 from bertprune.book.pages.tables import spread
 from bertprune.book.side_by_side import Shown
 from bertprune.evidence import baselines
@@ -76,6 +78,11 @@ def worth(studies: Iterable[Shown]) -> Markdown:
                 f"**{of.study.title}.** The dense model beats every baseline on {where}{named}."
             ]
     return Markdown("\n\n".join(said))
+
+
+def learning(study: Study, found: Rows) -> Sketch:
+    """`pretraining_curve` drawn with room for several studies. Raises UserError as it does."""
+    return replace(learning_curves(pretraining_curve(study, found)), is_quick=False)
 
 
 def pretraining_curve(study: Study, found: Rows) -> Rows:

@@ -112,11 +112,10 @@ def test_the_page_of_what_was_published(root: Path) -> None:
     assert list(facts[machine]["cases"]) == ["pretrain-L2"]
     assert facts[machine]["threads"] == 1
     shown = _cells_of_the_page()
-    machines = next(table for table in shown if isinstance(table, pd.DataFrame))
+    machines, bars = (one.table for one in shown if isinstance(one, Prose))
     assert dict(machines.loc["threads"]) == {machine: "1"}
     # A Series would be shown with its name and dtype.
     assert not any(isinstance(one, pd.Series) for one in shown)
-    bars = next(one.table for one in shown if isinstance(one, Prose))
     assert bars[machine].iloc[0] == "5.50 (5.00 to 6.00): yes" and "–" in set(bars[machine])
     (said,) = (one for one in shown if isinstance(one, Sentence))
     assert "1 are met" in said and "of a machine: none" in said

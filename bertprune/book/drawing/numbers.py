@@ -10,6 +10,7 @@ import pandas as pd
 
 from bertprune.base.words import NOTHING, percent
 from bertprune.book.drawing.panel import Panel
+from bertprune.book.drawing.style import task_title
 from bertprune.protocol.arms import words_of_arm
 
 MOST_PLACES = 11
@@ -33,13 +34,15 @@ def _table(panel: Panel, points: pd.DataFrame) -> pd.DataFrame:
     by = [
         key
         for key in _TOLD_APART
-        if key in points and key != panel.along and 1 < points[key].nunique() <= MOST_CURVES
+        if key in points
+        and key != panel.along
+        and _least(key) < points[key].nunique() <= MOST_CURVES
     ]
     places = np.sort(points[panel.along].unique())
     spread = np.linspace(0, len(places) - 1, min(len(places), MOST_PLACES)).round().astype(int)
     kept = points[points[panel.along].isin(places[spread])]
     names = [_name(dict(zip(by, of, strict=True))) for of in kept[by].itertuples(index=False)]
-    kept = kept.assign(curve=names or panel.title)
+    kept = kept.assign(curve=[name or panel.title for name in names])
     measures: dict[str, tuple[str, Any]]
     if panel.ends:
         measures = {"mean": ("value", "mean"), "least": ("value", "min"), "most": ("value", "max")}
@@ -57,10 +60,16 @@ def _table(panel: Panel, points: pd.DataFrame) -> pd.DataFrame:
     return shown.set_axis(names, axis=1).rename_axis(index=None, columns=panel.along)
 
 
+def _least(key: str) -> int:
+    """More values than that of a column are told apart; whose a curve is, is told in any case."""
+    return 0 if key == "side" else 1
+
+
 def _name(curve: dict[str, Any]) -> str:
     """The curve that has these values, in words."""
     words: dict[str, Callable[[Any], str]] = {
         "arm": words_of_arm,
+        "task": task_title,
         "sparsity": percent,
         "learning_rate": "learning rate {:g}".format,
     }

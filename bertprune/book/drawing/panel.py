@@ -87,7 +87,10 @@ class Panel:
         """Draw it, with a legend of its own for what has a label."""
         self.draw(axes, self)
         inches = axes.get_position().width * axes.figure.get_figure(root=True).get_figwidth()
-        axes.set_title(textwrap.fill(self.title, round(TITLE_LETTERS * inches)), loc="left")
+        # Two sizes are not torn apart.
+        title = self.title.replace(" × ", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}")
+        letters = round(TITLE_LETTERS * inches)
+        axes.set_title(textwrap.fill(title, letters, break_on_hyphens=False), loc="left")
         self.x.show(axes.xaxis)
         self.y.show(axes.yaxis)
         # A limit that is given would hold the other one where it is.

@@ -16,6 +16,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from PIL import Image
 
 from bertprune.book.drawing.numbers import tables
 from bertprune.book.drawing.panel import Panel
@@ -50,7 +51,8 @@ def made_by(maker: str, parameters: BurnIn) -> str:
         trained = f"a fresh BERT of {p.layers} × {p.hidden_size}, {shown} steps"
     text = ", ".join(Path(source).name for source in p.text)
     return (
-        f"Made by {maker}: {trained} of pre-training, batches of {p.pretrain_batch_size}, on {text}"
+        f"Made by {maker}: {trained} of pre-training, batches of {p.pretrain_batch_size}, "
+        f"on the text “{text}”"
     )
 
 
@@ -72,7 +74,7 @@ class Sketch:
     is_quick: bool = False
     """Laid out by hand, without legend and PNG, which takes half the time."""
     own_point: str = "finetune"
-    """The notebook that adds a point of the reader's own; see `commands.own_point`."""
+    """What adds a point of the reader's own, see `figures.own_point`; empty where none is seen."""
 
     @property
     def data(self) -> pd.DataFrame:
@@ -104,22 +106,22 @@ class Sketch:
             wide = self._figure(columns, WIDE_INCHES, maker)
             svgs = [
                 # The resolution is that of what is drawn in pixels.
-                _rounded(_saved(one, format="svg", dpi=PNG_DPI, metadata={"Date": None}).decode())
+                _lighter(_saved(one, format="svg", dpi=PNG_DPI, metadata=_NO_METADATA).decode())
                 for one in (wide, self._figure(1, NARROW_INCHES, maker))
             ]
             if not self.is_quick:
                 # It is laid out already, which takes as long as to draw it.
                 wide.set_layout_engine("none")
-                png = _saved(wide, format="png", dpi=PNG_DPI, facecolor="white")
-        own = command(self.own_point) if command else ""
+                png = _paletted(_saved(wide, format="png", dpi=PNG_DPI, facecolor="white"))
+        own = command(self.own_point) if command and self.own_point else ""
         return Picture(self, maker, own, svgs[0], svgs[1], png)
 
     def _figure(self, columns: int, width: float, maker: str) -> Figure:
         """The panels in one style, with the line that says who made it."""
         lines = -(-len(self.panels) // columns)
         in_a_line = max(1, int(width / LEGEND_ENTRY_INCHES))
-        of_studies = maker.splitlines()
-        note = [line for one in of_studies for line in textwrap.wrap(one, round(13 * width))]
+        wrapper = textwrap.TextWrapper(round(13 * width), break_on_hyphens=False)
+        note = [line for one in maker.splitlines() for line in wrapper.wrap(one)]
         more = 0.22 * -(-len(self.handles) // in_a_line) + 0.16 * len(note)
         figure = Figure(
             figsize=(width, self.height_inches * lines + more + 0.2),
@@ -129,7 +131,7 @@ class Sketch:
         for empty in grid[len(self.panels) :]:
             empty.remove()
         if self.is_quick:
-            _place_by_hand(figure, lines, columns)
+            _place_by_hand(figure, lines, columns, 0.16 * len(note))
         if self.handles:
             figure.legend(handles=self.handles, loc="outside upper left", ncols=in_a_line)
         figure.supxlabel("\n".join(note), fontsize=SMALLEST_POINTS, color=QUIET, x=0.01, ha="left")
@@ -166,7 +168,8 @@ class Picture:
         return (
             '<figure class="drawn"><picture>'
             f'<source media="(max-width: {NARROW_SCREEN_PX}px)" srcset="{narrow}"/>'
-            f'<img src="{svg}" alt="{html.escape(self.sketch.alt)}" style="width: 100%"/>'
+            f'<img src="{svg}" alt="{html.escape(self.sketch.alt)}" loading="lazy" '
+            'style="width: 100%"/>'
             f"</picture><figcaption>{html.escape(self.sketch.caption)}</figcaption>"
             f"{self._own_point()}<p>{self._links(svg)}</p>{self._numbers()}</figure>"
         )
@@ -200,14 +203,14 @@ class Picture:
         return f"<details><summary>{said}</summary><p>{makers}</p>{shown}</details>"
 
 
-def _place_by_hand(figure: Figure, lines: int, columns: int) -> None:
+def _place_by_hand(figure: Figure, lines: int, columns: int, note_inches: float) -> None:
     """Panels of one kind need no layout engine, which takes half the time of drawing them."""
     width, height = figure.get_size_inches()
     figure.subplots_adjust(
         left=0.6 / width,
         right=1 - 0.1 / width,
         top=1 - 0.3 / height,
-        bottom=0.8 / height,
+        bottom=(0.55 + note_inches) / height,
         wspace=0.65 / (width / columns - 0.65),
         hspace=0.75 / (height / lines - 0.75),
     )
@@ -219,12 +222,42 @@ def _saved(figure: Figure, **how: Any) -> bytes:
     return drawn.getvalue()
 
 
-def _rounded(svg: str) -> str:
-    """With hundredths of a point, which no eye tells from millionths."""
-    return re.sub(r'"[^"<>]*"', lambda value: _MORE_DIGITS.sub(r"\1", value[0]), svg)
+_NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
-_MORE_DIGITS = re.compile(r"(\d+\.\d\d)\d+")
+def _lighter(svg: str) -> str:
+    """The same drawing in about half the letters: with a tenth of a point, which no eye tells from
+    a millionth, names and groups only where something refers to them, and each style once."""
+    svg = re.sub(r'"[^"<>]*"', lambda value: _MORE_DIGITS.sub(r"\1", value[0]), svg)
+    svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
+    referred = set(re.findall(r"#(\w+)", svg))
+    svg = re.sub(r' id="(\w+)"', lambda name: name[0] if name[1] in referred else "", svg)
+    # The innermost first.
+    while len(fewer := _GROUP_OF_NOTHING.sub(r"\1", svg)) < len(svg):
+        svg = fewer
+    svg = re.sub(r"\n +", "\n", svg)
+    svg = re.sub(r'(?<= d=")[^"]*', lambda path: _AROUND_LETTERS.sub(r"\1", path[0]), svg)
+    classes: dict[str, str] = {}
+
+    def classed(style: re.Match[str]) -> str:
+        return f'class="{classes.setdefault(style[1], f"s{len(classes)}")}"'
+
+    svg = re.sub(r'style="([^"]*)"', classed, svg)
+    rules = "".join(f".{name} {{{style}}}" for style, name in classes.items())
+    return svg.replace("</style>", f"{rules}</style>", 1)
+
+
+_MORE_DIGITS = re.compile(r"(\d\d\.\d|\d\.\d\d)\d+")
+_GROUP_OF_NOTHING = re.compile(r"<g>\s*([^<]*(?:<(?!/?g[ >])[^<]*)*)</g>\s*")
+_AROUND_LETTERS = re.compile(r"\s*([A-Za-z])\s*")
+
+
+def _paletted(png: bytes) -> bytes:
+    """With the 128 colours that come nearest: more than a figure is drawn in, but for edges."""
+    smaller = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").quantize(128).save(smaller, "PNG", optimize=True)
+    return smaller.getvalue()
 
 
 def _data_uri(content: bytes, kind: str) -> str:

@@ -13,27 +13,30 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb, to_rgba
 from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
 from bertprune.base.words import percent
-from bertprune.data.glue import PAPER_TASKS
+from bertprune.data.glue import PAPER_TASKS, RELEASED
 from bertprune.protocol.arms import ARMS, COMPARED, FROM_SCRATCH, Look, words_of_arm
 
 INK = "#222222"
-QUIET = "#666666"
+QUIET = "#595959"
 
-WIDE_INCHES, NARROW_INCHES = 7.5, 3.2
+WIDE_INCHES, NARROW_INCHES = 7.1, 3.2
 """Widths of a figure for a wide page and for a narrow one, such that it is shown about as wide: at
 96 pixels an inch, 9 points are 12 pixels."""
 NARROW_SCREEN_PX = 740
 """Screens up to this width show the narrow figure."""
 SMALLEST_POINTS = 9
+MOST_LUMINANCE_OF_WORDS = 0.17
 TITLE_LETTERS = 12
 """An inch, of the title of a panel."""
 LEGEND_ENTRY_INCHES = 2.4
 PNG_DPI = 160
+OWN_SCALES = " Panels have scales of their own."
+"""For the end of a caption."""
 
 RC_PARAMETERS: Any = {
     # The page is the paper: the dark theme turns the colours round (see book.css).
@@ -56,6 +59,7 @@ RC_PARAMETERS: Any = {
     "axes.labelsize": SMALLEST_POINTS,
     "legend.edgecolor": "none",
     "legend.facecolor": "none",
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],
     # Words as words, not as shapes: a third of the size.
     "svg.fonttype": "none",
     # The same bytes for the same rows.
@@ -75,6 +79,7 @@ PALETTE = (
     "#6f4fbf",
 )
 _MARKERS = "osD^vP*X"
+_OF_PAPER = Look("#808080", ".")
 
 
 def looks(things: Iterable[Any]) -> dict[Any, Look]:
@@ -93,6 +98,16 @@ def shades(sparsities: Sequence[float], *, markers: str = _MARKERS) -> dict[floa
     }
 
 
+def study_looks(studies: Iterable[str]) -> dict[str, Look]:
+    """A look for each of `studies`, none of them that of an arm that they are drawn beside; the
+    paper's is grey."""
+    named = [study for study in studies if study != "paper"]
+    colours = [colour for colour in PALETTE[::-1] if colour != _OF_PAPER.colour]
+    cycled = zip(named, cycle(colours), cycle("D^vsPX*o"), strict=False)
+    others = {study: Look(colour, marker) for study, colour, marker in cycled}
+    return {study: others.get(study, _OF_PAPER) for study in studies}
+
+
 def task_looks(tasks: Iterable[str]) -> dict[str, Look]:
     """Looks of `tasks`, the paper's first in its order: a task looks the same in every figure."""
     given = set(tasks)
@@ -100,16 +115,30 @@ def task_looks(tasks: Iterable[str]) -> dict[str, Look]:
     return {task: look for task, look in known.items() if task in given}
 
 
+def task_title(task: str) -> str:
+    """Its name in papers, where it has one."""
+    return RELEASED[task].title if task in RELEASED else task
+
+
 def like(look: Look) -> dict[str, Any]:
     """What matplotlib is told, so that a thing has the look."""
     return {"color": look.colour, "marker": look.marker}
+
+
+def of_words(colour: str) -> str:
+    """The `colour` of a line, darker if words could not be read in it on white: their contrast is
+    4.5 to 1 at least, as the accessibility guidelines (WCAG 2.2) ask."""
+    rgb = np.array(to_rgb(colour))
+    luminance = float(rgb**2.2 @ [0.2126, 0.7152, 0.0722])
+    return to_hex(rgb * min(1, (MOST_LUMINANCE_OF_WORDS / luminance) ** (1 / 2.2)))
 
 
 # What panels are made of.
 
 
 def label_ends(panel: Axes, ends: Mapping[str, tuple[float, float, str]]) -> None:
-    """Write each name beside the end of its line, in the line's colour: name to x, y and colour.
+    """Write each name beside the end of its line, in a darker shade of the line's colour: name to
+    x, y and colour.
 
     Lines that end close to each other have their names moved apart.
     """
@@ -120,7 +149,7 @@ def label_ends(panel: Axes, ends: Mapping[str, tuple[float, float, str]]) -> Non
     height = panel.get_position().height * figure.get_figheight() * 72
     low, high = panel.get_ylim()
     line = 1.25 * SMALLEST_POINTS * (high - low) / height
-    room = np.array([line * (1.2 + name.count("\n")) for name, _ in ordered])
+    room = np.array([line * (1.35 + name.count("\n")) for name, _ in ordered])
     below = room.cumsum() - room / 2
     # As near to the ends as they may be without overlapping, and inside the panel.
     wanted = np.array([y for _, (_, y, _) in ordered]) - below
@@ -131,7 +160,7 @@ def label_ends(panel: Axes, ends: Mapping[str, tuple[float, float, str]]) -> Non
             (x, y),
             xytext=(9, 0),
             textcoords="offset points",
-            color=colour,
+            color=of_words(colour),
             va="center",
             annotation_clip=False,
         )
@@ -189,7 +218,7 @@ def curve(
     )
     panel.set(xlabel="", ylabel="")
     if several:
-        dots(panel, points, look, x=x, size=14, alpha=0.5)
+        dots(panel, points, look, x=x, size=12)
     if "own" in points:
         own = points[points.own.astype(bool)]
         panel.scatter(own[x], own.value, s=90, facecolors="none", edgecolors=INK, lw=1.2, zorder=3)
@@ -210,11 +239,17 @@ def dots(
     *,
     x: str = "sparsity",
     size: float = 22,
-    alpha: float = 0.7,
-    label: str | None = None,
 ) -> None:
-    """Points without lines; `size` in square points of print."""
-    panel.scatter(points[x], points.value, s=size, **like(look), alpha=alpha, lw=0, label=label)
+    """Points without lines; `size` in square points of print. They are seen through each other, and
+    their edges stand out."""
+    faces = to_rgba(look.colour, 0.4)
+    panel.scatter(
+        *(points[x], points.value, size),
+        marker=look.marker,
+        facecolors=faces,
+        edgecolors=look.colour,
+        lw=0.7,
+    )
 
 
 def dashed(panel: Axes, value: float, label: str | None = None) -> None:
@@ -257,7 +292,7 @@ def own_handle() -> Line2D:
 
 
 def paper_handle() -> Line2D:
-    return Line2D([], [], color=QUIET, lw=0.9, marker=".", ms=4, alpha=0.8, label="thin: the paper")
+    return Line2D([], [], color=QUIET, lw=0.9, marker=".", ms=4, label="thin: the paper")
 
 
 def in_words(points: pd.DataFrame, show: Callable[[float], str], x: str = "sparsity") -> str:
@@ -291,7 +326,8 @@ def seeds_in_words(
         return f"{lead.format(seeds=f'the {most} seeds')}{deviation}."
     of_name = {str(name): of for name, of in counts.groupby(level=0, sort=False)}
     by_name = ", ".join(
-        f"{words_of_arm(name) or name} {' to '.join(map(str, sorted({of.min(), of.max()})))}"
+        f"{words_of_arm(name) or task_title(name)} "
+        f"{' to '.join(map(str, sorted({of.min(), of.max()})))}"
         for name in dict.fromkeys([*COMPARED, *of_name])
         if (of := of_name.get(name)) is not None
     )
@@ -323,5 +359,5 @@ def curves_in_words(
 def words_of(curves: Mapping[str, str]) -> str:
     """Several curves in words; those without points are left out."""
     return "; ".join(
-        f"{words_of_arm(name) or name}: {said}" for name, said in curves.items() if said
+        f"{words_of_arm(name) or task_title(name)}: {said}" for name, said in curves.items() if said
     )

@@ -40,9 +40,10 @@ def drawn(show: Callable[[], Any]) -> Any:
 
 
 def own_point(study: Study, what: str) -> str:
-    """The command that adds a point of the reader's own to a study: of the notebook `what`, at a
+    """The commands that add a point of the reader's own to a study: of the notebook `what`, at a
     sparsity that the study has not, on SST-2 where it has that; for "dense", another seed of the
-    dense model. A comment says where text and tasks are downloaded first."""
+    dense model; for "average", on all tasks, since a mean needs them. A comment says where text and
+    tasks are downloaded first."""
     grid = study.grid
     notebook, settings = what, dict[str, Any]()
     if what == "burn_in":
@@ -50,14 +51,20 @@ def own_point(study: Study, what: str) -> str:
     elif what != "dense":
         settings["sparsity"] = next(at for at in _OWN if at not in grid["sparsity"])
     else:
-        notebook, settings["sparsity"] = "finetune", 0
+        settings["sparsity"] = 0
         settings["seed"] = max(grid.get("seed", [0])) + 1
+    if what in ("dense", "average"):
+        notebook = "finetune"
     words = ["bertprune", "run", notebook, "--study", study.given_as or study.name]
+    each: list[dict[str, Any]] = [{}]
     if issubclass(CONTRACTS[notebook], Finetune) and (tasks := grid.get("task")):
         names = [name for one in tasks for name in ([one] if isinstance(one, str) else one)]
-        settings["task"] = "sst2" if "sst2" in names else names[0]
-    words += _given(settings)
-    return shlex.join(words) + ("" if study.has_language() else "  # downloads text and tasks")
+        each = [{"task": of} for of in tasks]
+        if what != "average":
+            each = [{"task": "sst2" if "sst2" in names else names[0]}]
+    commands = [shlex.join([*words, *_given(settings | of_task)]) for of_task in each]
+    commands[0] += "" if study.has_language() else "  # downloads text and tasks"
+    return "\n".join(commands)
 
 
 def same_point(of_file: Study, run: Run) -> str:

@@ -16,6 +16,7 @@ from bertprune.book.drawing.panel import SHARE, SPARSITY, Axis, Panel, needed
 from bertprune.book.drawing.picture import Sketch
 from bertprune.book.drawing.style import (
     INK,
+    OWN_SCALES,
     arm_handle,
     curves,
     dashed,
@@ -25,6 +26,7 @@ from bertprune.book.drawing.style import (
     line_handle,
     own_handle,
     seeds_in_words,
+    task_title,
 )
 from bertprune.evidence.paper.agreement import arms_of, cells_by_seed, tasks_of
 from bertprune.evidence.scores import AVERAGE, changes, scores, training_losses, with_averages
@@ -51,7 +53,7 @@ def accuracy_and_loss(scores: pd.DataFrame, losses: pd.DataFrame) -> Sketch:
     accuracies = _by_task(scores.rename(columns={"accuracy": "value"})).items()
     titles = {AVERAGE: "average dev accuracy"}
     panels = [
-        Panel(titles.get(task, f"{task}: dev accuracy"), points, _lines, y=SHARE)
+        Panel(titles.get(task, f"{task_title(task)}: dev accuracy"), points, _lines, y=SHARE)
         for task, points in accuracies
     ]
     loss = losses.rename(columns={"loss": "value"})
@@ -87,6 +89,7 @@ def average_and_training_loss(found: Rows) -> Sketch:
         caption="Best dev accuracy over learning rates after the last epoch, and the loss of that "
         "model over the training set, means over tasks, against the share of weights that "
         "is pruned.",
+        own_point="average",
     )
 
 
@@ -102,13 +105,15 @@ def accuracy_drop(
     Raises UserError without a dense model.
     """
     drops = _drops(found)
-    panels = [Panel(f"{task} (points)", points, _lines) for task, points in drops.items()]
+    panels = [
+        Panel(f"{task_title(task)} (points)", points, _lines) for task, points in drops.items()
+    ]
     if majorities is not None:
-        of_skill = {"change in skill": _changes_of_skill(found, majorities)}
+        of_skill = {"change of skill (%)": _changes_of_skill(found, majorities)}
         # Averages over other tasks would not compare.
         if paper is not None and _tasks(found) <= set(paper.task):
             theirs = where(paper, task=_tasks(found))
-            of_skill["skill in the paper"] = _changes_of_skill(theirs, GLUE_MAJORITIES)
+            of_skill["in the paper (%)"] = _changes_of_skill(theirs, GLUE_MAJORITIES)
         both = pd.concat(of_skill.values())
         x, y = (
             replace(axis, low=least - 0.05 * (most - least), high=most + 0.05 * (most - least))
@@ -124,7 +129,7 @@ def accuracy_drop(
         name="accuracy-drop",
         caption="Dev accuracy minus that of the same arm and seed at 0 %, where nothing is pruned "
         "(or else minus the dense model's), in points, against the share of weights that is pruned."
-        + " Skill is how far the dense model is above the majority class; its change is the "
+        + " Skill is how far the dense model is above the majority class; a change of skill is the "
         "average difference as a share of that." * (majorities is not None),
     )
 
@@ -171,7 +176,9 @@ def _by_task(points: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {task: points[points.task == task] for task in tasks}
 
 
-def _against_sparsity(panels: Sequence[Panel], *, name: str, caption: str) -> Sketch:
+def _against_sparsity(
+    panels: Sequence[Panel], *, name: str, caption: str, own_point: str = "finetune"
+) -> Sketch:
     """A panel beside the other, with one legend of arms."""
     ours = [panel for panel in panels if panel.source == "study"]
     drawn = pd.concat([panel.points.assign(panel=panel.title) for panel in ours])
@@ -195,9 +202,10 @@ def _against_sparsity(panels: Sequence[Panel], *, name: str, caption: str) -> Sk
         alt=f"Lines of {first.title}{several} against sparsity, one for each arm. "
         f"{ARMS[arm].words.capitalize()}: {said}.",
         caption=f"{caption} {seeds_in_words(panel.points for panel in ours)} "
-        f"{_levels_in_words(drawn, are_drops='drop' in name)}",
+        f"{_levels_in_words(drawn, are_drops='drop' in name)}{OWN_SCALES * (len(panels) > 2)}",
         handles=entries,
         columns=_columns(panels),
+        own_point=own_point,
     )
 
 
@@ -244,7 +252,7 @@ def drops_beside(found: Rows) -> Sketch:
     tasks, arms = tasks_of(cells), arms_of(cells)
     panels = [
         Panel(
-            f"{task} (points)",
+            f"{task_title(task)} (points)",
             where(by_seed, task=task).rename(columns={"ours": "value"}),
             _against_the_paper,
             x=Axis("drop in the paper"),
@@ -265,12 +273,15 @@ def drops_beside(found: Rows) -> Sketch:
             lead="Here it is the mean over {seeds}",
             spread="bars",
         )
-        + " On the dashed line both lose as much; below it this study loses more.",
+        + " On the dashed line both lose as much; below it this study loses more."
+        + OWN_SCALES * (len(panels) > 1),
         handles=[
             *handles({ARMS[arm].words: ARMS[arm].look for arm in arms}, linestyle=""),
             line_handle("as in the paper", linestyle="--"),
         ],
         columns=_columns(panels),
+        # The paper has no sparsity that the study has not.
+        own_point="",
     )
 
 

@@ -23,7 +23,6 @@ from bertprune.book.drawing.style import (
     like,
     line_handle,
     paper_handle,
-    seeds_in_words,
 )
 from bertprune.evidence import regimes, scores
 from bertprune.evidence.claims.measured import Measured
@@ -69,7 +68,8 @@ def gain(measured: Measured, arm: str, *, beside: Measured | None = None) -> Ske
         "they are for other dev examples alone.",
         handles=entries,
         columns=2,
-        own_point=ARMS[arm].parameters.notebook,
+        # Verdicts, and so these bounds, leave out what a reader has added.
+        own_point="",
     )
 
 
@@ -83,9 +83,9 @@ def _with_bounds(axes: Axes, panel: Panel, *, arm: str) -> None:
 
 
 RANGES = (
-    (0.0, 0.4, "paper: little is lost"),
-    (0.4, 0.7, "paper: information is lost"),
-    (0.7, 1.0, "paper: capacity too"),
+    (0.0, 0.4, "the paper: little is lost"),
+    (0.4, 0.7, "information is lost"),
+    (0.7, 1.0, "capacity too"),
 )
 """The paper's three ranges (its section 4), and what it says of them."""
 
@@ -119,14 +119,27 @@ def regimes_at_a_glance(studies: Mapping[str, Rows], *, paper: Rows | None = Non
         "regimes",
         panels,
         alt=textwrap.shorten(" ".join([alt, *said]), MOST_LETTERS_OF_ALT, placeholder=" …"),
-        caption="Average dev accuracy of each arm minus its own at 0 %, where nothing is pruned "
-        "(or else minus the dense model's). "
+        caption="Average dev accuracy of each arm minus its own, or else the dense model's, at "
+        "0 %. "
         + f"Dashed: the paper's BERT-Base, {arm}. " * (paper is not None)
         + "Shaded: the paper's three ranges. "
-        + seeds_in_words(panel.points for panel in panels),
+        + _seeds_of_studies({title: _changes(found) for title, found in studies.items()}),
         columns=1,
-        height_inches=2.5,
+        height_inches=2.6,
+        own_point="average",
     )
+
+
+def _seeds_of_studies(changes: Mapping[str, pd.DataFrame]) -> str:
+    """What is drawn, and how many seeds the arms of each study have."""
+    counts = {title: of.groupby("arm").seed.nunique() for title, of in changes.items()}
+    said = ", ".join(
+        f"{title} {' to '.join(map(str, sorted({of.min(), of.max()})))}"
+        for title, of in counts.items()
+    )
+    if max(of.max() for of in counts.values()) == 1:
+        return "All is of one seed, so there are no bands."
+    return f"Lines are means over seeds (an arm has: {said}), bands ± one standard deviation."
 
 
 MOST_LETTERS_OF_ALT = 300
@@ -155,19 +168,21 @@ def _changes(found: Rows) -> pd.DataFrame:
 
 def _in_ranges(axes: Axes, panel: Panel) -> None:
     """A curve for each arm, named at its end, on the paper's ranges."""
-    for low, high, _ in RANGES:
-        axes.axvspan(low, high, color=INK, alpha=0.05 * (1 + round(3 * low)), lw=0)
+    most = panel.points.sparsity.max() + 0.02
+    for place, (low, high, _) in enumerate(RANGES):
+        axes.axvspan(low, high, color=INK, alpha=0.025 * place, lw=0)
     # A narrow figure has no room for the words.
-    is_wide = axes.figure.get_figure(root=True).get_figwidth() == WIDE_INCHES
-    for low, _, words in RANGES if is_wide and panel.paper is not None else ():
-        axes.annotate(
-            words, (low, 0), (2, 3), xycoords=("data", "axes fraction"), textcoords="offset points"
-        )
+    if axes.figure.get_figure(root=True).get_figwidth() == WIDE_INCHES and panel.paper is not None:
+        above = axes.secondary_xaxis("top")
+        middles = [(low + min(high, most)) / 2 for low, high, _ in RANGES]
+        above.set_xticks(middles, [words for *_, words in RANGES])
+        above.tick_params(length=0)
+        above.spines["top"].set_visible(False)
     present = [arm for arm in BY_SPARSITY if arm in panel.points.arm.array]
     curves(axes, panel.points, "arm", {arm: ARMS[arm].look for arm in present})
     if panel.paper is not None:
         mean = panel.paper.groupby("sparsity").value.mean()
         axes.plot(mean.index, mean, color=QUIET, ls="--", lw=1.2, zorder=1.5)
     # Beyond the last points there is room for names alone.
-    axes.set_xlim(0, panel.points.sparsity.max() + 0.02)
+    axes.set_xlim(0, most)
     label_arms(axes, panel.points, present, paper=panel.paper)

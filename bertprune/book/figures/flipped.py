@@ -11,7 +11,14 @@ from matplotlib.axes import Axes
 from bertprune.base.words import percent
 from bertprune.book.drawing.panel import Axis, Panel
 from bertprune.book.drawing.picture import Sketch
-from bertprune.book.drawing.style import PALETTE, curves, handles, line_handle, seeds_in_words
+from bertprune.book.drawing.style import (
+    PALETTE,
+    curves,
+    handles,
+    line_handle,
+    seeds_in_words,
+    task_title,
+)
 from bertprune.book.pages.lost_examples import ANOTHER_BERT, ANOTHER_SEED, PRUNED, flips, stored
 from bertprune.evidence.answers import Answers
 from bertprune.protocol.arms import Look
@@ -30,7 +37,7 @@ def lost_and_gained(answers: Mapping[str, Answers | None]) -> Sketch:
     points = {task: _points(of) for task, of in stored(answers).items()}
     # One scale, so that tasks compare.
     y = Axis(is_share=True, low=0, high=1.05 * max(of.value.max() for of in points.values()))
-    panels = [Panel(task, of, _draw, y=y) for task, of in points.items()]
+    panels = [Panel(task_title(task), of, _draw, y=y) for task, of in points.items()]
     said = "; ".join(f"{panel.title} {_in_words(panel.points)}" for panel in panels)
     noise = [what for what in _NOISE if any(what in set(panel.points.side) for panel in panels)]
     return Sketch(

@@ -18,23 +18,25 @@ from bertprune.book.drawing.panel import SHARE, Axis, Panel, needed
 from bertprune.book.drawing.picture import Sketch
 from bertprune.book.drawing.style import (
     INK,
+    OWN_SCALES,
     QUIET,
+    arm_handle,
     curves,
     dots,
     first_number,
+    handle,
     label_arms,
-    label_ends,
-    like,
     line_handle,
-    looks,
     seeds_in_words,
     shades,
     task_looks,
+    task_title,
 )
 from bertprune.evidence.claims import straight_lines
 from bertprune.protocol.arms import (
     ARMS,
     COMPARED,
+    INFORMATION_DELETION,
     PRUNE_PRETRAIN,
     RANDOM_PRUNING,
     Look,
@@ -59,7 +61,8 @@ def accuracy_against_loss(found: Rows, fits: pd.DataFrame, *, paper: Rows | None
     slopes = theirs.set_index("task").slope
     panels = [
         Panel(
-            f"{task}: {_slope(lines.loc[[task]].iloc[0])}" if task in lines.index else task,
+            task_title(task)
+            + (f": {_slope(lines.loc[[task]].iloc[0])}" if task in lines.index else ""),
             where(points, task=task),
             partial(_against_loss, look=look, lines=lines, slopes=slopes),
             x=Axis("pre-training dev loss (nats)"),
@@ -73,7 +76,9 @@ def accuracy_against_loss(found: Rows, fits: pd.DataFrame, *, paper: Rows | None
     if not points.fitted.astype(bool).all():
         words = "hollow: left out of its line"
         handles.append(Line2D([], [], color=INK, marker="o", mfc="none", ls="", label=words))
-    said = ", ".join(f"{task} {signed(100 * one.slope)}" for task, one in lines.iterrows())
+    said = ", ".join(
+        f"{task_title(str(task))} {signed(100 * one.slope)}" for task, one in lines.iterrows()
+    )
     return Sketch(
         "accuracy-against-loss",
         panels,
@@ -82,7 +87,9 @@ def accuracy_against_loss(found: Rows, fits: pd.DataFrame, *, paper: Rows | None
         + ".",
         caption="Dev accuracy with the masks taken off against the dev loss of pre-training, a "
         "point for each sparsity and seed, and a straight line. Above each panel its slope in "
-        "points of accuracy a nat of loss, with the 95 % interval.",
+        "points of accuracy a nat of loss, with the 95 % interval."
+        + OWN_SCALES
+        * (len(panels) > 1),
         handles=handles,
         own_point="information_deletion",
     )
@@ -145,7 +152,7 @@ def _similarities(axes: Axes, panel: Panel) -> None:
     layers = sorted(magnitude.part.unique(), key=first_number)
     for place, look in shades(range(len(layers))).items():
         mean = where(magnitude, part=layers[int(place)]).groupby("sparsity").value.mean()
-        axes.plot(mean.index, mean, color=look.colour, lw=0.9, alpha=0.8)
+        axes.plot(mean.index, mean, color=look.colour, lw=0.9)
     means = _over_layers(panel.points)
     arms = [arm for arm in COMPARED if arm in means.arm.array]
     curves(axes, means, "arm", {arm: ARMS[arm].look for arm in arms})
@@ -153,44 +160,42 @@ def _similarities(axes: Axes, panel: Panel) -> None:
 
 
 def bits_recalled(bits: pd.DataFrame, content: Mapping[str, float]) -> Sketch:
-    """What models of a lab language recall, against sparsity: in bits by arm, and as a share of
-    what there is to know by sort. `bits` as `scores.bits` has them, `content` those of the
-    language by sort."""
+    """What models of a lab language recall, against sparsity, in bits, and by sort as a share of
+    what there is to know. `bits` as `scores.bits` has them, `content` those of the language by
+    sort."""
     together = where(bits, sort="all").rename(columns={"bits": "value"})
     arms = [arm for arm in (PRUNE_PRETRAIN, RANDOM_PRUNING) if arm in together.arm.array]
     total = sum(content.values())
-    ours = where(bits, arm=PRUNE_PRETRAIN, sort=list(content))
-    shares = ours.assign(value=ours.bits / ours["sort"].map(content), part=ours["sort"]).drop(
-        columns="bits"
-    )
+    ours = where(bits, arm=arms, sort=list(content))
+    shares = ours.assign(value=ours.bits / ours["sort"].map(content)).drop(columns="bits")
 
-    def by_arm(axes: Axes, panel: Panel) -> None:
+    def by_arm(axes: Axes, panel: Panel, *, most: float) -> None:
         curves(axes, panel.points, "arm", {arm: ARMS[arm].look for arm in arms})
-        axes.axhline(total, color=QUIET, linestyle=":", lw=1)
-        label_arms(axes, panel.points, arms)
-
-    def by_sort(axes: Axes, panel: Panel) -> None:
-        ends = {}
-        for sort, look in looks(content).items():
-            mean = where(panel.points, part=sort).groupby("sparsity").value.mean()
-            axes.plot(mean.index, mean, **like(look), ms=5)
-            if len(mean):
-                ends[sort] = (float(str(mean.index[-1])), float(mean.iloc[-1]), look.colour)
-        label_ends(axes, ends)
+        axes.axhline(most, color=QUIET, linestyle=":", lw=1)
 
     of_all, of_one = Axis(low=0, high=1.05 * total), Axis(is_share=True, low=0, high=1.05)
+    by_sort = [
+        Panel(f"{sort} ({size:,.0f} bits)", of_sort, partial(by_arm, most=1), y=of_one)
+        for sort, size in content.items()
+        if len(of_sort := where(shares, sort=sort))
+    ]
     means = where(together, arm=PRUNE_PRETRAIN).groupby("sparsity").value.mean()
     said = ", ".join(f"{of:.0f} at {percent(float(str(at)))}" for at, of in means.items())
     return Sketch(
         "bits-recalled",
         [
-            Panel("bits recalled (dotted: all there is)", together, by_arm, y=of_all),
-            Panel("share recalled, magnitude pruning", shares, by_sort, y=of_one),
+            Panel("all, in bits", where(together, arm=arms), partial(by_arm, most=total), y=of_all),
+            *by_sort,
+        ],
+        handles=[
+            *(arm_handle(arm) for arm in arms),
+            line_handle("all there is to know", QUIET, ":"),
         ],
         alt=f"Bits recalled against sparsity, of {total:.0f}. Magnitude pruning: {said}.",
-        columns=1,
         own_point="prune_pretrain",
-        caption="How much of the language models still recall after pruning and recovery. "
+        height_inches=2.2,
+        caption="How much of the language models still recall after pruning and recovery: in bits, "
+        "and of each sort of knowledge as a share of its bits. "
         + seeds_in_words([where(together, arm=arms)]),
     )
 
@@ -202,10 +207,9 @@ def bits_against(points: pd.DataFrame, *, what: str, caption: str, is_share: boo
     arms = [arm for arm in COMPARED if arm in points.arm.array]
     panels = [
         Panel(
-            str(name),
+            task_title(str(name)),
             of_panel,
-            # What is the same in all has a legend in the first.
-            partial(_dots_of_arms, arms=arms, has_legend=name == points.panel.iloc[0]),
+            partial(_dots_of_arms, arms=arms),
             x=Axis("bits recalled"),
             y=Axis(is_share=is_share),
         )
@@ -216,14 +220,24 @@ def bits_against(points: pd.DataFrame, *, what: str, caption: str, is_share: boo
         f"{what.split(' of ')[0]} against bits".lower().replace(" ", "-"),
         panels,
         alt=f"{what} against bits recalled; rank correlations: {correlations}.",
-        caption=f"{caption} Each point is a model; rank correlations: {correlations}.",
+        caption=f"{caption} Each point is a model; rank correlations: {correlations}."
+        + OWN_SCALES * (len(panels) > 1),
+        handles=[
+            handle(ARMS[arm].look, ARMS[arm].words if _is_pruned(points, arm) else "dense", "")
+            for arm in arms
+        ],
+        own_point=INFORMATION_DELETION if INFORMATION_DELETION in arms else PRUNE_PRETRAIN,
     )
 
 
-def _dots_of_arms(axes: Axes, panel: Panel, *, arms: Sequence[str], has_legend: bool) -> None:
-    for arm in arms:
-        label = ARMS[arm].words if has_legend else None
-        dots(axes, where(panel.points, arm=arm), ARMS[arm].look, x="bits", size=28, label=label)
+def _is_pruned(points: pd.DataFrame, arm: str) -> bool:
+    return bool((where(points, arm=arm).sparsity > 0).any())
+
+
+def _dots_of_arms(axes: Axes, panel: Panel, *, arms: Sequence[str]) -> None:
+    # The first, pruning while pre-training, is fewest where it is dense alone: above the others.
+    for arm in reversed(arms):
+        dots(axes, where(panel.points, arm=arm), ARMS[arm].look, x="bits", size=28)
 
 
 def _rank_correlation(points: pd.DataFrame) -> str:

@@ -23,6 +23,7 @@ from bertprune.book.drawing.style import (
     seeds_in_words,
     shown_percent,
     task_looks,
+    task_title,
 )
 from bertprune.evidence.claims.weights import FEW
 from bertprune.protocol.arms import (
@@ -61,7 +62,7 @@ def mask_difference(found: Rows) -> Sketch:
         "one pruned after fine-tuning, against the share of weights that is pruned. A point for "
         f"each task, learning rate and seed; the line is their mean{_band_in_words(points)}.",
         handles=[
-            *handles(tasks, linestyle=""),
+            *handles({task_title(task): look for task, look in tasks.items()}, linestyle=""),
             line_handle("mean", width=2.2),
             line_handle(f"the paper: less than {percent(FEW)}", QUIET, ":", 1.5),
         ],
@@ -95,7 +96,7 @@ def before_pruning(found: Rows) -> Sketch:
         Panel(_MASKS, masks, without_dense, epochs, SHARE_FROM_ZERO),
     )
     panels = [panel for panel in both if len(panel.points)]
-    entries = handles(tasks)
+    entries = handles({task_title(task): look for task, look in tasks.items()})
     if len(tasks) > 1:
         entries.append(line_handle("mean over tasks", width=2.2))
     if dense is not None:
@@ -107,13 +108,15 @@ def before_pruning(found: Rows) -> Sketch:
         panels,
         alt=f"{said} against the epochs of fine-tuning before pruning to {at}".capitalize()
         + f", a line for each of {len(tasks)} tasks.",
-        caption=f"Models fine-tuned on {', '.join(tasks)} for so many epochs, then pruned to {at} "
-        "and trained on: their best dev accuracy over learning rates after the last epoch, and the "
-        "share of their mask that differs from the mask of pruning while pre-training. "
+        caption=f"Models fine-tuned on {', '.join(map(task_title, tasks))} for so many epochs, "
+        f"then pruned to {at} and trained on: their best dev accuracy over learning rates after "
+        "the last epoch, and the share of their mask that differs from the mask of pruning while "
+        "pre-training. "
         + seeds_in_words([accuracies, masks], "task", x="position", spread="")
         + f" Thick: the mean over tasks{_band_in_words(everything)}." * (len(tasks) > 1),
         handles=entries,
-        own_point="prune_after_finetune",
+        # A reader's run is a point of pruning after fine-tuning, not of this arm.
+        own_point="",
     )
 
 
@@ -171,7 +174,7 @@ def _heads(axes: Axes, panel: Panel, *, look: Look) -> None:
     least, most = share.min(), share.max()
     axes.axhline(0, color=INK, ls="--", lw=1)
     axes.fill_between(least.index, least, most, color=look.colour, alpha=0.2, lw=0)
-    dots(axes, panel.points, look, size=12, alpha=0.6)
+    dots(axes, panel.points, look, size=12)
 
 
 def _mask_differences(found: Rows) -> Rows:

@@ -103,7 +103,7 @@ def inference_time() -> Picture:
         handles=handles(sides),
         columns=2,
     ).drawn(
-        f"Measured by `bertprune bench` on {' and '.join(times.device.unique())}, "
+        f"Measured by bertprune bench on {' and '.join(times.device.unique())}, "
         f"{first.threads} threads, {', '.join(sorted(finished))}"
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from itertools import cycle
 
 from matplotlib.axes import Axes
 
 from bertprune.base.words import percent
-from bertprune.book.drawing.panel import SHARE_FROM_ZERO, Axis, Panel, needed
+from bertprune.book.drawing.panel import Axis, Panel, needed
 from bertprune.book.drawing.picture import Sketch
 from bertprune.book.drawing.style import (
     QUIET,
@@ -18,6 +19,7 @@ from bertprune.book.drawing.style import (
     seeds_in_words,
     shown_percent,
     task_looks,
+    task_title,
 )
 from bertprune.protocol.arms import PRUNE_PRETRAIN, Look
 from bertprune.protocol.rows import WHOLE, Metric, Rows, final, where
@@ -50,12 +52,15 @@ def movement_by_epoch(found: Rows, *, paper: Rows | None = None) -> Sketch:
             for rate, one in where(panel.points, task=task).groupby("learning_rate"):
                 curve(axes, one, look, x="epoch", linestyle=lines.get(float(str(rate)), "-"))
 
-    entries = handles(tasks)
+    entries = handles({task_title(task): look for task, look in tasks.items()})
     if is_told:
         entries += [
             line_handle(f"learning rate {rate:g}", QUIET, line, 1.8) for rate, line in lines.items()
         ]
     last = final(points).groupby("task").value.mean()
+    least, most = (task_title(str(task)) for task in (last.idxmin(), last.idxmax()))
+    epochs_of = points.groupby("task").epoch.nunique()
+    of_one_epoch = [task_title(task) for task in tasks if epochs_of[task] == 1]
     epochs = Axis("epochs of fine-tuning", ticks=6)
     share = Axis(is_share=True, low=0, high=1.05 * max(of.value.max() for of in shown.values()))
     return Sketch(
@@ -65,11 +70,11 @@ def movement_by_epoch(found: Rows, *, paper: Rows | None = None) -> Sketch:
             for source, of in shown.items()
         ],
         alt="Mean movement in the sort order by epoch of fine-tuning, a line for each task. In the "
-        f"end from {shown_percent(last.min())} ({last.idxmin()}) to {shown_percent(last.max())} "
-        f"({last.idxmax()}).",
+        f"end from {shown_percent(last.min())} ({least}) to {shown_percent(last.max())} ({most}).",
         caption="How far fine-tuning moves a weight of the dense model in the order of "
         "magnitudes, the mean over all prunable weights, as a share of the size of its matrix. "
-        + seeds_in_words((of for _, of in points.groupby("learning_rate")), "task", x="epoch"),
+        + seeds_in_words((of for _, of in points.groupby("learning_rate")), "task", x="epoch")
+        + (f" One epoch only: {', '.join(of_one_epoch)}." if of_one_epoch else ""),
         handles=entries,
         columns=2,
         height_inches=3.2,
@@ -99,44 +104,54 @@ def movement_by_position(found: Rows) -> Sketch:
     by_task = {
         task: (where(points, task=task), look) for task, look in task_looks(points.task).items()
     }
-    start = Axis("start (100 %: the largest magnitude)", is_share=True, low=0, high=1)
+    rates = sorted(points.learning_rate.unique())
+    lines = dict(zip(rates, cycle(_LINES), strict=False)) if len(rates) > 1 else {}
+    start = Axis("rank before fine-tuning\n(100 % = largest)", is_share=True, low=0, high=1)
+    share = Axis(is_share=True, low=0, high=1.05 * (points.value + points["std"]).max())
     most = means.sort_values("value").iloc[-1]
     return Sketch(
         "movement-by-position",
         [
             Panel(
-                f"{task}: movement",
+                task_title(task),
                 of_task,
-                partial(_by_position, look=look),
+                partial(_by_position, look=look, lines=lines),
                 start,
-                SHARE_FROM_ZERO,
+                share,
                 along="position",
             )
             for task, (of_task, look) in by_task.items()
         ],
         alt="Movement by starting position in the order of magnitudes, a panel for each task. At "
         f"most {shown_percent(most.value)}, at {percent(most.position)} of the order, on "
-        f"{most.task}.",
-        caption="How far fine-tuning moves a weight in the order of magnitudes, by where it "
-        "starts: shares of the size of its matrix after the last epoch. "
+        f"{task_title(most.task)}.",
+        caption="How far fine-tuning moves a weight in the order of magnitudes, up, by its rank "
+        "in that order before, across: shares of the size of its matrix after the last epoch. "
         + seeds_in_words(
-            (of for _, of in points.groupby("learning_rate")), "task", x="position", spread=""
+            (of for _, of in points.groupby("learning_rate")),
+            "task",
+            x="position",
+            lead="Lines are means over {seeds}",
+            spread="",
         )
         + " The band is ± one standard deviation over the weights that start there.",
+        handles=[
+            line_handle(f"learning rate {rate:g}", QUIET, line, 1.8) for rate, line in lines.items()
+        ],
         own_point="dense",
     )
 
 
-def _by_position(axes: Axes, panel: Panel, *, look: Look) -> None:
+def _by_position(axes: Axes, panel: Panel, *, look: Look, lines: Mapping[float, str]) -> None:
     """A line for each learning rate, with a band of a standard deviation over weights about it."""
     rates = list(panel.points.groupby("learning_rate"))
-    for (rate, one), line in zip(rates, cycle(_LINES), strict=False):
+    for rate, one in rates:
         mean = one.groupby("position")[["value", "std"]].mean()
         low, high = (mean.value - mean["std"]).clip(lower=0), mean.value + mean["std"]
         alpha = 0.15 / len(rates) + 0.05
         axes.fill_between(mean.index, low, high, color=look.colour, alpha=alpha, lw=0)
-        label = f"at {rate:g}" if len(rates) > 1 else None
-        curve(axes, one, look, x="position", linestyle=line, label=label, has_band=False)
+        line = lines.get(float(str(rate)), "-")
+        axes.plot(mean.index, mean.value, color=look.colour, ls=line, lw=1.8)
 
 
 def _of_dense(found: Rows, metric: Metric, part: str) -> Rows:

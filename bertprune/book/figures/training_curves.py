@@ -80,7 +80,7 @@ def _losses(axes: Axes, panel: Panel, *, ramp_steps: int, **given: object) -> No
     rates = sorted(panel.points.learning_rate.unique())
     for rate, (colour, _) in looks(rates).items():
         of_rate = where(panel.points, learning_rate=rate)
-        at = f" at {rate:g}" if len(rates) > 1 else ""
+        at = f", learning rate {rate:g}" if len(rates) > 1 else ""
         running = where(of_rate, metric=Metric.RUNNING_LOSS)
         axes.plot(running.step, running.value, color=colour, lw=1, alpha=0.6, label=f"train{at}")
         dev = where(of_rate, metric=Metric.LOSS)
@@ -95,7 +95,7 @@ def _accuracies(axes: Axes, panel: Panel, *, ramp_steps: int, labels: pd.Series 
     names = {"masked_accuracy": "masked words", "next_sentence_accuracy": "next sentence"}
     for (metric, rate), look in looks(curves).items():
         of = curves[metric, rate]
-        label = names.get(metric, f"at {rate:g}" if len(curves) > 1 else None)
+        label = names.get(metric, f"learning rate {rate:g}" if len(curves) > 1 else None)
         axes.plot(of.step, of.value, **like(look), ms=5, lw=1.8, label=label)
     if labels is not None:
         dashed(axes, labels.value_counts(normalize=True).max(), label="commonest answer")

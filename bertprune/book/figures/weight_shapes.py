@@ -144,20 +144,23 @@ def pruned_embeddings(found: Rows) -> Sketch:
     """
     of_embeddings = {"split": Split.EMBEDDINGS, "metric": Metric.PRUNED_SHARE}
     pruned = final(where(found, task=PRETRAINING, **of_embeddings))
+    drawn = _three_of(sorted(pruned.sparsity.unique()))
+    pruned = where(pruned, sparsity=drawn)
     lengths = where(pruned, part="subword")
+    lengths = lengths.assign(value=100 * (lengths.value - lengths.sparsity))
     of_dimensions = pruned[pruned.part.str.startswith("dimension ")]
     dimensions = _sorted_shares(of_dimensions)
-    looks_of = shades(sorted(pruned.sparsity.unique()))
+    looks_of = shades(drawn)
     by_length, by_rank = (partial(draw, looks=looks_of) for draw in (_by_length, _by_rank))
     characters = Axis("characters in the subword", ticks=8)
-    share = Axis(is_share=True, low=0, high=1)
+    difference, share = Axis("pruned − sparsity (points)"), Axis(is_share=True, low=0, high=1)
     shown = [
         (
             Panel(
-                *("pruned, by subword length", lengths, by_length, characters, share),
+                *("pruned, by subword length", lengths, by_length, characters, difference),
                 along="position",
             ),
-            "Share that is pruned of the embeddings of subwords with so many characters.",
+            "How much more is pruned of subwords with so many characters than of all.",
         ),
         (
             Panel(
@@ -172,6 +175,7 @@ def pruned_embeddings(found: Rows) -> Sketch:
     needed(pruned if shown else pruned[:0], "pruned word embeddings", "runs of prune_pretrain")
     captions = ["Word embeddings.", *(words for _, words in shown)]
     captions.append(seeds_in_words([lengths, of_dimensions], lead="Lines are means over {seeds}"))
+    captions.append("Three of the sparsities, so that lines can be told apart.")
     entries = handles({f"{percent(sparsity)} pruned": look for sparsity, look in looks_of.items()})
     if (pruned.arm == RANDOM_PRUNING).any():
         random = ARMS[RANDOM_PRUNING].words
@@ -185,8 +189,15 @@ def pruned_embeddings(found: Rows) -> Sketch:
         caption=" ".join(captions).rstrip(),
         handles=entries,
         columns=2,
-        own_point="prune_pretrain",
+        # A reader's sparsity is none of the three.
+        own_point="",
     )
+
+
+def _three_of(sparsities: list[float]) -> list[float]:
+    """A third of the way up, two thirds, and the greatest."""
+    places = {max(0, round(third * len(sparsities) / 3) - 1) for third in (1, 2, 3)}
+    return [sparsities[place] for place in sorted(places)] if sparsities else []
 
 
 def _dense(found: Rows, metric: str) -> Rows:

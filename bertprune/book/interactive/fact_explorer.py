@@ -248,7 +248,9 @@ def _bert_by_bert(asked: FactAnswers) -> Any:
             x=alt.value(0), y=alt.value(-9)
         ),
     )
-    return _chosen(chart).properties(width="container", height=14 * berts)
+    return _chosen(chart).properties(
+        width="container", height=14 * berts, description="The chosen fact"
+    )
 
 
 def _answers(asked: FactAnswers) -> Any:
@@ -283,7 +285,9 @@ def _answers(asked: FactAnswers) -> Any:
         base.mark_text(align="left", dx=5).encode(text="said:N"),
     )
     title = "how many BERTs give which answer"
-    return _chosen(chart).properties(width="container", height=18 * berts, title=title)
+    return _chosen(chart).properties(
+        width="container", height=18 * berts, title=title, description=f"H{title[1:]}"
+    )
 
 
 def _chosen(chart: Any) -> Any:

@@ -16,7 +16,7 @@ from bertprune.base.errors import UserError
 from bertprune.base.words import NOTHING, signed
 from bertprune.book.drawing.panel import Axis, Panel
 from bertprune.book.drawing.picture import Sketch
-from bertprune.book.drawing.style import INK, QUIET, looks
+from bertprune.book.drawing.style import INK, QUIET, like, study_looks
 from bertprune.book.interactive.piece import Piece, Slider
 from bertprune.evidence.claims.ledger import Ledger
 from bertprune.protocol.rows import where
@@ -138,11 +138,11 @@ def _draw(axes: Axes, panel: Panel, *, places: Mapping[str, int]) -> None:
     axes.axvline(0, color=INK, lw=1)
     width = 2 * points.margin
     axes.barh(at, width, left=-points.margin, height=0.9, color=_BAND, zorder=0.5)
-    for study, look in looks(places).items():
+    for study, look in study_looks(places).items():
         of = where(points, side=study)
         spread = [(of.value - of.low).fillna(0), (of.high - of.value).fillna(0)]
         place = [places[study]] * len(of)
-        axes.errorbar(of.value, place, xerr=spread, color=look.colour, marker="o", capsize=3)
+        axes.errorbar(of.value, place, xerr=spread, **like(look), capsize=3)
     axes.set_yticks(list(places.values()), list(places))
     axes.grid(axis="y", visible=False)
 
@@ -155,7 +155,7 @@ def movable_forest(ledgers: Mapping[str, Ledger], maker: str) -> Piece:
 
     every = effects(ledgers)
     found = every[every.key.isin(_ON_ACCURACY)]
-    of_studies = looks(dict.fromkeys(every.side))
+    of_studies = study_looks(dict.fromkeys(every.side))
     colours = alt.Scale(
         domain=list(of_studies), range=[look.colour for look in of_studies.values()]
     )
@@ -167,17 +167,14 @@ def movable_forest(ledgers: Mapping[str, Ledger], maker: str) -> Piece:
     )
     rows = alt.Y("what:N", sort=None, axis=None)
     lines = alt.YOffset("side:N", scale=alt.Scale(domain=["", *of_studies]))
-    base = (
-        alt.Chart(found[["what", "side", "value", "low", "high"]])
-        .transform_calculate(
-            told=f"datum.low > -margin && datum.high < margin ? '{_SMALLER}' : "
-            f"datum.low > margin || datum.high < -margin ? '{_LARGER}' : '{_OPEN}'"
-        )
-        .encode(
-            y=rows,
-            yOffset=lines,
-            color=alt.Color("side:N", scale=colours, title=None, legend=alt.Legend(symbolSize=160)),
-        )
+    judged = alt.Chart(found[["key", "what", "side", "value", "low", "high"]]).transform_calculate(
+        told=f"datum.low > -margin && datum.high < margin ? '{_SMALLER}' : "
+        f"datum.low > margin || datum.high < -margin ? '{_LARGER}' : '{_OPEN}'"
+    )
+    base = judged.encode(
+        y=rows,
+        yOffset=lines,
+        color=alt.Color("side:N", scale=colours, title=None, legend=alt.Legend(symbolSize=160)),
     )
     zero = alt.Chart(pd.DataFrame({"at": [0]})).mark_rule(color="currentColor").encode(x="at:Q")
     names = pd.DataFrame({"what": found.what.unique(), "side": ""})
@@ -186,17 +183,40 @@ def movable_forest(ledgers: Mapping[str, Ledger], maker: str) -> Piece:
         .mark_text(align="left", fontWeight="bold")
         .encode(y=rows, yOffset=lines, x=alt.value(0), text="what:N")
     )
-    chart = alt.layer(band, zero, *_marks(base), words).add_params(
-        alt.param(name=_MARGIN.signal, value=_MARGIN.value)
-    )
+    margin = alt.param(name=_MARGIN.signal, value=_MARGIN.value)
+    size = 15 * (1 + len(of_studies)) * found.key.nunique()
+    chart = alt.layer(band, zero, *_marks(base), words).properties(height=size)
+    charts = [chart, _told(judged, colours)]
     return Piece(
         forest(ledgers).drawn(maker),
         [_MARGIN],
-        [
-            chart.properties(
-                width="container", height=15 * (1 + len(of_studies)) * found.key.nunique()
-            )
-        ],
+        [one.add_params(margin).properties(width="container") for one in charts],
+    )
+
+
+def _told(judged: Any, colours: Any) -> Any:
+    """In words, a line for each study, which claims' effects are smaller, larger or neither."""
+    import altair as alt
+
+    every = alt.AggregatedFieldDef(op="values", **{"as": "every"})
+    return (
+        judged.transform_aggregate([every], groupby=["side", "told"])
+        .transform_calculate(
+            part="datum.told + ' ' + join(sort(pluck(datum.every, 'key')), ', ')",
+        )
+        .transform_aggregate([every], groupby=["side"])
+        .transform_calculate(said="datum.side + ': ' + join(pluck(datum.every, 'part'), '; ')")
+        .mark_text(align="left")
+        .encode(
+            x=alt.value(0),
+            y=alt.Y("side:N", sort=colours.domain, axis=None),
+            color=alt.Color("side:N", scale=colours, legend=None),
+            text="said:N",
+        )
+        .properties(
+            height=18 * len(colours.domain),
+            description="Effects beside the difference that matters",
+        )
     )
 
 

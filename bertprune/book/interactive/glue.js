@@ -4,10 +4,11 @@ for (const piece of document.querySelectorAll(".interactive:not([data-drawn])"))
   const played = piece.querySelector(".played");
   const controls = [...played.querySelectorAll("[data-signal]")];
   const charts = [...played.querySelectorAll(".chart")];
+  const specs = charts.map((chart) => JSON.parse(chart.dataset.spec));
   played.hidden = false;
   Promise.all(
-    charts.map((chart) =>
-      vegaEmbed(chart, JSON.parse(chart.dataset.spec), {
+    charts.map((chart, place) =>
+      vegaEmbed(chart, specs[place], {
         mode: "vega-lite",
         renderer: "svg",
         actions: false,
@@ -16,12 +17,22 @@ for (const piece of document.querySelectorAll(".interactive:not([data-drawn])"))
     ),
   ).then(
     (drawn) => {
+      const words = (chart) =>
+        [...chart.querySelectorAll(".mark-text.role-mark text")].map((text) => text.textContent);
+      const readOut = () => {
+        const said = charts.flatMap((chart, place) => {
+          const about = specs[place].description;
+          return about ? [`${about}: ${words(chart).join("; ")}.`] : [];
+        });
+        played.querySelector("[aria-live]").textContent = said.join(" ");
+      };
       const show = () => {
         for (const control of controls) {
           const output = control.parentElement.querySelector("output");
           if (output) output.value = control.value + output.dataset.unit;
-          for (const { view } of drawn) view.signal(control.dataset.signal, Number(control.value)).runAsync();
+          for (const { view } of drawn) view.signal(control.dataset.signal, Number(control.value));
         }
+        Promise.all(drawn.map(({ view }) => view.runAsync())).then(readOut);
       };
       const choose = (_, item) => {
         // A line has the values of its first point.

@@ -54,7 +54,8 @@ class Piece:
     """In their place where there is no JavaScript, and on paper."""
     controls: Sequence[Slider]
     charts: Sequence[Any] = field(repr=False)
-    """Charts of Altair, as wide as the page; each has a parameter for each control."""
+    """Charts of Altair, as wide as the page; each has a parameter for each control. Those that have
+    a description are read out to who does not see them: after it the words of their marks."""
     lead: str = ""
     """What it shows, a paragraph above it."""
 
@@ -68,7 +69,8 @@ class Piece:
         lead = f"<p>{html.escape(self.lead)}</p>" if self.lead else ""
         return (
             f'<div class="interactive">{lead}'
-            f'<div class="played" hidden="hidden">{controls}{charts}</div>'
+            f'<div class="played" hidden="hidden">{controls}{charts}'
+            '<p class="visually-hidden" aria-live="polite"></p></div>'
             f"{self.picture._repr_html_()}"
             f'<script defer="defer" src="data:text/javascript;base64,{script}"></script></div>'
         )

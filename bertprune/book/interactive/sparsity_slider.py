@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -12,19 +13,19 @@ from matplotlib.axes import Axes
 from bertprune.base.errors import UserError
 from bertprune.book.drawing.panel import Panel, needed
 from bertprune.book.drawing.picture import Sketch
-from bertprune.book.drawing.style import INK, label_ends, like, looks
+from bertprune.book.drawing.style import INK, label_ends, like, study_looks
 from bertprune.book.interactive.piece import Piece, Slider
 from bertprune.evidence import regimes, scores
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.regimes.effects import AT_EACH
-from bertprune.protocol.arms import PRUNE_PRETRAIN
+from bertprune.protocol.arms import PRUNE_PRETRAIN, Look
 from bertprune.protocol.rows import where
 
 _EFFECTS = {"accuracy": PRUNE_PRETRAIN, "loss": "loss"}
 """What of AT_EACH is shown."""
 _MEASURES = {
     "accuracy": "change in accuracy (points)",
-    "loss": "rise of the pre-training loss (nats)",
+    "loss": "rise in loss (nats)",
     "bits": "bits recalled",
 }
 _DIGITS = {"accuracy": "+.2f", "loss": "+.3f", "bits": ",.0f"}
@@ -57,8 +58,9 @@ def costs_beside(studies: Mapping[str, Measured]) -> Sketch:
     """What pruning costs against sparsity (see `costs`), a panel for each measure, a line for each
     study. Raises UserError without any."""
     found = needed(costs(studies), "what pruning costs", "the arm prune_pretrain")
+    draw = partial(_draw, looks=study_looks(studies))
     panels = [
-        Panel(words, of.drop(columns="measure"), _draw)
+        Panel(words, of.drop(columns="measure"), draw)
         for measure, words in _MEASURES.items()
         if len(of := where(found, measure=measure))
     ]
@@ -68,18 +70,20 @@ def costs_beside(studies: Mapping[str, Measured]) -> Sketch:
         alt=f"What pruning costs against sparsity, a line for each of {', '.join(studies)}: "
         f"{', '.join(panel.title for panel in panels)}.",
         caption="What pruning while pre-training costs, against the dense model of the same seeds. "
-        "Accuracy is a mean over tasks. Bars: one-sided 95 % bounds.",
+        "Accuracy is a mean over tasks, the loss that of pre-training. Bars: one-sided 95 % "
+        "bounds, often narrower than a mark.",
         height_inches=2.8,
     )
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
+def _draw(axes: Axes, panel: Panel, *, looks: Mapping[str, Look]) -> None:
     axes.axhline(0, color=INK, lw=1)
     ends = {}
-    for study, look in looks(dict.fromkeys(panel.points.side)).items():
+    for study in dict.fromkeys(panel.points.side):
+        look = looks[study]
         of = where(panel.points, side=study).sort_values("sparsity")
         spread = [(of.value - of.low).fillna(0), (of.high - of.value).fillna(0)]
-        axes.errorbar(of.sparsity, of.value, spread, **like(look), ms=4, lw=1.8, capsize=2)
+        axes.errorbar(of.sparsity, of.value, spread, **like(look), ms=4.5, lw=1.8, capsize=2)
         ends[study] = (float(of.sparsity.iloc[-1]), float(of.value.iloc[-1]), look.colour)
     label_ends(axes, ends)
 
@@ -107,7 +111,7 @@ def _charts(of: pd.DataFrame, words: str, digits: str, studies: list[str]) -> li
     # Here, since it takes half a second, and only pages with such pieces need it.
     import altair as alt
 
-    colours = looks(studies)
+    colours = study_looks(studies)
     scale = alt.Scale(domain=studies, range=[look.colour for look in colours.values()])
     at = alt.param(name="sparsity", value=50)
     base = alt.Chart(of).encode(
@@ -122,7 +126,8 @@ def _charts(of: pd.DataFrame, words: str, digits: str, studies: list[str]) -> li
         .mark_rule(strokeDash=[4, 3], color="currentColor")
         .encode(x="at:Q"),
         known.mark_line(strokeWidth=2).encode(y=alt.Y("value:Q", title=None)),
-        here.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q"),
+        known.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q"),
+        here.mark_rule(strokeWidth=4).encode(y="low:Q", y2="high:Q"),
         here.mark_point(filled=True, size=90, opacity=1).encode(y="value:Q"),
     )
     number = f"format(datum.value, '{digits}')"
@@ -139,5 +144,7 @@ def _charts(of: pd.DataFrame, words: str, digits: str, studies: list[str]) -> li
     size = {"width": "container", "title": words}
     return [
         curves.add_params(at).properties(height=180, **size),
-        said.add_params(at).properties(height=18 * of.side.nunique(), width="container"),
+        said.add_params(at).properties(
+            height=18 * of.side.nunique(), width="container", description=words
+        ),
     ]

@@ -16,7 +16,7 @@ from matplotlib.text import Annotation
 from bertprune.base import fingerprint
 from bertprune.base.errors import UserError
 from bertprune.book.drawing import panel, picture, style
-from bertprune.protocol.arms import ARMS, Look
+from bertprune.protocol.arms import ARMS, BY_SPARSITY, Look
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune
 
 
@@ -97,6 +97,29 @@ def test_lines_stand_out_on_a_white_page_and_on_a_dark_one() -> None:
         rgb = np.array(to_rgb(colour))
         assert contrast(rgb, np.array(to_rgb(WHITE))) >= 3, colour
         assert contrast(np.clip(TURNED @ (1 - rgb), 0, 1), np.array(to_rgb(DARK))) >= 3, colour
+
+
+def test_words_in_the_colour_of_a_line_can_be_read() -> None:
+    arms = [arm.look.colour for arm in ARMS.values()]
+    for colour in {*style.PALETTE, *arms, style.INK, style.QUIET}:
+        rgb = np.array(to_rgb(style.of_words(colour)))
+        assert contrast(rgb, np.array(to_rgb(WHITE))) >= 4.5, colour
+        assert contrast(np.clip(TURNED @ (1 - rgb), 0, 1), np.array(to_rgb(DARK))) >= 4.5, colour
+
+
+def test_lines_stand_out_on_the_shades_of_the_ranges() -> None:
+    shade = np.array(to_rgb(style.INK)) * 0.05 + 0.95
+    for arm in BY_SPARSITY:
+        rgb = np.array(to_rgb(ARMS[arm].look.colour))
+        assert contrast(rgb, shade) >= 3, arm
+
+
+def test_studies_do_not_look_like_the_arms_beside_them() -> None:
+    looks = style.study_looks(["paper", "english", "lab", "another"])
+    assert list(looks) == ["paper", "english", "lab", "another"]
+    colours = [look.colour for look in looks.values()]
+    assert len(set(colours)) == 4
+    assert not {*colours} & {ARMS[arm].look.colour for arm in BY_SPARSITY}
 
 
 @pytest.mark.parametrize("width", [style.NARROW_INCHES, 5])
@@ -199,7 +222,7 @@ def test_captions_of_what_has_no_bands() -> None:
     three_said = style.seeds_in_words(three, "task", lead="The mean over {seeds}", spread="")
     assert three_said == "The mean over the 3 seeds."
     both = style.seeds_in_words([*three, one[0].assign(task="cola")], "task", spread="")
-    assert both == "Points are seeds, lines their means; seeds: sst2 3, cola 1."
+    assert both == "Points are seeds, lines their means; seeds: SST-2 3, CoLA 1."
 
 
 def test_what_is_missing_is_said_with_the_runs_that_give_it() -> None:

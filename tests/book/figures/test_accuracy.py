@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from bertprune.base.errors import UserError
+from bertprune.book.drawing.style import task_title
 from bertprune.book.figures import accuracy
 from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence import paper
@@ -28,7 +29,7 @@ def paper_with(changes: dict[int, float]) -> Rows:
 def test_the_paper_beside_itself_is_on_the_line() -> None:
     drawn = accuracy.drops_beside(paper.rows())
     tasks = [*PAPER_TASKS, "average"]
-    assert list(drawn.data.panel.unique()) == [f"{task} (points)" for task in tasks]
+    assert list(drawn.data.panel.unique()) == [f"{task_title(task)} (points)" for task in tasks]
     place = ["arm", "sparsity", "task"]
     theirs, ours = (
         where(drawn.data, source=source).set_index(place).value.sort_index()
@@ -53,7 +54,7 @@ def test_seeds_are_in_the_data_and_their_mean_in_words() -> None:
 def test_a_study_of_two_tasks_has_their_panels_and_no_average() -> None:
     drawn = accuracy.drops_beside(study())
     ours = where(drawn.data, source="study")
-    assert list(ours.panel.unique()) == ["mnli (points)", "sst2 (points)"]
+    assert list(ours.panel.unique()) == ["MNLI (points)", "SST-2 (points)"]
     assert set(ours.sparsity) == {0.3, 0.6, 0.9} and set(ours.seed) == {0, 1, 2}
 
 

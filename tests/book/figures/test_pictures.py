@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from bertprune.base.errors import UserError
 from bertprune.book import figures
 from bertprune.book.drawing.picture import Picture, Sketch, made_by
+from bertprune.book.drawing.style import task_title
 from bertprune.book.figures import accuracy, differences, pruned_weights, weight_shapes
 from bertprune.book.figures.accuracy import (
     accuracy_and_loss,
@@ -183,8 +184,8 @@ def test_words_for_those_who_do_not_see_it(picture: Picture) -> None:
 
 
 def test_no_words_are_smaller_than_eleven_pixels_on_screen(picture: Picture) -> None:
-    """A page shows them at least as wide as 660 and 290 pixels."""
-    for svg, least_px in ((picture.svg, 660), (picture.narrow_svg, 290)):
+    """A page shows them at least as wide as 630 and 290 pixels."""
+    for svg, least_px in ((picture.svg, 630), (picture.narrow_svg, 290)):
         width = float((ElementTree.fromstring(svg).get("width") or "").removesuffix("pt"))
         sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", svg)]
         assert sizes and min(sizes) * least_px / width >= 11
@@ -256,7 +257,7 @@ def test_captions_name_the_levels_and_whose_mean_they_are() -> None:
 def test_the_drop_as_a_share_of_skill_compares_with_the_papers() -> None:
     first = sketched(accuracy_drop).panels[0]
     second = sketched(accuracy_drop).panels[1]
-    assert (first.title, second.title) == ("change in skill", "skill in the paper")
+    assert (first.title, second.title) == ("change of skill (%)", "in the paper (%)")
     assert second.source == "paper" and second.y == first.y
     scored = scores.scores(study())
     average = where(scored, task="average").set_index(["arm", "sparsity", "seed"]).accuracy
@@ -295,7 +296,7 @@ def test_one_task_is_its_own_average() -> None:
     sketch = sketched(average_and_training_loss, found)
     assert titles(sketch) == ["average dev accuracy", "average training loss (nats)"]
     glance = sketched(average_and_loss, found)
-    assert titles(glance) == ["sst2: dev accuracy", "pre-training: dev loss (nats)"]
+    assert titles(glance) == ["SST-2: dev accuracy", "pre-training: dev loss (nats)"]
 
 
 def test_averages_over_other_tasks_are_not_laid_over_each_other() -> None:
@@ -322,7 +323,7 @@ def test_an_average_needs_all_tasks() -> None:
 
 
 def test_drops_are_from_the_same_seeds_dense_model() -> None:
-    drawn = data(accuracy_drop).query("not panel.str.contains('skill')")
+    drawn = data(accuracy_drop).query("panel.str.contains('points')")
     dense = where(drawn, arm="prune_pretrain", sparsity=0)
     assert (dense.value == 0).all()
     scored = scores.scores(study()).set_index(["arm", "task", "sparsity", "seed"]).accuracy
@@ -354,8 +355,8 @@ def test_slopes_are_in_the_titles() -> None:
     sketch = sketched(accuracy_against_loss)
     for task in TASKS:
         slope = f"−{100 * abs(fit.slope[task]):.1f}"
-        assert any(title.startswith(f"{task}: {slope} [") for title in titles(sketch))
-        assert f"{task} {slope}" in sketch.alt
+        assert any(title.startswith(f"{task_title(task)}: {slope} [") for title in titles(sketch))
+        assert f"{task_title(task)} {slope}" in sketch.alt
     with pytest.raises(UserError, match="information_deletion"):
         sketched(accuracy_against_loss, where(found, arm="from_scratch"))
 
@@ -365,9 +366,9 @@ def test_a_task_of_too_few_points_has_no_slope() -> None:
     kept = (found.task != "sst2") | (found.sparsity < 0.5)
     seed = found.seed == 0
     sketch = sketched(accuracy_against_loss, found[kept & (seed | (found.task != "sst2"))])
-    assert "sst2" in titles(sketch)
+    assert "SST-2" in titles(sketch)
     assert "nan" not in sketch.drawn(MAKER).svg + sketch.alt
-    assert "mnli −" in sketch.alt and "sst2 " not in sketch.alt
+    assert "MNLI −" in sketch.alt and "SST-2 " not in sketch.alt
 
 
 def test_features_need_runs_that_compared_them() -> None:
@@ -465,12 +466,12 @@ def test_movement_of_a_matrix_is_not_that_of_the_model() -> None:
 
 def test_learning_rates_are_told_apart_where_a_task_has_several() -> None:
     found = study()
-    assert legend(sketched(movement_by_epoch)) == [*reversed(TASKS)]
+    assert legend(sketched(movement_by_epoch)) == ["MNLI", "SST-2"]
     assert titles(sketched(movement_by_epoch))[1:] == ["the same in the paper"]
     moved = found[found.metric.str.startswith("movement")]
     two = rows.join([found, moved.assign(learning_rate=2 * RATE)])
     assert "learning rate 0.002" in legend(sketched(movement_by_epoch, two))
-    assert "at 0.002" in sketched(movement_by_position, two).drawn(MAKER).svg
+    assert "learning rate 0.002" in legend(sketched(movement_by_position, two))
 
 
 def test_histograms_are_densities() -> None:
@@ -512,12 +513,26 @@ def test_a_panel_of_embeddings_may_be_missing() -> None:
 def test_the_command_under_a_figure_runs_a_point_that_the_study_has_not(name: str) -> None:
     small = studies.load(name)
     plan = small.plan()
-    for what in ["dense", "burn_in", *{sketched(figure).own_point for figure in FIGURES}]:
-        words = shlex.split(figures.own_point(small, what))
-        assert words[:2] == ["bertprune", "run"]
-        contract = parameters_of_run(words[2])
-        given = dict(zip(words[6::3], words[7::3], strict=True))
-        assert words[5::3] == ["-p"] * len(given)
-        values = {key: studies.parse_value(value) for key, value in given.items()}
-        one = notebook_parameters.parse(contract, small.values_for(contract, values))
-        assert Run.of(one) not in plan
+    kinds = {sketched(figure).own_point for figure in FIGURES} - {""}
+    for what in ["dense", "burn_in", *kinds]:
+        for line in figures.own_point(small, what).splitlines():
+            words = shlex.split(line, comments=True)
+            assert words[:2] == ["bertprune", "run"]
+            contract = parameters_of_run(words[2])
+            given = dict(zip(words[6::3], words[7::3], strict=True))
+            assert words[5::3] == ["-p"] * len(given)
+            values = {key: studies.parse_value(value) for key, value in given.items()}
+            one = notebook_parameters.parse(contract, small.values_for(contract, values))
+            assert Run.of(one) not in plan
+
+
+@pytest.mark.parametrize("name", ["lab", "english", "ci"])
+def test_a_mean_over_tasks_gets_a_point_of_all_of_them(name: str) -> None:
+    small = studies.load(name)
+    lines = figures.own_point(small, "average").splitlines()
+    given = [shlex.split(line, comments=True)[-1] for line in lines]
+    found = [np.ravel(studies.parse_value(tasks)) for tasks in given]
+    of_study = [task for of in small.grid["task"] for task in np.ravel(of)]
+    assert sorted(np.concatenate(found)) == sorted(of_study)
+    averages: list[Sketcher] = [average_and_training_loss, differences.regimes_at_a_glance]
+    assert {sketched(figure).own_point for figure in averages} == {"average"}

@@ -11,6 +11,8 @@ line of a notebook's cell shows, with a sentence or two for each study:
     findings.weights(studies)        # Which weights are pruned?
     findings.saving(studies)         # What does pruning save?
     findings.by_verdict(studies)     # The claims one by one
+    findings.of_claims(studies, "C5")  # Some claims
+    findings.embeddings(studies)     # Which word embeddings are pruned?
 
 Numbers and verdicts are those of rows and rules. Words say what these say and no more: that no
 effect is detected never becomes that there is none.
@@ -26,16 +28,25 @@ import pandas as pd
 from IPython.display import Markdown
 
 from bertprune.base.errors import UserError
-from bertprune.base.words import SPACE, listed, percent
+from bertprune.base.words import SPACE, counted, listed, percent, signed
 from bertprune.book.side_by_side import Shown
 from bertprune.evidence.claims import BY_KEY, ON_ACCURACY, ON_WEIGHTS
 from bertprune.evidence.claims.chance import POWER
-from bertprune.evidence.claims.claim import FAILS, HOLDS, OPEN, UNTESTED, Finding, points
+from bertprune.evidence.claims.claim import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    UNTESTED,
+    Finding,
+    of_all,
+    points,
+)
 from bertprune.evidence.claims.measured import Measured
-from bertprune.evidence.regimes.effects import EFFECTS, Size
+from bertprune.evidence.regimes.effects import AT_EACH, EFFECTS, Size
+from bertprune.evidence.scores import bits, pretraining_losses, with_bits
 from bertprune.experiments.studies import Study
 from bertprune.protocol.arms import PRUNE_PRETRAIN
-from bertprune.protocol.rows import Metric, final, where
+from bertprune.protocol.rows import PRETRAINING, Metric, Split, final, where
 from bertprune.speed.bench import published_benchmark
 from bertprune.speed.bench.quantities import SPEED_UP, by_sparsity
 
@@ -167,31 +178,29 @@ def results(studies: Iterable[Shown]) -> Markdown:
     return _answers(
         studies,
         lambda of: (
+            _first_losses(of),
             _verdict(
                 of,
                 *("C1", "low"),
-                f"accuracy changes by {of.shown('low')}, and pre-training loss by "
+                f"Accuracy changes by {of.shown('low')}, and pre-training loss by "
                 f"{of.shown('loss')}.",
             ),
-            _at_stake(of),
+            no_transfer(of) or f"The transfer that there is to lose is {of.shown('transfer')}.",
         ),
     )
 
 
 def information(studies: Iterable[Shown]) -> Markdown:
     """Is information lost, or capacity?"""
-
-    def gained(of: Source, where: str) -> str:
-        return (
-            f"pruning changes accuracy by {of.shown(where)}, and taking the masks off by "
-            f"{of.shown(f'{where}, masks off')} beyond equal training."
-        )
-
     return _answers(
         studies,
         lambda of: (
-            _verdict(of, "C2", "middle, masks off", gained(of, "middle")),
-            _verdict(of, "C3", "high, masks off", gained(of, "high")),
+            *(
+                _verdict(of, key, f"{where}, masks off", f"{found.says} ({found.n}.)")
+                for key, where in (("C2", "middle"), ("C3", "high"))
+                for found in [of.finding(key)]
+            ),
+            *_bits_kept(of),
         ),
     )
 
@@ -204,7 +213,7 @@ def timing(studies: Iterable[Shown]) -> Markdown:
             _verdict(
                 of,
                 *("C7", "late"),
-                f"pruning late changes accuracy by {of.shown('late')} against pruning early, "
+                f"Pruning late changes accuracy by {of.shown('late')} against pruning early, "
                 "beyond equal training.",
             ),
             *_also(of, "C8", "C10"),
@@ -220,7 +229,7 @@ def weights(studies: Iterable[Shown]) -> Markdown:
             _verdict(
                 of,
                 *("C11", "random"),
-                f"at {of.at('random')}, random pruning changes accuracy by {of.shown('random')} "
+                f"At {of.at('random')}, random pruning changes accuracy by {of.shown('random')} "
                 "against magnitude pruning.",
             ),
             *_also(of, "C9", "C12"),
@@ -239,11 +248,25 @@ def by_verdict(studies: Iterable[Shown]) -> Markdown:
     groups = {"about accuracy": ON_ACCURACY, "about weights": ON_WEIGHTS}
     return _answers(
         studies,
-        lambda of: (
-            f"Of the {len(claims)} claims {about}, {counts(of, [one.key for one in claims])}."
-            for about, claims in groups.items()
+        lambda of: filter(
+            None,
+            [
+                f"Of the {len(claims)} claims {about}, {counts(of, [one.key for one in claims])}."
+                for about, claims in groups.items()
+            ]
+            + [no_transfer(of)],
         ),
     )
+
+
+def of_claims(studies: Iterable[Shown], *keys: str) -> Markdown:
+    """What was found on some claims."""
+    return _answers(studies, lambda of: _also(of, *keys))
+
+
+def embeddings(studies: Iterable[Shown]) -> Markdown:
+    """Which word embeddings are pruned?"""
+    return _answers(studies, lambda of: (_pruned_embeddings(of),))
 
 
 def _answers(studies: Iterable[Shown], answer: Callable[[Source], Iterable[str]]) -> Markdown:
@@ -269,24 +292,95 @@ def _verdict(of: Source, key: str, effect: str, numbers: str) -> str:
         more = f" {could} {detectable(of.size(effect))}."
     elif finding.reason:
         more = f" {begun('refuted: ' * (finding.verdict == FAILS) + finding.reason)}."
-    return f"{lead} ({key}): {numbers}{more}"
+    return f"{lead} ({key}). {numbers}{more}"
 
 
 def _also(of: Source, *keys: str) -> Iterable[str]:
     """What was found on claims that are not about one of the EFFECTS, in the claims' own words."""
+    joints = {FAILS: ", since ", OPEN: ": ", UNTESTED: ", since "}
     for key in keys:
         finding = of.finding(key)
-        claim = BY_KEY[key].says.rstrip(".")
-        why = f"{finding.reason}." if finding.verdict == UNTESTED else finding.says
-        yield f"“{claim}” ({key}): {finding.verdict}. {begun(why)}"
+        claim, joint = BY_KEY[key].says.rstrip("."), joints.get(finding.verdict)
+        why = f"{joint}{finding.reason}" if joint else ""
+        says = "" if finding.verdict == UNTESTED else f" {begun(finding.says)}"
+        yield f"“{claim}” ({key}): {finding.verdict}{why}.{says}"
 
 
-def _at_stake(of: Source) -> str:
-    """The transfer that pruning can take."""
+def no_transfer(of: Source) -> str:
+    """That no transfer is detected, and what follows; nothing where some is."""
     size = of.size("transfer")
-    if size is None or size.estimate.lower <= 0:
-        return f"No transfer is detected ({of.shown('transfer')}), so little can be lost."
-    return f"The transfer that there is to lose is {of.shown('transfer')}."
+    if size is None or size.estimate.lower > 0:
+        return ""
+    return (
+        f"The dense model is {of.shown('above scratch')} from one that was never pre-trained. "
+        f"Against the best of all without pre-training no transfer is detected: "
+        f"{of.shown('transfer')}. So there is no margin below which an effect counts as none, and "
+        "little can be decided of C1, C7, C10 and C11."
+    )
+
+
+def _first_losses(of: Source) -> str:
+    """From where pruning costs something, as far as it is detected at each sparsity by itself."""
+    losses, rises, gains = (
+        [percent(at) for at in _detected(of, effect, sign)]
+        for effect, sign in ((PRUNE_PRETRAIN, -1), ("loss", 1), (PRUNE_PRETRAIN, 1))
+    )
+    gained = f" At {listed(gains)} a gain of accuracy is detected." if gains else ""
+    return (
+        f"A loss of accuracy is first detected at {next(iter(losses), 'no sparsity')}, a rise of "
+        f"the pre-training loss at {next(iter(rises), 'no sparsity')}.{gained}"
+    )
+
+
+def _detected(of: Source, effect: str, sign: int) -> list[float]:
+    """The sparsities at which an effect of AT_EACH is detected that has this sign."""
+    sizes = AT_EACH[effect].at_each(of.measured)
+    return [at for at, one in sizes.items() if one.is_detected and sign * one.estimate.mean > 0]
+
+
+def _bits_kept(of: Source) -> Iterable[str]:
+    """How much of what the dense model knows pruned ones know; nothing where no model was asked."""
+    try:
+        recalled = bits(of.measured.rows)
+    except UserError:
+        return
+    losses = with_bits(pretraining_losses(of.measured.rows), recalled)
+    means = where(recalled, sort="all", arm=PRUNE_PRETRAIN).groupby("sparsity").bits.mean()
+    kept = means / means.get(0.0, math.nan)
+    shares = listed(f"{of_all(kept[at])} at {percent(at)}" for at in _LEVELS if at in kept.index)
+    yield (
+        f"Of the bits that dense models recall, pruned ones still recall {shares}. The rank "
+        "correlation of bits and pre-training loss, over all models, is "
+        f"{signed(losses.loss.corr(losses.bits, method='spearman'), 2)}."
+    )
+
+
+_LEVELS = (0.3, 0.5, 0.7)
+"""Sparsities of which numbers are given: one of each of the paper's ranges."""
+
+
+def _pruned_embeddings(of: Source) -> str:
+    """How much is pruned of short subwords and of long ones, and of single dimensions, at the
+    sparsity that is nearest to a half."""
+    shares = where(of.measured.rows, split=Split.EMBEDDINGS, metric=Metric.PRUNED_SHARE)
+    shares = where(final(shares), task=PRETRAINING, arm=PRUNE_PRETRAIN)
+    if shares.empty:
+        return "It was not measured."
+    at = min(shares.sparsity.unique(), key=lambda one: abs(one - 0.5))
+    shares = where(shares, sparsity=at)
+    by_length = where(shares, part="subword").groupby("position").value.mean()
+    by_dimension = shares[shares.part.str.startswith("dimension ")].groupby("part").value.mean()
+    said = f"A model pruned to {percent(at)} loses"
+    if len(by_length):
+        first, last = by_length.index.min(), by_length.index.max()
+        said += (
+            f" {of_all(by_length[first])} of the embeddings of subwords with "
+            f"{counted(int(first), 'character')}, and {of_all(by_length[last])} with {last:g}"
+        )
+    if len(by_dimension):
+        ends = f"{of_all(by_dimension.min())} to {of_all(by_dimension.max())}"
+        said += f"{'; ' if len(by_length) else ' '}of single dimensions {ends}"
+    return f"{said}."
 
 
 def _saved_on_disk(of: Source) -> str:

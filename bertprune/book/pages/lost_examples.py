@@ -83,24 +83,29 @@ def in_short(answers: Mapping[str, Answers | None]) -> Sentence:
     means = found.groupby(["what", "sparsity", "task"])[["lost", "gained"]].mean()
     of = 100 * means.groupby(["what", "sparsity"]).mean()
     flipped, pruned = of.sum(axis=1), of.loc[PRUNED]
-    at = dict.fromkeys([min(pruned.index, key=lambda one: abs(one - 0.5)), pruned.index.max()])
     said = [
         f"Pruning to {percent(one)} flips {flipped[PRUNED, one]:.1f}{SPACE}% of the answers: "
         f"{pruned.lost[one]:.1f}{SPACE}% are lost and {pruned.gained[one]:.1f}{SPACE}% gained."
-        for one in at
+        for one in _half_and_most(pruned.index)
     ]
-    for what, words in _DENSE.items():
+    for what, (words, meaning) in _DENSE.items():
         if (what, 0.0) in of.index:
-            said.append(f"{words} differ in {flipped[what, 0.0]:.1f}{SPACE}% of theirs.")
+            share = f"{flipped[what, 0.0]:.1f}{SPACE}%"
+            said.append(f"Two dense models {words} differ in {share} of theirs: {meaning}.")
     if (ANOTHER_SEED, 0.0) not in of.index:
         said.append("What another seed of the same BERT flips was not measured.")
     return Sentence(" ".join([*said, "All are means over tasks."]))
 
 
 _DENSE = {
-    ANOTHER_SEED: "Two dense models of one BERT and different seeds, the noise to compare with,",
-    ANOTHER_BERT: "Two dense models of different BERTs, which is more than noise,",
+    ANOTHER_SEED: ("on one BERT, of different seeds,", "the noise of seeds"),
+    ANOTHER_BERT: ("on different BERTs", "seeds and BERTs together"),
 }
+
+
+def _half_and_most(sparsities: pd.Index) -> list[float]:
+    """The sparsity that is nearest to a half, and the highest."""
+    return [*dict.fromkeys([min(sparsities, key=lambda one: abs(one - 0.5)), max(sparsities)])]
 
 
 def flips_table(answers: Mapping[str, Answers | None]) -> pd.DataFrame:
@@ -118,12 +123,58 @@ def flips_table(answers: Mapping[str, Answers | None]) -> pd.DataFrame:
 def by_class(study: Study, answers: Mapping[str, Answers | None]) -> pd.DataFrame:
     """What is lost | gained of each class of each task, in % of its dev examples, against sparsity,
     and between two dense models. Raises UserError without predictions."""
+    return _by_group(answers, _classes(study, answers), "class")
+
+
+def classes_in_short(study: Study, answers: Mapping[str, Answers | None]) -> Sentence:
+    """What models lose of the class of a task that loses most, and of the one that loses least.
+    Raises UserError without predictions."""
+    by_class = _lost(answers, _classes(study, answers)).groupby(["sparsity", "task"])
+    ends = pd.DataFrame({"of the class that loses most": by_class.max()})
+    return _in_two(ends.assign(**{"of the one that loses least": by_class.min()}))
+
+
+def lengths_in_short(answers: Mapping[str, Answers | None]) -> Sentence:
+    """What models lose of the shortest examples of a task, and of the longest. Raises UserError
+    without predictions."""
+    by_length = _lost(answers, _lengths(answers)).groupby(["sparsity", "task"])
+    ends = pd.DataFrame({"of the shortest examples": by_length.first()})
+    ends = ends.assign(**{"of the longest": by_length.last()})
+    return _in_two(ends[by_length.size() > 1])
+
+
+def _lost(
+    answers: Mapping[str, Answers | None], groups: Mapping[str, Sequence[str]]
+) -> pd.Series[float]:
+    """The share that pruned models lose, by sparsity, task and group, the mean over seeds."""
+    found = {
+        task: where(flips(of, groups[task]), what=PRUNED) for task, of in stored(answers).items()
+    }
+    lines = pd.concat([of.assign(task=task) for task, of in found.items()])
+    lines = lines.sort_values("group", key=lambda names: names.map(_by_number), kind="stable")
+    return lines.groupby(["sparsity", "task", "group"], sort=False).lost.mean()
+
+
+def _in_two(ends: pd.DataFrame) -> Sentence:
+    """Two shares by sparsity and task, in words."""
+    if ends.empty:
+        return Sentence("")
+    means, (one, two) = 100 * ends.groupby("sparsity").mean(), ends.columns
+    said = (
+        f"Pruned to {percent(at)}, models lose {means[one][at]:.1f}{SPACE}% {one}, and "
+        f"{means[two][at]:.1f}{SPACE}% {two}."
+        for at in _half_and_most(means.index)
+    )
+    return Sentence(" ".join([*said, "All are means over tasks."]))
+
+
+def _classes(study: Study, answers: Mapping[str, Answers | None]) -> dict[str, list[str]]:
+    """The class of each example of each task."""
     source = _source(study)
-    groups = {
+    return {
         task: [find_task(task, source).labels[label] for label in of.labels]
         for task, of in stored(answers).items()
     }
-    return _by_group(answers, groups, "class")
 
 
 def _source(study: Study) -> str:
@@ -134,13 +185,19 @@ def _source(study: Study) -> str:
 def by_length(answers: Mapping[str, Answers | None]) -> pd.DataFrame:
     """The same by length in tokens, of a quarter of the dev examples each, the shortest first.
     Raises UserError without predictions."""
+    return _by_group(answers, _lengths(answers), "tokens")
+
+
+def _lengths(answers: Mapping[str, Answers | None]) -> dict[str, list[str]]:
+    """The range of lengths that each example of each task is in."""
     groups = {}
     for task, of in stored(answers).items():
         cut = pd.qcut(of.lengths.astype(int), _LENGTHS, duplicates="drop", labels=False)
+        cut = np.nan_to_num(cut).astype(int)  # NaN where all are of one length.
         ends = pd.Series(of.lengths.astype(int)).groupby(cut).agg(["min", "max"])
         named = [" to ".join(map(str, dict.fromkeys(of_group))) for of_group in ends.to_numpy()]
         groups[task] = [named[at] for at in cut]
-    return _by_group(answers, groups, "tokens")
+    return groups
 
 
 def _by_group(
@@ -183,6 +240,7 @@ def lost_texts(
     """
     study.language()
     source = _source(study)
+    pruned_right = f"pruned to {percent(sparsity)}: seeds right"
     lines = []
     for task, of in stored(answers).items():
         data = load_task(task, source)
@@ -201,8 +259,8 @@ def lost_texts(
                 "task": task,
                 "example": " / ".join(str(example[column]) for column in data.task.columns),
                 "label": data.task.labels[example.label],
-                "dense right": f"{right[0][:, place].sum()} of {len(seeds)}",
-                f"{percent(sparsity)} right": f"{right[1][:, place].sum()} of {len(seeds)}",
+                "dense: seeds right": f"{right[0][:, place].sum()} of {len(seeds)}",
+                pruned_right: f"{right[1][:, place].sum()} of {len(seeds)}",
             }
             lines.append(line)
     if not lines:

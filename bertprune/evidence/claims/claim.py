@@ -160,7 +160,7 @@ def _together(clauses: Iterable[tuple[str, str]]) -> list[str]:
     ends: dict[str, list[str]] = {}
     for clause, end in clauses:
         ends.setdefault(clause, []).append(end)
-    return [f"{clause} {', '.join(of)}".rstrip() for clause, of in ends.items()]
+    return [f"{clause} {', '.join(dict.fromkeys(of))}".rstrip() for clause, of in ends.items()]
 
 
 @dataclass(frozen=True)

@@ -307,7 +307,7 @@ def heads(m: Measured) -> Finding:
     by_layer = pd.Series(names.unique()).str.rpartition(" head ")[0].value_counts()
     too_many = f"{{}} than {in_percent(MUCH_MORE)} beyond the model's rate is lost by"
     parts = [
-        _below(one, at + MUCH_MORE * (1 - at), too_many, f"{head} at {percent(at)}")
+        _below(one, at + MUCH_MORE * (1 - at), too_many, head)
         for one, (at, head) in zip(every, over.index, strict=True)
     ]
     excess = [one.mean - at for one, (at, _) in zip(every, over.index, strict=True)]

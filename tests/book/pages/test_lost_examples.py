@@ -99,9 +99,22 @@ def test_the_page_says_so_where_nothing_is_stored() -> None:
 def test_in_short_are_the_means_of_the_table() -> None:
     said = lost_examples.in_short({"cola": answers(), "sst2": None}).replace(SPACE, " ")
     assert "flips 25.0 % of the answers: 18.8 % are lost and 6.2 % gained." in said
-    assert "of one BERT and different seeds, the noise to compare with, differ in 25.0 %" in said
+    assert (
+        "on one BERT, of different seeds, differ in 25.0 % of theirs: the noise of seeds." in said
+    )
     alone = lost_examples.in_short({"cola": answers([MODELS[0], MODELS[3]])})
     assert alone.count("not measured") == 1
+
+
+def test_groups_in_short_are_their_ends() -> None:
+    """Of 8 examples 3 are of the first class; one seed loses two of the other five, one another."""
+    of = {"cola": answers()}
+    said = lost_examples.classes_in_short(studies.load("ci"), of).replace(SPACE, " ")
+    assert "Pruned to 50 %, models lose 30.0 % of the class that loses most, and 0.0 % of" in said
+    said = lost_examples.lengths_in_short(of).replace(SPACE, " ")
+    assert "lose 0.0 % of the shortest examples, and 0.0 % of the longest" in said
+    of["cola"].lengths[:] = 9
+    assert lost_examples.lengths_in_short(of) == ""
 
 
 def test_texts_are_those_that_most_seeds_lose_and_of_the_lab_alone() -> None:
@@ -114,9 +127,8 @@ def test_texts_are_those_that_most_seeds_lose_and_of_the_lab_alone() -> None:
     of = {"cola": Answers("cola", models, predicted, labels, np.full(DEV_EXAMPLES, 9, np.uint16))}
     table = lost_examples.lost_texts(studies.load("ci"), of, 0.5).table
     assert list(table.example) == list(task("cola")[1].sentence.iloc[wrong])
-    assert set(table["dense right"]) == {"1 of 1"} and set(table[f"{percent(0.5)} right"]) == {
-        "0 of 1"
-    }
+    assert set(table["dense: seeds right"]) == {"1 of 1"}
+    assert set(table[f"pruned to {percent(0.5)}: seeds right"]) == {"0 of 1"}
     with pytest.raises(UserError, match="no predictions are stored at 70"):
         lost_examples.lost_texts(studies.load("ci"), of, 0.7)
     with pytest.raises(UserError, match="not about a lab language"):

@@ -14,10 +14,19 @@ class Prose:
     """A table of words, which a page shows in full and to the left."""
 
     table: pd.DataFrame
+    is_list: bool = False
+    """Whether a phone shows a line for each cell, which names its column."""
 
     def _repr_html_(self) -> str:
+        shown = self.table.apply(_named) if self.is_list else self.table
         with pd.option_context("display.max_colwidth", None):
-            return self.table.to_html(classes="prose", border=0)
+            return shown.to_html(classes="prose", border=0, escape=not self.is_list)
+
+
+def _named(column: pd.Series) -> list[str]:
+    """The cells with the name of their column, which wide screens hide."""
+    name = f'<span class="of">{html.escape(str(column.name))}:</span>'
+    return [f"{name} {html.escape(str(cell))}" for cell in column]
 
 
 class Sentence(str):

@@ -13,6 +13,7 @@ line of a notebook's cell shows, with a sentence or two for each study:
     findings.by_verdict(studies)     # The claims one by one
     findings.of_claims(studies, "C5")  # Some claims
     findings.embeddings(studies)     # Which word embeddings are pruned?
+    findings.agreement(studies)      # Do a study's drops agree with the paper's?
 
 Numbers and verdicts are those of rows and rules. Words say what these say and no more: that no
 effect is detected never becomes that there is none.
@@ -42,6 +43,8 @@ from bertprune.evidence.claims.claim import (
     points,
 )
 from bertprune.evidence.claims.measured import Measured
+from bertprune.evidence.paper.agreement import overall
+from bertprune.evidence.paper.beside_ours import numbers
 from bertprune.evidence.regimes.effects import AT_EACH, EFFECTS, Size
 from bertprune.evidence.scores import bits, pretraining_losses, with_bits
 from bertprune.experiments.studies import Study
@@ -67,9 +70,9 @@ _VERDICTS = {
         OPEN: "Whether capacity is missing too at {at} is undecided",
     },
     "C7": {
-        HOLDS: "Pruning early is as good as pruning late",
-        FAILS: "Pruning late is better than pruning early",
-        OPEN: "Whether pruning late is better than pruning early is undecided",
+        HOLDS: "Pruning after fine-tuning is no better than while pre-training",
+        FAILS: "Pruning after fine-tuning is better than while pre-training",
+        OPEN: "Whether pruning after fine-tuning is better than while pre-training is undecided",
     },
     "C11": {
         HOLDS: "Magnitude tells which to prune: pruning at random is worse at every sparsity",
@@ -213,8 +216,7 @@ def timing(studies: Iterable[Shown]) -> Markdown:
             _verdict(
                 of,
                 *("C7", "late"),
-                f"Pruning late changes accuracy by {of.shown('late')} against pruning early, "
-                "beyond equal training.",
+                f"It changes accuracy by {of.shown('late')} beyond equal training.",
             ),
             *_also(of, "C8", "C10"),
         ),
@@ -269,6 +271,11 @@ def embeddings(studies: Iterable[Shown]) -> Markdown:
     return _answers(studies, lambda of: (_pruned_embeddings(of),))
 
 
+def agreement(studies: Iterable[Shown]) -> Markdown:
+    """Do a study's drops agree with the paper's?"""
+    return _answers(studies, lambda of: (overall(numbers(of.measured.rows)["table1"]),))
+
+
 def _answers(studies: Iterable[Shown], answer: Callable[[Source], Iterable[str]]) -> Markdown:
     """A paragraph for each study, or a list where there are several answers."""
     paragraphs = []
@@ -302,8 +309,7 @@ def _also(of: Source, *keys: str) -> Iterable[str]:
         finding = of.finding(key)
         claim, joint = BY_KEY[key].says.rstrip("."), joints.get(finding.verdict)
         why = f"{joint}{finding.reason}" if joint else ""
-        says = "" if finding.verdict == UNTESTED else f" {begun(finding.says)}"
-        yield f"“{claim}” ({key}): {finding.verdict}{why}.{says}"
+        yield f"“{claim}” ({key}): {finding.verdict}{why}. {begun(finding.says)}".rstrip()
 
 
 def no_transfer(of: Source) -> str:

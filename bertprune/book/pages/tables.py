@@ -11,7 +11,7 @@ from safetensors import safe_open
 from bertprune.base.errors import UserError
 from bertprune.base.shown import Prose, Sentence
 from bertprune.base.words import NOTHING, listed, percent, signed
-from bertprune.evidence.scores import pretrained_and_not, worth_pretraining
+from bertprune.evidence.scores import LAST_SHARE, pretrained_and_not, worth_pretraining
 from bertprune.protocol.arms import ARMS, COMPARED, PRUNE_PRETRAIN, words_of_arm
 from bertprune.protocol.rows import PRETRAINING, WHOLE, Metric, Rows, Split, final, where
 
@@ -131,17 +131,39 @@ def recovery_table(recovery: pd.DataFrame) -> pd.DataFrame:
     """`scores.recovery` as a page shows it. Raises UserError without lines."""
     if recovery.empty:
         raise UserError("how the loss came down after pruning is not known: its curves are missing")
-    lines = {}
-    for sparsity, of in recovery.iterrows():
+    lines, fall = {}, f"fall in the last {percent(LAST_SHARE)} of steps"
+    for sparsity, of in recovery.sort_index().iterrows():
         spread = f" ± {of.rise_std:.3f}" if of.pairs > 1 else ""
         lines[percent(float(str(sparsity)))] = {
             "dev loss (nats)": f"{of.loss:.3f}",
-            "above dense": f"{of.rise:+.3f}{spread}" if of.pairs else NOTHING,
-            "came down": f"{of.falling:.3f}",
-            "more than dense": f"{of.falling_more:+.3f}" if of.pairs else NOTHING,
+            "above dense": f"{signed(of.rise, 3)}{spread}" if of.pairs else NOTHING,
+            fall: f"{of.falling:.3f}",
+            "extra fall against dense": signed(of.falling_more, 3) if of.pairs else NOTHING,
             "seeds": _seeds(of.to_frame().T),
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("sparsity")
+
+
+def lines_table(fits: pd.DataFrame) -> pd.DataFrame:
+    """`straight_lines.line_fits` as a page shows it, in points of accuracy. Raises UserError if
+    there are none."""
+    if fits.empty:
+        raise UserError("there are no lines: accuracy under information deletion is missing")
+    shown = pd.DataFrame(
+        {
+            "slope (points per nat)": [
+                NOTHING
+                if pd.isna(one.slope)
+                else f"{signed(100 * one.slope)} "
+                f"[{signed(100 * one.lower)}, {signed(100 * one.upper)}]"
+                for one in fits.itertuples()
+            ],
+            "r²": fits.r2.map("{:.2f}".format),
+            "distance from the line (points)": (100 * fits.off).map("{:.1f}".format),
+            "models": fits.points,
+        }
+    )
+    return shown.replace("nan", NOTHING).set_index(pd.Index(fits.task, name="task"))
 
 
 def _seeds(point: pd.DataFrame) -> str:

@@ -60,13 +60,18 @@ def _add_caption(page: BeautifulSoup, table: Tag, titles: Counter[str]) -> None:
         return
     above = table.find_previous(_HEADINGS)
     title = above.get_text(strip=True).rstrip("#") if above else "Table"
-    section = above.find_previous("h2") if above else None
-    if above and section and "study" in above.get_attribute_list("class"):
+    section = above.find_previous(_of_no_study) if above else None
+    if above and section and not _of_no_study(above):
         title = f"{section.get_text(strip=True).rstrip('#')}: {title}"
     titles[title] += 1
     caption = page.new_tag("caption", attrs={"class": "visually-hidden"})
     caption.string = title if titles[title] == 1 else f"{title} ({titles[title]})"
     table.insert(0, caption)
+
+
+def _of_no_study(tag: Tag) -> bool:
+    """Whether it is a heading of the page itself, and not the title of one of several studies."""
+    return tag.name in _HEADINGS and "study" not in tag.get_attribute_list("class")
 
 
 def _describe(page: BeautifulSoup, article: Tag) -> None:

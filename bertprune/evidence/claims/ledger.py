@@ -17,7 +17,7 @@ import pandas as pd
 
 from bertprune.base.errors import UserError
 from bertprune.base.shown import Prose, Sentence
-from bertprune.base.words import NOTHING, SPACE
+from bertprune.base.words import SPACE, counted
 from bertprune.evidence import baselines, gathering, paper
 from bertprune.evidence.answers import answers_in, answers_of
 from bertprune.evidence.claims import CLAIMS, ON_ACCURACY
@@ -90,7 +90,7 @@ def _here(entry: Entry) -> str:
 def _shown(entry: Entry) -> str:
     """An entry for a page: what was found and the verdict, with both numbers and the rule folded
     below them."""
-    reason = f" ({entry.reason})" if entry.reason else ""
+    reason = f": {entry.reason}." if entry.reason else ""
     claim, says, verdict, reason, theirs, here, rule = map(
         html.escape,
         (entry.claim, entry.says, entry.verdict, reason, entry.paper, _here(entry), entry.rule),
@@ -188,8 +188,8 @@ LEAST_TO_HALVE = 4
 
 def on_halves(measured: Measured) -> Prose | Sentence:
     """The verdicts on all seeds of a study, on the first half of them and on the second, and what
-    the halves say to each other. They share their BERTs, and no pruning or fine-tuning. A sentence
-    where there are fewer than `LEAST_TO_HALVE` seeds."""
+    the halves say to each other. No pruning or fine-tuning is in both, but a BERT may be. A
+    sentence where there are fewer than `LEAST_TO_HALVE` seeds."""
     seeds, found = measured.seeds, measured.rows
     if len(seeds) < LEAST_TO_HALVE:
         return Sentence(f"It takes {LEAST_TO_HALVE} seeds to compare two halves of them.")
@@ -206,13 +206,16 @@ def on_halves(measured: Measured) -> Prose | Sentence:
     said = [
         _of_halves(first.verdict, second.verdict) for first, second in zip(one, two, strict=True)
     ]
-    return Prose(verdicts(named).drop(columns="claim").assign(**{"the halves": said}))
+    berts = ({measured.berts[seed] for seed in half} for half in (seeds[:middle], seeds[middle:]))
+    shared = counted(len(set.intersection(*berts)), "BERT")
+    table = verdicts(named).drop(columns="claim")
+    return Prose(table.assign(**{f"the halves ({shared} in both)": said}), is_list=True)
 
 
 def _of_halves(one: str, two: str) -> str:
     """What they say to each other where both decide."""
     if {one, two} & {OPEN, UNTESTED}:
-        return NOTHING
+        return "not comparable"
     return "agree" if one == two else "contradict each other"
 
 

@@ -389,7 +389,8 @@ def near_normal(m: Measured) -> Finding:
         f"n = {len(by_matrix)} matrices, {counted(dense.seed.nunique(), 'seed')}",
         verdict=verdict,
         reason=reason,
-        says=f"Matrices have standard deviations from {std.min():.3f} to {std.max():.3f}.",
+        says=f"Shares of matrices with {listed}. Standard deviations are from {std.min():.3f} to "
+        f"{std.max():.3f}.",
     )
 
 

@@ -5,7 +5,6 @@ They are two files of `book/published`: `power.csv` (see `rates.measure`) and `p
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,7 +68,7 @@ def provenance() -> Sentence:
     facts = read_json(file)
     rules = "the present rules" if facts["rules"] == _rules() else "rules of an earlier edition"
     sizes = "; ".join(f"{name}: {says}" for name, says in facts["studies"].items())
-    least, error = facts["replicates"], math.sqrt(0.05 * 0.95 / facts["replicates"])
+    least, error = facts["replicates"], _error(facts["replicates"])
     return Sentence(
         f"{sizes}. By {rules}, finished {facts['finished'][:10]}: {least:,} replicates of each "
         f"truth, drawn from fixed seeds, so that a share of 5 % has a standard error of "
@@ -80,7 +79,7 @@ def provenance() -> Sentence:
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """The table of `rates.measure` for people, a line for each question: its margin; how often the
     right verdict is given with no effect and with twice the margin; how often a wrong "holds" and
-    a wrong "refuted" are, at most; and the smallest effect that is told."""
+    a wrong "refuted" are, at most; and the smallest effect that four of five studies decide on."""
     lines = []
     for (study, claim, part), of in table.groupby(["study", "claim", "part"], sort=False):
         lines_of = dict(zip(of.truth, of.to_dict("records"), strict=True))
@@ -95,7 +94,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
                 "right with twice the margin": _right(twice),
                 "wrong “holds”": percent(of["wrong holds"].max()),
                 "wrong “refuted”": percent(of["wrong refuted"].max()),
-                "detectable with 80 % power": _effect(told) if told else NOTHING,
+                "effect that is decided in 80 %": _effect(told) if told else NOTHING,
             }
         )
     return pd.DataFrame(lines)
@@ -122,19 +121,27 @@ _MOST_WRONG = 0.05
 
 
 def too_often_wrong() -> Sentence:
-    """By study, which rules gave wrong verdicts more often than they may, by more than two standard
-    errors; nothing where no rates are published."""
+    """By study, how large it is simulated, and which rules gave wrong verdicts more often than they
+    may, by more than two standard errors; nothing where no rates are published."""
     if not paths.published(_NAME, ".csv").exists():
         return Sentence("")
     table, said = read(), []
+    sizes = read_json(paths.published(_NAME, ".json"))["studies"]
     for study, of in table.groupby("study", sort=False):
         rate = of[["wrong holds", "wrong refuted"]].max(axis=1).fillna(0)
-        error = (_MOST_WRONG * (1 - _MOST_WRONG) / of.replicates) ** 0.5
+        error = _error(of.replicates)
         wrong = rate[rate > _MOST_WRONG + 2 * error]
         worst = wrong.groupby(of.claim + ", " + of["part"], sort=False).max()
         named = (f"{question} ({percent(at)})" for question, at in worst.items())
-        said.append(f"{study}: {'; '.join(named) or 'none'}")
+        size, *_ = sizes[study].split(",")
+        said.append(f"{study}, simulated with {size}: {'; '.join(named) or 'none'}")
+    error = percent(round(2 * _error(table.replicates.min()), 3))
     return Sentence(
-        f"Rules that are wrong in more than {percent(_MOST_WRONG)} of simulated studies. "
-        f"{'. '.join(said)}."
+        f"Rules that are wrong in more than {percent(_MOST_WRONG)} of simulated studies, by more "
+        f"than the two standard errors of a simulation (up to {error}). {'. '.join(said)}."
     )
+
+
+def _error(replicates: Any) -> Any:
+    """The standard error of a share of _MOST_WRONG in so many replicates."""
+    return (_MOST_WRONG * (1 - _MOST_WRONG) / replicates) ** 0.5

@@ -31,11 +31,11 @@ def ranges(m: Measured) -> Prose:
 
 
 def detected(sizes: Mapping[float, Size]) -> str:
-    """`lower at 70 %; undecided at 50 %`: where an effect is told from zero."""
-    groups: dict[str, list[str]] = {"lower": [], "higher": [], "undecided": []}
+    """`lower at 70 %; not detected at 50 %`: where an effect is told from zero."""
+    groups: dict[str, list[str]] = {"lower": [], "higher": [], "not detected": []}
     for at, size in sizes.items():
         sign = "lower" if size.estimate.mean < 0 else "higher"
-        groups[sign if size.is_detected else "undecided"].append(percent(at))
+        groups[sign if size.is_detected else "not detected"].append(percent(at))
     said = (f"{what} at {listed(levels)}" for what, levels in groups.items() if levels)
     return "; ".join(said) or "not tested"
 

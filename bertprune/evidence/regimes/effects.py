@@ -189,8 +189,8 @@ def _longer(m: Measured, _: Levels) -> Size | None:
 
 
 _FALL = "accuracy at {at}, change from dense"
-_MASKS_OFF = "masks off minus masks held at {at}, beyond equal training"
-_LATE = "late minus early pruning at {at}, beyond equal training"
+_MASKS_OFF = "gain of information deletion (masks off) at {at}, beyond equal training"
+_LATE = "gain of pruning after fine-tuning at {at}, beyond equal training"
 _DELETION = _beyond_equal_training(INFORMATION_DELETION)
 _LATER = _beyond_equal_training(PRUNE_AFTER_FINETUNE)
 
@@ -213,7 +213,7 @@ EFFECTS = {
         (PRUNE_AFTER_FINETUNE, PRUNE_PRETRAIN),
     ),
     "random": Effect(
-        "random minus magnitude pruning at {at}",
+        "pruned at random minus pruned while pre-training at {at}",
         _random_less_magnitude,
         (RANDOM_PRUNING, PRUNE_PRETRAIN),
     ),
@@ -234,15 +234,17 @@ AT_EACH = {
     PRUNE_PRETRAIN: Effect("accuracy, pruned minus dense", _change_at_one),
     "loss": Effect("pre-training loss, pruned minus dense", _rise_of_loss, unit="nats"),
     INFORMATION_DELETION: Effect(
-        "masks off minus masks held, beyond equal training", _DELETION, _BOTH
+        "gain of information deletion (masks off), beyond equal training", _DELETION, _BOTH
     ),
     PRUNE_AFTER_FINETUNE: Effect(
-        "late minus early pruning, beyond equal training",
+        "gain of pruning after fine-tuning, beyond equal training",
         _LATER,
         (PRUNE_AFTER_FINETUNE, PRUNE_PRETRAIN),
     ),
     RANDOM_PRUNING: Effect(
-        "random minus magnitude pruning", _random_less_magnitude, (RANDOM_PRUNING, PRUNE_PRETRAIN)
+        "pruned at random minus pruned while pre-training",
+        _random_less_magnitude,
+        (RANDOM_PRUNING, PRUNE_PRETRAIN),
     ),
 }
 """What is asked of each sparsity by itself (see `Effect.at_each`), those of an arm by its name."""

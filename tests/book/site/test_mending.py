@@ -32,6 +32,12 @@ def test_the_two_rows_of_heads_that_pandas_writes_are_one(tmp_path: Path) -> Non
     assert len(rows) == 1
 
 
+def test_a_table_of_a_study_is_named_by_the_heading_above_it_too(tmp_path: Path) -> None:
+    study = '<h3 class="study">Lab</h3><table><tr><td>1</td></tr></table>'
+    page = mended(tmp_path, f"<h2>A</h2>{study}<h3>B</h3>{study}<h3>C</h3><table></table>")
+    assert [one.get_text() for one in page.find_all("caption")] == ["A: Lab", "B: Lab", "C"]
+
+
 def test_a_caption_that_is_there_stays(tmp_path: Path) -> None:
     page = mended(tmp_path, "<h2>H</h2><table><caption>Own</caption><tr><td>1</td></tr></table>")
     assert [one.get_text() for one in page.find_all("caption")] == ["Own"]

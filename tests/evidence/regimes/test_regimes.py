@@ -31,9 +31,9 @@ def said(m: Measured, effect: str) -> str:
 
 def test_an_effect_is_detected_where_it_is() -> None:
     m = shifted(study(seeds=4), "information_deletion", {MIDDLE: 0.0, HIGH: 0.3}, noise=0.001)
-    assert said(m, "information_deletion") == "higher at 90 %; undecided at 30 %, 60 %"
+    assert said(m, "information_deletion") == "higher at 90 %; not detected at 30 %, 60 %"
     worse = shifted(study(seeds=4), "random_pruning", {MIDDLE: -0.2, HIGH: -0.3}, noise=0.001)
-    assert said(worse, "random_pruning") == "lower at 60 %, 90 %; undecided at 30 %"
+    assert said(worse, "random_pruning") == "lower at 60 %, 90 %; not detected at 30 %"
 
 
 def test_what_nobody_measured_was_not_tested() -> None:
@@ -47,13 +47,13 @@ def test_what_nobody_measured_was_not_tested() -> None:
 
 def test_seeds_that_scatter_detect_nothing() -> None:
     m = shifted(study(seeds=3), "information_deletion", {HIGH: 0.1}, noise=0.5)
-    assert "undecided" in said(m, "information_deletion")
+    assert "not detected" in said(m, "information_deletion")
     assert "higher" not in said(m, "information_deletion")
 
 
 def test_one_seed_without_examples_detects_nothing() -> None:
     m = Measured.of(study(seeds=1))
-    assert said(m, "loss").startswith("undecided at 30 %")
+    assert said(m, "loss").startswith("not detected at 30 %")
     assert regimes.bounds(AT_EACH["loss"].at_each(m))[["low", "high"]].isna().all(axis=None)
 
 

@@ -7,6 +7,8 @@ import nbformat
 import pytest
 from sentencex import segment
 
+from bertprune.evidence.claims.ledger import ledger, published
+
 PROJECT = Path(__file__).parents[1]
 PAGES = sorted(
     [
@@ -42,9 +44,21 @@ def sentences_of(prose: str) -> list[str]:
     return [one for one in found if len(re.findall(r"\w+", one)) > 1]
 
 
+def words_of(sentences: list[str]) -> float:
+    """On average."""
+    words = [len(re.findall(r"[\w’'−–.-]+", sentence)) for sentence in sentences]
+    return sum(words) / max(len(words), 1)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_sentences_are_short(page: Path) -> None:
     sentences = sentences_of(prose_of(page))
-    words = [len(re.findall(r"[\w’'−–.-]+", sentence)) for sentence in sentences]
-    longest = sorted(sentences, key=len)[-3:]
-    assert not words or sum(words) / len(words) <= MOST_WORDS, longest
+    assert words_of(sentences) <= MOST_WORDS, sorted(sentences, key=len)[-3:]
+
+
+@pytest.mark.parametrize("name", ["lab", "english"])
+def test_the_ledger_says_what_it_finds_in_short_sentences(name: str) -> None:
+    found = ledger(published(name))
+    for said in ("says", "rule"):
+        sentences = sentences_of("\n\n".join(getattr(entry, said) for entry in found))
+        assert words_of(sentences) <= MOST_WORDS, sorted(sentences, key=len)[-3:]

@@ -149,15 +149,11 @@ def lines_table(fits: pd.DataFrame) -> pd.DataFrame:
     there are none."""
     if fits.empty:
         raise UserError("there are no lines: accuracy under information deletion is missing")
+    ends = (100 * fits[["slope", "lower", "upper"]]).map(signed)
+    slope = ends.slope + " [" + ends.lower + ", " + ends.upper + "]"
     shown = pd.DataFrame(
         {
-            "slope (points per nat)": [
-                NOTHING
-                if pd.isna(one.slope)
-                else f"{signed(100 * one.slope)} "
-                f"[{signed(100 * one.lower)}, {signed(100 * one.upper)}]"
-                for one in fits.itertuples()
-            ],
+            "slope (points per nat)": slope.where(fits.slope.notna(), NOTHING),
             "r²": fits.r2.map("{:.2f}".format),
             "distance from the line (points)": (100 * fits.off).map("{:.1f}".format),
             "models": fits.points,

@@ -297,10 +297,10 @@ def of_all(share: float, sign: str = "") -> str:
 
 
 def beside_transfer(stake: Estimate) -> str:
-    """The end of a sentence about an effect: how large the transfer is beside it."""
-    return (
-        f"of a transfer of {size(stake)}" if stake.above() <= LEVEL else "no transfer is detected"
-    )
+    """A sentence after one about an effect: how large the transfer is beside it."""
+    if stake.above() > LEVEL:
+        return "No transfer is detected."
+    return f"The transfer is {size(stake)}."
 
 
 def bounds_of(d: Estimate, scale: float = 100) -> tuple[float, float]:
@@ -332,7 +332,7 @@ def decided(
     has_no_margin = verdict == OPEN and not lack and math.isnan(margin)
     reasons = [
         reason,
-        f"no {stake} is detected, so that there is no margin" if has_no_margin else "",
+        f"without a detected {stake} there is no margin" if has_no_margin else "",
         at.one_training if verdict != OPEN else "",
     ]
     return Finding(

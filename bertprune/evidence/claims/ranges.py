@@ -73,13 +73,13 @@ EQUAL_TRAINING = (
     "C1",
     f"Up to {in_percent(LOW_UNTIL)} of the weights (in the paper 30 to 40 %) can go with no effect "
     "on pre-training loss or transfer.",
-    f"C1 holds if at every sparsity up to {in_percent(LOW_UNTIL)} (1) the loss of accuracy is less "
-    f"than a {SPELLED[NO_EFFECT]} of the transfer, and (2) the rise of the pre-training loss is "
-    f"less than a {SPELLED[NO_EFFECT]} of what pre-training brings. It is refuted if one of them "
-    "is more. Transfer: the dense model's accuracy minus that of the best without pre-training. "
-    f"What pre-training brings: the loss of the model pruned at random to "
-    f"{in_percent(NOTHING_LEFT_FROM)} or more, minus the dense model's. Seeds are taken to scatter "
-    "alike at these sparsities.",
+    f"C1 holds if two things are so at every sparsity up to {in_percent(LOW_UNTIL)}. First, the "
+    f"loss of accuracy is less than a {SPELLED[NO_EFFECT]} of the transfer. Second, the rise of "
+    f"the pre-training loss is less than a {SPELLED[NO_EFFECT]} of what pre-training brings. It "
+    "is refuted if one of them is more. Transfer: the dense model's accuracy minus that of the "
+    "best without pre-training. What pre-training brings: the loss of the model pruned at random "
+    f"to {in_percent(NOTHING_LEFT_FROM)} or more, minus the dense model's. Seeds are taken to "
+    "scatter alike at these sparsities.",
 )
 def low_range(m: Measured) -> Finding:
     """The authors would take it as borne out where who prunes to 30 % would not notice, and as
@@ -111,8 +111,8 @@ def low_range(m: Measured) -> Finding:
     worst = min(falls, key=lambda fall: fall.effect.lower)
     return decided(
         parts,
-        says=f"Pruning to {percent(tested[-1])} changes accuracy by {points(falls[-1].effect)} "
-        f"({beside_transfer(falls[-1].stake)}), and the pre-training loss by {nats(rises[-1])}.",
+        says=f"Pruning to {percent(tested[-1])} changes accuracy by {points(falls[-1].effect)}. "
+        f"{beside_transfer(falls[-1].stake)} The pre-training loss changes by {nats(rises[-1])}.",
         statistic="; ".join([*each, *_beyond(m)]),
         at=at,
         of=worst.effect,
@@ -251,10 +251,10 @@ def _statistic(gained: Beside, compared: Iterable[float]) -> str:
     "C3",
     "From 70 % taking the masks off gives part of the accuracy back, more on the tasks with much "
     "training data than on those with little.",
-    "C3 holds if two effects are detected: (1) a gain, over these sparsities together; and (2) a "
-    "rise of this gain with the logarithm of the number of training examples, along a straight "
-    f"line over tasks. It is refuted if the gain is less than a {SPELLED[PART]} of the loss, or if "
-    "from the smallest task to the largest the line rises by less than a "
+    "C3 holds if two effects are detected. First, a gain, over these sparsities together. "
+    "Second, a rise of this gain with the logarithm of the number of training examples, along a "
+    f"straight line over tasks. It is refuted if the gain is less than a {SPELLED[PART]} of the "
+    "loss, or if from the smallest task to the largest the line rises by less than a "
     f"{SPELLED[NO_EFFECT]} of the transfer. {EQUAL_TRAINING}",
 )
 def high_range(m: Measured) -> Finding:
@@ -308,11 +308,11 @@ def high_range(m: Measured) -> Finding:
     "C4",
     "Models with information deleted reach the dense model's training loss and are still less "
     "accurate.",
-    f"C4 holds if from {in_percent(DELETED_FROM)} on (1) at least {SPELLED[LEAST_MATCHED]} of the "
-    f"cells (task × sparsity) come within {SAME_TRAINING_LOSS:g} nats of the dense model's "
-    "training loss, or below it; and (2) in these cells a loss of accuracy is detected, against as "
-    "many epochs with nothing pruned. It is refuted if that loss is less than a "
-    f"{SPELLED[NO_EFFECT]} of the transfer.",
+    f"C4 holds if two things are so from {in_percent(DELETED_FROM)} on. First, at least "
+    f"{SPELLED[LEAST_MATCHED]} of the cells (task × sparsity) come within {SAME_TRAINING_LOSS:g} "
+    "nats of the dense model's training loss, or below it. Second, in these cells a loss of "
+    "accuracy is detected, against as many epochs with nothing pruned. It is refuted if that "
+    f"loss is less than a {SPELLED[NO_EFFECT]} of the transfer.",
 )
 def fitted_and_lost(m: Measured) -> Finding:
     """The authors would take any loss as bearing it out that is there although the training set is
@@ -350,7 +350,7 @@ def fitted_and_lost(m: Measured) -> Finding:
         ],
         says="Masks are off, and the training set is fitted as well as by the dense model. "
         f"Accuracy there changes by {points(lost.effect)} against as many epochs with nothing "
-        f"pruned ({beside_transfer(lost.stake)}).",
+        f"pruned. {beside_transfer(lost.stake)}",
         statistic=f"{said}; training loss there {signed(losses[fitted].mean(), 2)} nats from the "
         f"dense model's; accuracy there {points(lost.effect)}; at {levels(compared)}",
         at=at,

@@ -139,12 +139,12 @@ def cost_of_pruning(found: Rows) -> pd.DataFrame:
     "C5",
     "Under information deletion accuracy falls along a straight line with pre-training loss, "
     "with a slope that depends on the task.",
-    "C5 holds if (1) accuracy falls on each task, and a parabola through the task's points bows "
-    f"from its chord by less than an {SPELLED[BENT]} of that fall; and (2) the slopes of two tasks "
-    "differ. It is refuted if a curve rises or bows by more, or if all slopes are within "
-    f"{SPELLED[ONE_SLOPE]} of the mean slope of each other. Points on the floor are left out: from "
-    f"where accuracy is above it by no more than a {SPELLED[NO_EFFECT]} of what the curve can "
-    "fall. The floor is the accuracy of a BERT that was never pre-trained.",
+    "C5 holds if two things are so. First, accuracy falls on each task, and a parabola through "
+    f"the task's points bows from its chord by less than an {SPELLED[BENT]} of that fall. Second, "
+    "the slopes of two tasks differ. It is refuted if a curve rises or bows by more, or if all "
+    f"slopes are within {SPELLED[ONE_SLOPE]} of the mean slope of each other. Points on the floor "
+    f"are left out: from where accuracy is above it by no more than a {SPELLED[NO_EFFECT]} of "
+    "what the curve can fall. The floor is the accuracy of a BERT that was never pre-trained.",
     "an extra 30 % costs about a point on QQP and ten on CoLA (its figure 2)",
 )
 def fall_along_lines(m: Measured) -> Finding:

@@ -73,7 +73,7 @@ def after_finetuning(m: Measured) -> Finding:
             )
         ],
         says=f"Pruning after fine-tuning changes accuracy by {points(gained.effect)} against "
-        f"pruning while pre-training ({beside_transfer(gained.stake)}).",
+        f"pruning while pre-training. {beside_transfer(gained.stake)}",
         statistic=f"{points(gained.effect)} beyond equal training; at {levels(compared)}; by task "
         + _by_task(at, effect),
         at=at,
@@ -135,8 +135,8 @@ def longer_before_pruning(m: Measured) -> Finding:
     return decided(
         parts,
         says=f"Fine-tuning before pruning to {percent(pruned[0].sparsity)} gains at most "
-        f"{points(most.effect)} after {_epochs(best)} against {_epochs(pruned[0])}, {beyond} "
-        f"({beside_transfer(most.stake)}).",
+        f"{points(most.effect)} after {_epochs(best)} against {_epochs(pruned[0])}, {beyond}. "
+        f"{beside_transfer(most.stake)}",
         statistic=f"against {_epochs(pruned[0])}, {beyond}: {each}",
         at=at,
         of=most.effect,
@@ -154,9 +154,9 @@ def _epochs(place: Place) -> str:
 @claim(
     "C11",
     "Pruning at random is worse than by magnitude at every sparsity.",
-    "C11 holds if at every sparsity two effects are detected: (1) accuracy is lower, and (2) the "
-    "pre-training loss is higher. It is refuted if at one of them accuracy is lower by less than a "
-    f"{SPELLED[NO_EFFECT]} of the transfer, or the loss higher by less than a "
+    "C11 holds if two effects are detected at every sparsity. First, accuracy is lower. Second, "
+    "the pre-training loss is higher. It is refuted if at one of them accuracy is lower by less "
+    f"than a {SPELLED[NO_EFFECT]} of the transfer, or the loss higher by less than a "
     f"{SPELLED[NO_EFFECT]} of what pre-training brings. Accuracy is left out where models pruned "
     "by magnitude have none to lose: where they are less than that margin above what was never "
     "pre-trained.",
@@ -202,8 +202,8 @@ def at_random(m: Measured) -> Finding:
     return decided(
         parts,
         says=f"Random pruning changes accuracy by {points(overall.effect)} against magnitude "
-        f"pruning on average ({beside_transfer(overall.stake)}), and at {percent(compared[0])} by "
-        f"{points(found[compared[0]].effect)}.",
+        f"pruning on average, and at {percent(compared[0])} by "
+        f"{points(found[compared[0]].effect)}. {beside_transfer(overall.stake)}",
         statistic=said,
         at=at,
         of=least.effect,

@@ -127,10 +127,10 @@ FEW = 0.06
 @claim(
     "C8",
     "Which weights are pruned changes little by fine-tuning: less than 6 % of the mask.",
-    f"C8 holds if (1) at every sparsity, task and learning rate less than {in_percent(FEW)} of the "
-    "mask's entries differ from those of the model that was pruned while pre-training; and (2) of "
-    "the pruned weights the share that is another is on average less than "
-    f"{100 * FEW:g} points above that between prunings of one BERT by two seeds, which no "
+    "C8 holds if two things are so. First, at every sparsity, task and learning rate less than "
+    f"{in_percent(FEW)} of the mask's entries differ from those of the model that was pruned while "
+    "pre-training. Second, the share of the pruned weights that are others is on average less than "
+    f"{100 * FEW:g} points above that between prunings of one BERT by two seeds. These no "
     "fine-tuning parts. It is refuted if one of them is more.",
     "less than 6 % at every sparsity, task and learning rate (its figure 3; its tables have no "
     "number)",
@@ -217,11 +217,11 @@ large part of all."""
     "C9",
     "Fine-tuning moves weights by 0 to 4 % of the sort order on average, those of high "
     "magnitude least, and most of it in the first epoch.",
-    "C9 holds if on average over tasks and learning rates (1) weights move by less than "
-    f"{in_percent(LITTLE_MOVEMENT)}; (2) the top {SPELLED[round(1 - TOP_FROM, 2)]} of starting "
-    f"positions moves less than all do; and (3) the first of {SPELLED[USUAL_EPOCHS]} epochs or "
-    f"more brings more than {SPELLED[SETTLED]} of it. It is refuted if the contrary of one is "
-    "shown.",
+    "C9 holds if three things are so on average over tasks and learning rates. First, weights "
+    f"move by less than {in_percent(LITTLE_MOVEMENT)}. Second, the top "
+    f"{SPELLED[round(1 - TOP_FROM, 2)]} of starting positions moves less than all do. Third, the "
+    f"first of {SPELLED[USUAL_EPOCHS]} epochs or more brings more than {SPELLED[SETTLED]} of it. "
+    "It is refuted if the contrary of one is shown.",
 )
 def movement(m: Measured) -> Finding:
     """The authors would take it as borne out by their three numbers, and as refuted by any other.
@@ -316,9 +316,9 @@ def heads(m: Measured) -> Finding:
     at, head = over.index[worst]
     found = decided(
         parts,
-        says=f"{head} stands out most: pruning to {percent(at)} takes "
+        says=f"{head} stands out most. Pruning to {percent(at)} takes "
         f"{of_all(every[worst].mean)} of its weights, {100 * excess[worst]:.1f} points more than "
-        f"average; the claim allows less than {100 * MUCH_MORE * kept[worst]:.1f} more.",
+        f"average. The claim allows less than {100 * MUCH_MORE * kept[worst]:.1f} more.",
         statistic=f"at most {signed(100 * excess[worst])} points beyond the model's rate: {head} "
         f"at {percent(at)}; {counted(len(names.unique()), 'head')}",
         at=over,
@@ -349,11 +349,11 @@ BERT_BASE_MATRICES = 74
 @claim(
     "C13",
     "Almost every matrix is near normal, with mean 0 and standard deviation 0.03 to 0.05.",
-    f"C13 holds if of at least {in_percent(ALMOST_EVERY)} of the matrices each is so: (1) the mean "
-    f"is within a {SPELLED[MEAN_NEAR_ZERO]} of the standard deviation from 0; (2) the standard "
-    f"deviation is from {STD_RANGE[0]} to {STD_RANGE[1]}; (3) the excess kurtosis is within "
-    f"{NEAR_NORMAL_KURTOSIS:g}. It is asked of models of BERT-Base's {BERT_BASE_MATRICES} "
-    "matrices: how large weights are goes by the shape.",
+    f"C13 holds if three things are so, each of at least {in_percent(ALMOST_EVERY)} of the "
+    f"matrices. First, the mean is within a {SPELLED[MEAN_NEAR_ZERO]} of the standard deviation "
+    f"from 0. Second, the standard deviation is from {STD_RANGE[0]} to {STD_RANGE[1]}. Third, the "
+    f"excess kurtosis is within {NEAR_NORMAL_KURTOSIS:g}. It is asked of models of BERT-Base's "
+    f"{BERT_BASE_MATRICES} matrices: how large weights are goes by the shape.",
 )
 def near_normal(m: Measured) -> Finding:
     """The authors would take it as borne out by numbers like theirs. How large weights are goes by

@@ -52,7 +52,7 @@ def test_what_a_study_lacks_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> 
     of = Measured.of(found[found.arm != "information_deletion"])
     made = parts(monkeypatch, lambda _: of)
     lacking = [line for line in cells(made["effects"]) if line[-1].endswith("not measured")]
-    assert [line[0].startswith("Masks off") for line in lacking].count(True) == 2
+    assert [line[0].startswith("Gain of information deletion") for line in lacking].count(True) == 2
     assert not re.search(r"\bnan\b|None|\binf\b", "".join(made.values()))
 
 

@@ -18,6 +18,7 @@ from bertprune.book.pages.findings import (
     bounded,
     counts,
     detectable,
+    no_transfer,
     over,
     sources_of,
 )
@@ -130,7 +131,7 @@ def _verdict(of: Source) -> str:
     name = begun(of.name) if of.study else f"{begun(of.name)}’s own tables"
     said = [f"**{name}**: of the paper’s {len(ON_ACCURACY)} claims about accuracy, {about}."]
     if of.study:
-        said += [_no_transfer(of), _deleted(of)]
+        said += [no_transfer(of), _deleted(of)]
     return " ".join(filter(None, said))
 
 
@@ -266,21 +267,6 @@ def _most_wrong(of: Source) -> str:
 def _detectable(of: Source) -> str:
     size, at = of.size("low"), of.at("low")
     return f"{detectable(size)} at {at}" if size else "not measured"
-
-
-def _no_transfer(of: Source) -> str:
-    """That none is detected, or nothing where some is."""
-    size, above = of.size("transfer"), of.size("above scratch")
-    if size is None or size.estimate.lower > 0:
-        return ""
-    but = (
-        f" It is {of.shown('above scratch')} above one that was never pre-trained." if above else ""
-    )
-    return (
-        "On average the dense model is not detectably better than the best baseline without "
-        f"pre-training ({of.shown('transfer')}).{but} So that an effect is small beside what "
-        "pre-training brings cannot be shown here."
-    )
 
 
 def _each(studies: Iterable[Source], say: Callable[[Source], str]) -> str:

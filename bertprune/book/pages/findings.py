@@ -314,14 +314,16 @@ def _also(of: Source, *keys: str) -> Iterable[str]:
 
 def no_transfer(of: Source) -> str:
     """That no transfer is detected, and what follows; nothing where some is."""
-    size = of.size("transfer")
+    size, above = of.size("transfer"), of.size("above scratch")
     if size is None or size.estimate.lower > 0:
         return ""
+    but = (
+        f" It is {of.shown('above scratch')} above one that was never pre-trained." if above else ""
+    )
     return (
-        f"The dense model is {of.shown('above scratch')} from one that was never pre-trained. "
-        f"Against the best of all without pre-training no transfer is detected: "
-        f"{of.shown('transfer')}. So there is no margin below which an effect counts as none, and "
-        "little can be decided of C1, C7, C10 and C11."
+        "On average the dense model is not detectably better than the best baseline without "
+        f"pre-training ({of.shown('transfer')}).{but} So it cannot be shown here that an effect is "
+        "small beside what pre-training brings."
     )
 
 

@@ -179,7 +179,7 @@ def on_tasks(measured: Measured, tasks: Sequence[str]) -> Prose | Sentence:
     )
     name = f"{', '.join(tasks)} alone"
     table = verdicts({"all tasks": on_all, name: alone}).drop(columns="claim")
-    return Prose(table.assign(**{f"numbers of {name}": list(map(_here, alone))}))
+    return Prose(table.assign(**{f"numbers of {name}": list(map(_here, alone))}), is_list=True)
 
 
 LEAST_TO_HALVE = 4

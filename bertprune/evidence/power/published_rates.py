@@ -20,6 +20,7 @@ from bertprune.base.words import NOTHING, percent
 from bertprune.evidence.claims import CLAIMS
 from bertprune.evidence.power import rates
 from bertprune.evidence.power.worlds import TRUTHS
+from bertprune.experiments import studies
 from bertprune.protocol.record import utc_now
 from bertprune.protocol.rows import where
 
@@ -67,7 +68,7 @@ def provenance() -> Sentence:
         return Sentence("")
     facts = read_json(file)
     rules = "the present rules" if facts["rules"] == _rules() else "rules of an earlier edition"
-    sizes = "; ".join(f"{name}: {says}" for name, says in facts["studies"].items())
+    sizes = ". ".join(f"{_title(name)}: {says}" for name, says in facts["studies"].items())
     least, error = facts["replicates"], _error(facts["replicates"])
     return Sentence(
         f"{sizes}. By {rules}, finished {facts['finished'][:10]}: {least:,} replicates of each "
@@ -134,12 +135,17 @@ def too_often_wrong() -> Sentence:
         worst = wrong.groupby(of.claim + ", " + of["part"], sort=False).max()
         named = (f"{question} ({percent(at)})" for question, at in worst.items())
         size, *_ = sizes[study].split(",")
-        said.append(f"{study}, simulated with {size}: {'; '.join(named) or 'none'}")
+        said.append(f"{_title(str(study))}, simulated with {size}: {'; '.join(named) or 'none'}")
     error = percent(round(2 * _error(table.replicates.min()), 3))
     return Sentence(
         f"Rules that are wrong in more than {percent(_MOST_WRONG)} of simulated studies, by more "
         f"than the two standard errors of a simulation (up to {error}). {'. '.join(said)}."
     )
+
+
+def _title(study: str) -> str:
+    """What pages call it."""
+    return "The paper" if study == "paper" else studies.load(study).title
 
 
 def _error(replicates: Any) -> Any:

@@ -71,6 +71,17 @@ def test_recovery_says_how_many_were_compared() -> None:
         tables.recovery_table(scores.recovery(curves[curves.step == 9]))
 
 
+def test_lines_are_in_points_and_none_is_a_dash() -> None:
+    columns = ["task", "slope", "lower", "upper", "intercept", "r2", "off", "points"]
+    fits = pd.DataFrame([("cola", -0.2, -0.3, -0.1, 1.0, 0.5, 0.01, 9)], columns=columns)
+    fits.loc[1] = {"task": "sst2", "points": 2}
+    table = tables.lines_table(fits)
+    assert list(table.loc["cola"]) == ["−20.0 [−30.0, −10.0]", "0.50", "1.0", 9]
+    assert list(table.loc["sst2"]) == ["–", "–", "–", 2]
+    with pytest.raises(UserError, match="no lines"):
+        tables.lines_table(fits[:0])
+
+
 def test_task_scores_mark_one_best_rate_a_task() -> None:
     of_run = study(rates=(1e-3, 2e-3)).query("arm == 'information_deletion' and sparsity == 0.6")
     table = tables.task_scores(of_run)

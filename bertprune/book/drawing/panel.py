@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from matplotlib.axis import Axis as PlotAxis
 from matplotlib.ticker import MaxNLocator
 
 from bertprune.base.errors import UserError
+from bertprune.base.words import SPACE
 from bertprune.book.drawing.style import SMALLEST_POINTS, TITLE_LETTERS
 
 
@@ -87,8 +89,8 @@ class Panel:
         """Draw it, with a legend of its own for what has a label."""
         self.draw(axes, self)
         inches = axes.get_position().width * axes.figure.get_figure(root=True).get_figwidth()
-        # Two sizes are not torn apart.
-        title = self.title.replace(" × ", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}")
+        # A size is not torn apart.
+        title = re.sub(r"(?<=\d) (?=layers)| (?=×)|(?<=×) ", SPACE, self.title)
         letters = round(TITLE_LETTERS * inches)
         axes.set_title(textwrap.fill(title, letters, break_on_hyphens=False), loc="left")
         self.x.show(axes.xaxis)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import pandas as pd
@@ -167,9 +168,9 @@ class Picture:
         narrow = _data_uri(self.narrow_svg.encode(), "image/svg+xml")
         return (
             '<figure class="drawn"><picture>'
-            f'<source media="(max-width: {NARROW_SCREEN_PX}px)" srcset="{narrow}"/>'
-            f'<img src="{svg}" alt="{html.escape(self.sketch.alt)}" loading="lazy" '
-            'style="width: 100%"/>'
+            f'<source media="(max-width: {NARROW_SCREEN_PX}px)" srcset="{narrow}" '
+            f'{_room(self.narrow_svg)}/><img src="{svg}" alt="{html.escape(self.sketch.alt)}" '
+            f'{_room(self.svg)} loading="lazy" style="width: 100%; height: auto"/>'
             f"</picture><figcaption>{html.escape(self.sketch.caption)}</figcaption>"
             f"{self._own_point()}<p>{self._links(svg)}</p>{self._numbers()}</figure>"
         )
@@ -231,7 +232,7 @@ def _lighter(svg: str) -> str:
     svg = re.sub(r'"[^"<>]*"', lambda value: _MORE_DIGITS.sub(r"\1", value[0]), svg)
     svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
     referred = set(re.findall(r"#(\w+)", svg))
-    svg = re.sub(r' id="(\w+)"', lambda name: name[0] if name[1] in referred else "", svg)
+    svg = re.sub(r' id="([\w.]+)"', lambda name: name[0] if name[1] in referred else "", svg)
     # The innermost first.
     while len(fewer := _GROUP_OF_NOTHING.sub(r"\1", svg)) < len(svg):
         svg = fewer
@@ -258,6 +259,13 @@ def _paletted(png: bytes) -> bytes:
     with Image.open(io.BytesIO(png)) as image:
         image.convert("RGB").quantize(128).save(smaller, "PNG", optimize=True)
     return smaller.getvalue()
+
+
+def _room(svg: str) -> str:
+    """Attributes that keep the room of a picture free until it is loaded."""
+    root = ElementTree.fromstring(svg)
+    width, height = (root.get(side, "").removesuffix("pt") for side in ("width", "height"))
+    return f'width="{float(width):.0f}" height="{float(height):.0f}"'
 
 
 def _data_uri(content: bytes, kind: str) -> str:

@@ -33,7 +33,7 @@ SMALLEST_POINTS = 9
 MOST_LUMINANCE_OF_WORDS = 0.17
 TITLE_LETTERS = 12
 """An inch, of the title of a panel."""
-LEGEND_ENTRY_INCHES = 2.4
+LEGEND_ENTRY_INCHES = 2.3
 PNG_DPI = 160
 OWN_SCALES = " Panels have scales of their own."
 """For the end of a caption."""

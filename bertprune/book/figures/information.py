@@ -13,7 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from bertprune.base.words import NOTHING, percent, signed
+from bertprune.base.words import NOTHING, SPACE, percent, signed
 from bertprune.book.drawing.panel import SHARE, Axis, Panel, needed
 from bertprune.book.drawing.picture import Sketch
 from bertprune.book.drawing.style import (
@@ -97,7 +97,7 @@ def accuracy_against_loss(found: Rows, fits: pd.DataFrame, *, paper: Rows | None
 
 def _slope(fit: pd.Series) -> str:
     slope, lower, upper = (signed(100 * float(fit[name])) for name in ("slope", "lower", "upper"))
-    return f"{slope} [{lower}, {upper}]"
+    return f"{slope} [{lower},{SPACE}{upper}]"
 
 
 def _against_loss(

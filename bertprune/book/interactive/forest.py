@@ -16,7 +16,7 @@ from bertprune.base.errors import UserError
 from bertprune.base.words import NOTHING, signed
 from bertprune.book.drawing.panel import Axis, Panel
 from bertprune.book.drawing.picture import Sketch
-from bertprune.book.drawing.style import INK, QUIET, like, study_looks
+from bertprune.book.drawing.style import INK, QUIET, like, of_words, study_looks
 from bertprune.book.interactive.piece import Piece, Slider
 from bertprune.evidence.claims.ledger import Ledger
 from bertprune.protocol.rows import where
@@ -157,7 +157,7 @@ def movable_forest(ledgers: Mapping[str, Ledger], maker: str) -> Piece:
     found = every[every.key.isin(_ON_ACCURACY)]
     of_studies = study_looks(dict.fromkeys(every.side))
     colours = alt.Scale(
-        domain=list(of_studies), range=[look.colour for look in of_studies.values()]
+        domain=list(of_studies), range=[of_words(look.colour) for look in of_studies.values()]
     )
     band = (
         alt.Chart(pd.DataFrame({"at": [0]}))
@@ -202,7 +202,7 @@ def _told(judged: Any, colours: Any) -> Any:
     return (
         judged.transform_aggregate([every], groupby=["side", "told"])
         .transform_calculate(
-            part="datum.told + ' ' + join(sort(pluck(datum.every, 'key')), ', ')",
+            part="datum.told + ' ' + join(pluck(datum.every, 'key'), ', ')",
         )
         .transform_aggregate([every], groupby=["side"])
         .transform_calculate(said="datum.side + ': ' + join(pluck(datum.every, 'part'), '; ')")

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from bertprune.base.errors import UserError
 from bertprune.book.drawing.panel import Panel, needed
 from bertprune.book.drawing.picture import Sketch
-from bertprune.book.drawing.style import INK, label_ends, like, study_looks
+from bertprune.book.drawing.style import INK, label_ends, like, of_words, study_looks
 from bertprune.book.interactive.piece import Piece, Slider
 from bertprune.evidence import regimes, scores
 from bertprune.evidence.claims.measured import Measured
@@ -112,7 +112,7 @@ def _charts(of: pd.DataFrame, words: str, digits: str, studies: list[str]) -> li
     import altair as alt
 
     colours = study_looks(studies)
-    scale = alt.Scale(domain=studies, range=[look.colour for look in colours.values()])
+    scale = alt.Scale(domain=studies, range=[of_words(look.colour) for look in colours.values()])
     at = alt.param(name="sparsity", value=50)
     base = alt.Chart(of).encode(
         x=alt.X("sparsity:Q", title="sparsity (%)"),

@@ -1,6 +1,7 @@
 """What pictures are: whole in themselves, with words, data and downloads."""
 
 import base64
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -67,6 +68,27 @@ def test_a_picture_of_a_study_says_how_to_add_a_point() -> None:
     page = parsed(drawn(lambda what: f"bertprune run {what} -p text 'a & b'"))
     assert page.findtext("div[@class='highlight']/pre") == "bertprune run finetune -p text 'a & b'"
     assert "point of your own" not in drawn()._repr_html_()
+
+
+def test_without_a_point_to_add_there_is_no_command() -> None:
+    panels = drawn().sketch.panels
+    sketch = picture.Sketch("a", panels, alt="A.", caption="B.", is_quick=True, own_point="")
+    assert not sketch.drawn("Made", lambda what: f"bertprune run {what}").own_command
+
+
+@pytest.mark.parametrize("is_quick", [False, True])
+def test_a_drawing_has_all_that_it_refers_to_and_each_style_once(*, is_quick: bool) -> None:
+    one = drawn(is_quick=is_quick)
+    for svg in (one.svg, one.narrow_svg):
+        root = ElementTree.fromstring(svg)
+        names = [name for element in root.iter() if (name := element.get("id"))]
+        assert len(set(names)) == len(names)
+        assert set(re.findall(r"#(m\w{10}|p\w{10})\b", svg)) == set(names)
+        used = {name for element in root.iter() if (name := element.get("class"))}
+        ruled = re.findall(r"\.(s\d+) {([^}]*)}", svg)
+        assert {name for name, _ in ruled} == used and "style=" not in svg
+        assert len({rule for _, rule in ruled}) == len(ruled)
+        assert "panel" in root.itertext()
 
 
 def test_the_numbers_are_in_a_table() -> None:

@@ -123,6 +123,9 @@ def test_a_piece_is_whole_in_itself(piece: Piece) -> None:
         assert {one["name"] for one in json.loads(spec)["params"]} == {
             control.signal for control in piece.controls
         }
+    # Who does not see charts is told what they say.
+    assert played.find("p[@aria-live]") is not None
+    assert any(chart.to_dict().get("description") for chart in piece.charts)
     (script,) = page.findall("script")
     assert (script.get("src") or "").startswith("data:text/javascript;base64,")
 
@@ -138,6 +141,17 @@ def test_charts_are_drawn_with_what_the_reader_chose(piece: Piece) -> None:
     half = len(drawn) // 2
     assert drawn[:half] != drawn[half:]
     assert all("<path" in svg or "<text" in svg for svg in drawn)
+
+
+def test_each_study_is_told_which_effects_are_larger_than_the_margin() -> None:
+    spec = movable_forest(LEDGERS, "Made by us").charts[-1].to_dict()
+    said = {}
+    for margin in (0, 5):
+        spec["params"][0]["value"] = margin
+        drawn = ElementTree.fromstring(vl_convert.vegalite_to_svg(spec | {"width": 400}))
+        (said[margin],) = (words for words in drawn.itertext() if words.startswith("paper: "))
+    assert "larger" in said[0] and "smaller" not in said[0]
+    assert "smaller C1, C2, C3, C4, C7, C11" in said[5] and "larger" not in said[5]
 
 
 def test_the_script_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

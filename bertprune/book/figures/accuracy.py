@@ -292,7 +292,7 @@ def _against_the_paper(axes: Axes, panel: Panel) -> None:
         of = where(panel.paper, arm=arm)
         # Of one seed there is no spread.
         spread, look = of.spread.fillna(0), like(ARMS[arm].look)
-        axes.errorbar(of.value, of.ours, spread, **look, ls="", ms=5.5, alpha=0.85, elinewidth=0.9)
+        axes.errorbar(of.value, of.ours, spread, **look, ls="", ms=5.5, elinewidth=0.9)
 
 
 def _columns(panels: Sequence[Panel]) -> int:

@@ -82,7 +82,7 @@ def _losses(axes: Axes, panel: Panel, *, ramp_steps: int, **given: object) -> No
         of_rate = where(panel.points, learning_rate=rate)
         at = f", learning rate {rate:g}" if len(rates) > 1 else ""
         running = where(of_rate, metric=Metric.RUNNING_LOSS)
-        axes.plot(running.step, running.value, color=colour, lw=1, alpha=0.6, label=f"train{at}")
+        axes.plot(running.step, running.value, color=colour, lw=0.8, label=f"train{at}")
         dev = where(of_rate, metric=Metric.LOSS)
         axes.plot(dev.step, dev.value, color=colour, marker="o", ms=5, lw=1.8, label=f"dev{at}")
     for level in where(panel.points, metric=WORD_FREQUENCIES).value:

@@ -69,7 +69,7 @@ def weight_histograms(found: Rows) -> Sketch:
 def _histogram(axes: Axes, panel: Panel) -> None:
     points = panel.points
     for _seed, one in points.groupby("seed"):
-        axes.plot(one.position, one.value, color=PALETTE[0], lw=1.2, alpha=0.8)
+        axes.plot(one.position, one.value, color=PALETTE[0], lw=1)
     x = np.linspace(points.position.min(), points.position.max(), 61)
     axes.plot(x, stats.norm.pdf(x, *_moments(points)), color=INK, lw=1, ls="--")
 

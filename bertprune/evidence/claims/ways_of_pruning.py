@@ -69,7 +69,10 @@ def after_finetuning(m: Measured) -> Finding:
     return decided(
         [
             gained.no_gain(
-                *than(f"late pruning gains {{}} than a {SPELLED[NO_EFFECT]} of the transfer")
+                *than(
+                    "pruning after fine-tuning gains {} than a "
+                    f"{SPELLED[NO_EFFECT]} of the transfer"
+                )
             )
         ],
         says=f"Pruning after fine-tuning changes accuracy by {points(gained.effect)} against "

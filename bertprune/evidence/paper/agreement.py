@@ -15,7 +15,7 @@ from scipy import stats
 
 from bertprune.base.errors import UserError
 from bertprune.base.shown import Sentence
-from bertprune.base.words import NOTHING, percent
+from bertprune.base.words import NOTHING, percent, signed
 from bertprune.data.glue import PAPER_TASKS
 from bertprune.evidence.paper.beside_ours import numbers
 from bertprune.evidence.scores import AVERAGE
@@ -122,8 +122,8 @@ def overall(table1: pd.DataFrame) -> Sentence:
     if single.empty:
         return Sentence(f"Nothing to compare: {_NO_CELL}.")
     said = (
-        f"{_near(single)} of {len(single)} cells are within {NEAR_POINTS:g} point of the paper's "
-        "drop; of a study that loses nothing anywhere "
+        f"{_near(single)} of {len(single)} drops in accuracy are within {NEAR_POINTS:g} point of "
+        "the paper's. Of a study that loses nothing anywhere "
         f"{_near(single.assign(ours=0.0))} would be."
     )
     order = _correlation(stats.spearmanr, single)
@@ -141,4 +141,4 @@ def _correlation(measure: Callable[..., Any], compared: pd.DataFrame) -> str:
     """A dash for fewer than three pairs of `paper` and `ours`, and where either is constant."""
     if len(compared) < 3 or min(compared.paper.nunique(), compared.ours.nunique()) < 2:
         return NOTHING
-    return f"{measure(compared.paper, compared.ours).statistic:+.2f}"
+    return signed(float(measure(compared.paper, compared.ours).statistic), 2)

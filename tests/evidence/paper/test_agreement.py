@@ -87,14 +87,14 @@ def test_two_cells_have_no_order() -> None:
     made = table1(along("sst2", [1, 2], [1, 2]))
     assert set(agreement(made)["rank correlation"]) == {"–"}
     assert overall(made) == (
-        "2 of 2 cells are within 1 point of the paper's drop; of a study that loses nothing "
+        "2 of 2 drops in accuracy are within 1 point of the paper's. Of a study that loses nothing "
         "anywhere 1 would be."
     )
 
 
 def test_of_a_study_that_loses_nothing_some_cells_are_near_too() -> None:
     assert overall(MADE).startswith(
-        "3 of 7 cells are within 1 point of the paper's drop; of a study that loses nothing "
+        "3 of 7 drops in accuracy are within 1 point of the paper's. Of a study that loses nothing "
         "anywhere 1 would be. Over"
     )
 
@@ -104,7 +104,7 @@ def test_averages_do_not_count_among_all_cells() -> None:
     more = pd.concat([whole, whole.assign(task="average", our_drop=0.9)])
     for of in (whole, more):
         assert line(of, "all cells")["cells"] == 4
-        assert overall(of).startswith("3 of 4 cells are within 1 point of the paper's drop;")
+        assert overall(of).startswith("3 of 4 drops in accuracy are within 1 point of the paper's.")
         assert overall(of).endswith(" Over all of them the rank correlation is +0.80.")
     assert line(more, "average")["within 1 point"] == 0
 
@@ -126,7 +126,7 @@ def test_what_is_equal_in_digits_is_equal() -> None:
     assert drops[0] != drops[1]
     assert line(table1(along("sst2", [1, 2, 3], drops)), "sst2")["rank correlation"] == "–"
     assert 100 * (0.7 - 0.69) > 1
-    assert overall(table1(along("sst2", [0], [100 * (0.7 - 0.69)]))).startswith("1 of 1 cells")
+    assert overall(table1(along("sst2", [0], [100 * (0.7 - 0.69)]))).startswith("1 of 1 drops")
 
 
 def test_the_paper_agrees_with_itself() -> None:
@@ -142,7 +142,7 @@ def test_the_paper_agrees_with_itself() -> None:
     assert set(table["mean difference (points)"]) == {"0.0"}
     assert (table["cells"] == table["within 1 point"]).all()
     assert table["cells"].tolist() == [*[9] * 6, 45] * 4
-    assert overall(compared).startswith("180 of 180 cells")
+    assert overall(compared).startswith("180 of 180 drops")
     order = shared_order(compared)
     assert len(order) == 9 and set(order["rank correlation"]) == {"+1.00"}
     assert set(order.arms) == {4} and set(order.tasks) == {5}
@@ -151,7 +151,7 @@ def test_the_paper_agrees_with_itself() -> None:
 def test_a_drop_that_is_larger_all_over_has_the_same_order() -> None:
     compared = numbers(found_with(0.02))["table1"]
     assert set(agreement(compared)["mean difference (points)"]) == {"2.0"}
-    assert overall(compared).startswith("0 of 180 cells")
+    assert overall(compared).startswith("0 of 180 drops")
     assert overall(compared).endswith(" is +1.00.")
 
 
@@ -175,7 +175,7 @@ def test_the_order_of_arms_is_over_the_tasks_that_all_have() -> None:
     drops |= {(arm, 0.5, "cola"): (9.0 - at, 100.0 * at) for at, arm in enumerate(arms[:2])}
     drops |= {(arm, 0.9, "sst2"): (at, at) for at, arm in enumerate(arms[:2])}
     order = shared_order(table1(drops))
-    assert order.to_numpy().tolist() == [[3, 1, "-1.00"], [2, 1, "–"]]
+    assert order.to_numpy().tolist() == [[3, 1, "−1.00"], [2, 1, "–"]]
 
 
 @pytest.mark.parametrize("lacks", ["task", "dense model", "rows"])

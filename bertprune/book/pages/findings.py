@@ -304,7 +304,7 @@ def _verdict(of: Source, key: str, effect: str, numbers: str) -> str:
 
 def _also(of: Source, *keys: str) -> Iterable[str]:
     """What was found on claims that are not about one of the EFFECTS, in the claims' own words."""
-    joints = {FAILS: ", since ", OPEN: ": ", UNTESTED: ", since "}
+    joints = {FAILS: ", since ", OPEN: ". Open is ", UNTESTED: ", since "}
     for key in keys:
         finding = of.finding(key)
         claim, joint = BY_KEY[key].says.rstrip("."), joints.get(finding.verdict)

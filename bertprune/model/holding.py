@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from transformers import (
     PreTrainedModel,
@@ -16,12 +17,15 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from bertprune.base.errors import UserError
-from bertprune.model.loading import load_masks
+from bertprune.base.files import replacing
+from bertprune.model.loading import MASKS_FILE, load_masks
 from bertprune.model.model_folder import local_folder
 from bertprune.pruning.masks import Masks
 from bertprune.pruning.matrices import check_same_matrices, prunable_matrices
+from bertprune.pruning.storage import SPARSE_FILE
 
 
 def hold_masks(model: PreTrainedModel, masks: Masks | None = None) -> Callable[[], None]:
@@ -67,17 +71,31 @@ def check_zeros(weights: Mapping[str, nn.Parameter], masks: Masks) -> None:
 class HoldMasks(TrainerCallback):
     """The same for a Hugging Face `Trainer`: `Trainer(..., callbacks=[HoldMasks()])`.
 
-    It holds from the beginning of the training to its end, also of one that is resumed.
+    It holds from the beginning of the training to its end, also of one that is resumed, and puts
+    the masks into each checkpoint, from where a later training has them.
     """
 
     def __init__(self, masks: Masks | None = None) -> None:
         self._masks = masks
+        self._held: Masks = {}
         self._end: Callable[[], None] | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
-        self._end = hold_masks(given["model"], self._masks)
+        model = given["model"]
+        self._held = _masks_beside(model) if self._masks is None else self._masks
+        self._end = hold_masks(model, self._held)
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        folder = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        # A search over hyperparameters has its checkpoints elsewhere.
+        if args.should_save and folder.is_dir():
+            with replacing(folder / MASKS_FILE) as unfinished:
+                kept = {name: mask.cpu().contiguous() for name, mask in self._held.items()}
+                save_file(kept, unfinished)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
@@ -92,10 +110,16 @@ def _mask_gradient(mask: torch.Tensor, weight: nn.Parameter) -> None:
 
 
 def _masks_beside(model: PreTrainedModel) -> Masks:
-    """The masks in the folder that the model was loaded from."""
+    """The masks in the folder that the model was loaded from. Raises UserError if it has none."""
     folder = local_folder(model.name_or_path) if model.name_or_path else None
     if folder is None:
         raise UserError(
             "the model was loaded from no folder, so there are no masks beside it: give them"
         )
-    return load_masks(Path(folder), model)
+    # Without them load_masks takes a model for dense, and nothing would be held.
+    if not any((folder / file).exists() for file in (MASKS_FILE, SPARSE_FILE)):
+        raise UserError(
+            f"{folder} has no masks beside the weights (no {MASKS_FILE}): give them as masks=, or "
+            "load the model from a folder that has them"
+        )
+    return load_masks(folder, model)

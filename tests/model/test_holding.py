@@ -110,9 +110,25 @@ def test_zeros_stay_zero_in_a_trainer_and_when_it_is_resumed(tmp_path: Path, spa
     resumed.train(resume_from_checkpoint=True)
     assert resumed.state.global_step == 20
     assert _moved(resumed.model, masks) == 0
-    saved = load_file(tmp_path / "held" / "checkpoint-20" / "model.safetensors")
-    pooler = saved["bert.pooler.dense.weight"]
+    checkpoint = tmp_path / "held" / "checkpoint-20"
+    pooler = load_file(checkpoint / "model.safetensors")["bert.pooler.dense.weight"]
     assert torch.equal(pooler != 0, masks[POOLER])
+    later = _trainer(checkpoint, tmp_path / "later", 2, [bertprune.HoldMasks()])
+    later.train()
+    assert _moved(later.model, masks) == 0
+
+
+def test_a_model_that_was_saved_without_its_masks_is_not_held_by_none(tmp_path: Path) -> None:
+    model, masks = pruned_model(SHAPE, 0.6)
+    model.save_pretrained(tmp_path / "bare")
+    bare = bertprune.load(str(tmp_path / "bare"))
+    with pytest.raises(UserError, match=r"bare has no masks beside the weights.* as masks="):
+        bertprune.hold_masks(bare)
+    with pytest.raises(UserError, match="bare has no masks"):
+        _trainer(tmp_path / "bare", tmp_path / "held", 2, [bertprune.HoldMasks()]).train()
+    bertprune.hold_masks(bare, masks)
+    _step(bare, torch.optim.AdamW(bare.parameters(), lr=1e-2), 0)
+    assert _moved(bare, masks) == 0
 
 
 def test_what_cannot_be_held_is_said() -> None:

@@ -106,7 +106,7 @@ def xhtml(text: str, name: str, names: set[str]) -> str:
     """A page of an EPUB as XHTML, which lies at `name` among the files `names`: without scripts,
     styles of its own, and links to what is not there."""
     page = BeautifulSoup(text, "html.parser")
-    for extra in page.select("script, body style, source, .played, p:has(> a[download])"):
+    for extra in page.select("script, body style, source, .played, td .of, p:has(> a[download])"):
         extra.decompose()
     # Code folds on a screen alone.
     for folded in page.select("details.hide"):

@@ -91,9 +91,12 @@ def _shown(entry: Entry) -> str:
     """An entry for a page: what was found and the verdict, with both numbers and the rule folded
     below them."""
     reason = f": {entry.reason}." if entry.reason else ""
-    claim, says, verdict, reason, theirs, here, rule = map(
-        html.escape,
-        (entry.claim, entry.says, entry.verdict, reason, entry.paper, _here(entry), entry.rule),
+    claim, says, verdict, reason, rule = map(
+        html.escape, (entry.claim, entry.says, entry.verdict, reason, entry.rule)
+    )
+    # A line for each of several numbers.
+    theirs, here = (
+        "<br>".join(map(html.escape, said.split("; "))) for said in (entry.paper, _here(entry))
     )
     return (
         f"<p><strong>{entry.key}. {claim}</strong><br>{says}<br>"

@@ -98,7 +98,7 @@ def _by_task(at: Points, effect: Contrast) -> str:
     "more after any number of epochs. What as many epochs gain where nothing is pruned is "
     "subtracted. Where nobody measured that the claim can hold, but not be refuted. Seeds are "
     "taken to scatter alike after all numbers of epochs.",
-    "no gain from 0 to 12 epochs at 60 % (its figure 3; its tables have no number)",
+    "no gain from 0 to 12 epochs at 60 % (its figure 3, its tables have no number)",
 )
 def longer_before_pruning(m: Measured) -> Finding:
     """The authors would take it as borne out where no length of fine-tuning gains what matters over

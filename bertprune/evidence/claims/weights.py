@@ -86,7 +86,7 @@ BENDS_BY = 1.0
     f"{BENDS_BY:g} from {in_percent(KNEE)} to {in_percent(2 * KNEE)} than up to "
     f"{in_percent(KNEE)}. It is refuted if it is higher by less. The powers are the slopes of two "
     f"lines that meet at {in_percent(KNEE)}, in a plot of both logarithms.",
-    "a bend at about 40 % (its figure 2; its tables have no number)",
+    "a bend at about 40 % (its figure 2, its tables have no number)",
 )
 def features(m: Measured) -> Finding:
     """The authors would take it as borne out where something begins at 40 %, and as refuted where
@@ -130,9 +130,9 @@ FEW = 0.06
     "C8 holds if two things are so. First, at every sparsity, task and learning rate less than "
     f"{in_percent(FEW)} of the mask's entries differ from those of the model that was pruned while "
     "pre-training. Second, the share of the pruned weights that are others is on average less than "
-    f"{100 * FEW:g} points above that between prunings of one BERT by two seeds. These no "
-    "fine-tuning parts. It is refuted if one of them is more.",
-    "less than 6 % at every sparsity, task and learning rate (its figure 3; its tables have no "
+    f"{100 * FEW:g} points above that between prunings of one BERT by two seeds. These "
+    "differ without fine-tuning. It is refuted if one of them is more.",
+    "less than 6 % at every sparsity, task and learning rate (its figure 3, its tables have no "
     "number)",
 )
 def masks(m: Measured) -> Finding:

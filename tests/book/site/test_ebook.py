@@ -67,6 +67,11 @@ def test_an_epub_has_the_chapters_as_xhtml(built: Path) -> None:
     assert "Project name not set" not in listed
 
 
+def test_names_of_columns_stand_in_heads_alone() -> None:
+    page = '<table><tr><td><span class="of">English:</span> holds</td></tr></table>'
+    assert "English" not in ebook.xhtml(page, "ledger.xhtml", set())
+
+
 def test_without_a_book_there_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BERTPRUNE_ROOT", str(tmp_path))
     for make in (ebook.epub, ebook.pdf):

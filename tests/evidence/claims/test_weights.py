@@ -175,7 +175,7 @@ def test_heads_that_are_pruned_much_more(most: float, verdict: str) -> None:
     got = entry("C12", heads(most))
     assert got.verdict == verdict
     if verdict == FAILS:
-        assert got.says.startswith("layer 0 head 1 stands out most: pruning to 50")
+        assert got.says.startswith("layer 0 head 1 stands out most. Pruning to 50")
         half = 0.01 * math.sqrt(1 / 3) * stats.t.ppf(0.95, 2)
         assert (got.lower, got.upper) == pytest.approx((25 - 100 * half, 25 + 100 * half))
 

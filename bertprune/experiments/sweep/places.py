@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -114,8 +115,12 @@ def queue(name: str) -> dask_jobqueue.JobQueueCluster:
     something.
     """
     import dask
+
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
     import dask_jobqueue
 
+    # From its import on, Ctrl-C would end this process as if all were done.
+    signal.signal(signal.SIGINT, on_ctrl_c)
     found: Iterable[Any] = vars(dask_jobqueue).values()
     clusters = [one for one in found if hasattr(one, "job_cls")]
     kinds = {one.job_cls.config_name: one for one in clusters if one.job_cls}
@@ -144,7 +149,8 @@ def _adapt(cluster: dask_jobqueue.JobQueueCluster, name: str) -> None:
     if shutil.which(command) is None:
         cluster.close()
         raise UserError(f"--cluster {name}: this machine has no command {command} to submit jobs")
-    if dask.config.get("distributed.adaptive.maximum") == float("inf"):
+    most = dask.config.get("distributed.adaptive.maximum")
+    if most == float("inf"):
         cluster.close()
         raise UserError(
             f"--cluster {name}: say how many workers it may have at most, as "
@@ -152,8 +158,12 @@ def _adapt(cluster: dask_jobqueue.JobQueueCluster, name: str) -> None:
         )
     # The first worker has to be there before there are tasks.
     least = max(1, dask.config.get("distributed.adaptive.minimum"))
+    # What is not given here is not taken from the configuration.
     cluster.adapt(
-        minimum=least, interval=_SECONDS_BETWEEN_LOOKS, wait_count=_LOOKS_BEFORE_GIVING_BACK
+        minimum=least,
+        maximum=most,
+        interval=_SECONDS_BETWEEN_LOOKS,
+        wait_count=_LOOKS_BEFORE_GIVING_BACK,
     )
 
 

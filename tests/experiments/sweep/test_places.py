@@ -1,7 +1,12 @@
 """Places: what is none says what would be one, and queues get the jobs that Dask describes."""
 
+import os
 import re
+import signal
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +14,7 @@ import pytest
 import yaml
 
 from bertprune.base.errors import UserError
+from bertprune.cli import main
 from bertprune.experiments.sweep import places
 
 dask = pytest.importorskip("dask")
@@ -32,6 +38,29 @@ ON_GPU = {"worker-extra-args": ["--resources", "GPU=1", "--lifetime", "55m"]}
 def _described(name: str, job: dict[str, Any]) -> dict[str, Any]:
     """As Dask's configuration has it, beside its own defaults."""
     return {f"jobqueue.{name}.{key}": value for key, value in job.items()}
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a file for each job of a Slurm that has no machine free."""
+    folder, commands = tmp_path / "jobs", tmp_path / "bin"
+    folder.mkdir()
+    commands.mkdir()
+    for name, does in {
+        "sbatch": f'touch "{folder}/$$" && echo "Submitted batch job $$"',
+        "scancel": f'rm "{folder}/$1"',
+    }.items():
+        (commands / name).write_text(f"#!/bin/sh\n{does}\n")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(
@@ -118,3 +147,46 @@ def test_a_queue_needs_its_command_and_a_limit(
         places.opened("slurm"),
     ):
         pass
+
+
+def test_a_queue_has_as_many_jobs_as_tasks_within_its_limit(
+    jobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "_SECONDS_BETWEEN_LOOKS", 0.1)
+    described = _described("slurm", JOB) | {"distributed.adaptive.maximum": 2}
+    with dask.config.set(described), places.opened("slurm") as place:
+        assert place.has_queue
+        _wait_until(lambda: len(list(jobs.iterdir())) == 1)
+        waiting = place.client.map(abs, range(5))
+        _wait_until(lambda: len(list(jobs.iterdir())) == 2)
+        # It looks some ten times more.
+        time.sleep(1.0)
+        assert len(list(jobs.iterdir())) == 2
+        place.client.cancel(waiting)
+    assert not list(jobs.iterdir())
+
+
+def test_ctrl_c_while_a_queue_is_waited_for(
+    jobs: Path,
+    executed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Its import takes Ctrl-C over, so it is to be imported as in a new process.
+    for name in [one for one in sys.modules if one.startswith("dask_jobqueue")]:
+        monkeypatch.delitem(sys.modules, name)
+    described = _described("slurm", JOB) | {"distributed.adaptive.maximum": 2}
+
+    def press_ctrl_c() -> None:
+        _wait_until(lambda: bool(list(jobs.iterdir())))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with dask.config.set(described), ThreadPoolExecutor(1) as pool:
+            pool.submit(press_ctrl_c)
+            assert main(["sweep", "ci", "--cluster", "slurm"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "same command again" in capsys.readouterr().err
+    assert not list(jobs.iterdir())

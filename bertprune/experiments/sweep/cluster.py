@@ -10,11 +10,11 @@ import secrets
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bertprune.base import paths, progress
@@ -78,7 +78,8 @@ class _Ordered:
     order: Order
     asked: Amounts
     outcome: Future[bool]
-    begun_by: list[str] = field(default_factory=list)
+    begun_by: list[str]
+    """Who has begun it and was lost, and who does it now."""
     key: str = ""
     """Of the task in Dask."""
     remote: distributed.Future | None = None
@@ -93,6 +94,8 @@ class Cluster(Executor):
         self._crew, self._memory = crew, memory
         self._ordered: list[_Ordered] = []
         self._submitted: Counter[str] = Counter()
+        # A run that is in work elsewhere ends here, and comes again: its tries are counted on.
+        self._begun_by: defaultdict[str, list[str]] = defaultdict(list)
         self._broken: BrokenExecutor | None = None
         self._ended = threading.Event()
         self._looks = ThreadPoolExecutor(1)
@@ -112,7 +115,8 @@ class Cluster(Executor):
         runs = fn.runs
         identities = [run.identity for run in (*on_worker.needed_by(runs), *runs)]
         order = Order(fn, str(paths.root()), identities, self._topic)
-        one = _Ordered(runs[0].id, order, self._asked_by(runs), Future())
+        name = runs[0].id
+        one = _Ordered(name, order, self._asked_by(runs), Future(), self._begun_by[name])
         if self._broken:
             one.outcome.set_exception(self._broken)
         else:
@@ -272,6 +276,8 @@ class Cluster(Executor):
 
     def _end(self, one: _Ordered, outcome: bool | UserError) -> None:
         self._ordered.remove(one)
+        if not isinstance(outcome, InWork):
+            del self._begun_by[one.name]
         if isinstance(outcome, UserError):
             one.outcome.set_exception(outcome)
         else:

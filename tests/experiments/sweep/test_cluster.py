@@ -6,6 +6,7 @@ Its workers are threads of this process, so that what they execute can be replac
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,27 @@ def test_waiting_for_another_sweep_is_no_try(
 
     monkeypatch.setattr(execution, "execute", in_work)
     assert sorted(_sweep(workers(1), plan).done) == sorted(run.id for run in plan)
+
+
+def test_waiting_for_another_sweep_takes_no_try_back(
+    plan: list[Run], executed: list[str], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another sweep takes the run each time that it was lost, and gives it up."""
+    works = execution.execute
+    lost: list[str] = []
+    ends = cycle([KernelKilled("its kernel was killed"), InWork("by another")])
+
+    def lose(run: Run, **options: Any) -> bool:
+        if run.id != plan[0].id or len(lost) > MOST_TRIES:
+            return works(run, **options)
+        end = next(ends)
+        if isinstance(end, KernelKilled):
+            lost.append(run.id)
+        raise end
+
+    monkeypatch.setattr(execution, "execute", lose)
+    said = _sweep(workers(1), plan).failed[plan[0].id]
+    assert len(lost) == MOST_TRIES and f"begun {MOST_TRIES} times" in said
 
 
 def test_what_no_worker_can_meet_is_said(

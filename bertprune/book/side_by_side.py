@@ -172,13 +172,16 @@ def _made(show: Callable[[Shown], Any], one: Shown) -> Any:
 
 
 def _joined(sketches: Mapping[str, Sketch]) -> Sketch:
-    """One figure of those of several studies, by title: a line of panels for each, or a panel."""
+    """One figure of those of several studies, by title: a line of panels for each, or a panel.
+    What is the paper's is in all of them, and stands once, at the end."""
     first, titles = next(iter(sketches.values())), list(sketches)
     panels = [
         replace(panel, title=f"{title}: {panel.title}")
         for title, sketch in sketches.items()
         for panel in sketch.panels
+        if panel.source != "paper"
     ]
+    panels += [panel for panel in first.panels if panel.source == "paper"]
     handles = {str(handle.get_label()): handle for of in sketches.values() for handle in of.handles}
     return replace(
         first,

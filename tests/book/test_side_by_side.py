@@ -54,6 +54,15 @@ def test_small_figures_become_one() -> None:
     assert not replace(BOTH, studies=BOTH.studies[:1]).drawn(made.sketch).own_command
 
 
+def test_the_papers_panel_stands_once() -> None:
+    def of_both(of: Shown) -> Sketch:
+        own = sketch(of)
+        return replace(own, panels=[replace(own.panels[0], source="paper"), *own.panels])
+
+    titles = [panel.title for panel in BOTH.each(of_both).sketch.panels]
+    assert titles == ["English: value", "Continuous integration: value", "value"]
+
+
 @pytest.mark.parametrize("panels", [{"ci": 3, "english": 3}, {"ci": 2, "english": 1}])
 def test_others_stand_below_the_titles_of_their_studies(panels: dict[str, int]) -> None:
     shown = BOTH.each(lambda of: sketch(of, panels[of.study.name]))._repr_html_()

@@ -137,7 +137,7 @@ def _on_cluster(
             # Of a task that is not at hand: nothing is known, so nothing is asked.
             return 0.0
 
-    with cluster(place, plan, memory) as workers:
+    with cluster(place, plan, memory, threads) as workers:
         at_once = at_once or (_AT_ONCE_ON_GPU if workers.trains_on_gpu else 1)
         return sweep(plan, workers, dict.fromkeys(plan, threads), at_once, stages)
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from bertprune.base import paths
 from bertprune.base.fingerprint import page_key
-from bertprune.base.machine import gpu_name
+from bertprune.base.machine import gpu_name, usable_cores
+from bertprune.base.words import counted
 from bertprune.experiments import timekeeping
 from bertprune.experiments.lock import is_free
 from bertprune.experiments.runs import Run
@@ -67,6 +68,8 @@ class Worker:
     """None where it does not see the folder."""
     gpu: str = ""
     gpu_bytes: int = 0
+    cores: int = 1
+    """Those that it may use."""
 
 
 def introduce(runs: Iterable[Run], lock: Path) -> Worker:
@@ -81,6 +84,7 @@ def introduce(runs: Iterable[Run], lock: Path) -> Worker:
         edition=edition(runs),
         gpu=gpu_name(),
         gpu_bytes=_gpu_bytes(),
+        cores=usable_cores(),
     )
 
 
@@ -105,9 +109,9 @@ def _appears(lock: Path) -> bool:
     return True
 
 
-def refusal(worker: Worker, here: Edition, *, says_gpu: bool) -> str:
-    """Why `worker` may not work for a sweep whose edition is `here`; empty if it may. `says_gpu`
-    is whether it was started as one that has a GPU."""
+def refusal(worker: Worker, here: Edition, *, says_gpu: bool, threads: int = 1) -> str:
+    """Why `worker` may not work for a sweep whose edition is `here`, and whose runs have so many
+    `threads`; empty if it may. `says_gpu` is whether it was started as one that has a GPU."""
     if not worker.sees_folder or worker.edition is None:
         return (
             f"it does not see {paths.runs_folder()}: share that folder with it, or sweep there and "
@@ -120,6 +124,12 @@ def refusal(worker: Worker, here: Edition, *, says_gpu: bool) -> str:
         )
     if says_gpu and not worker.gpu:
         return "it was started with a GPU among its resources, but torch finds none there"
+    if worker.cores < threads:
+        # With fewer threads than it was to have, a run would give other bits.
+        return (
+            f"it may use {counted(worker.cores, 'core')}, and --threads gives each run {threads}: "
+            "start it with as many cores, or give fewer threads to all"
+        )
     if differing := differences(asdict(here), asdict(worker.edition)):
         alike = "a --set precision=... is the same everywhere"
         return f"it has {differing}: {alike if 'precision' in differing else 'give both the same'}"

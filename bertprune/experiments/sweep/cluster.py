@@ -45,8 +45,9 @@ Memory = Callable[[Run, bool], float]
 
 
 @contextmanager
-def cluster(place: str, plan: Sequence[Run], memory: Memory) -> Iterator[Cluster]:
-    """The workers at `place` (see `places.opened`), for a sweep of runs of `plan`.
+def cluster(place: str, plan: Sequence[Run], memory: Memory, threads: int = 1) -> Iterator[Cluster]:
+    """The workers at `place` (see `places.opened`), for a sweep of runs of `plan` with so many
+    `threads` each.
 
     Raises UserError where there is no such place, or nobody there may work.
     """
@@ -55,7 +56,7 @@ def cluster(place: str, plan: Sequence[Run], memory: Memory) -> Iterator[Cluster
     try:
         # That workers see this lock, and cannot take it, shows that they see the folder.
         with locked(name, lock), opened(place) as found:
-            crew = Crew(found, plan, lock)
+            crew = Crew(found, plan, lock, threads)
             crew.wait_for_first()
             print(
                 f"{counted(len(crew), 'worker')} at {found.client.scheduler.address}; "

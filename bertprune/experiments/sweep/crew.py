@@ -36,10 +36,11 @@ class _Member:
 
 
 class Crew:
-    """Who may work for the sweep of `plan`, which holds the lock on the file `lock`."""
+    """Who may work for the sweep of `plan`, whose runs have so many `threads`, and which holds the
+    lock on the file `lock`."""
 
-    def __init__(self, place: Place, plan: Sequence[Run], lock: Path) -> None:
-        self._client, self._place = place.client, place
+    def __init__(self, place: Place, plan: Sequence[Run], lock: Path, threads: int) -> None:
+        self._client, self._place, self._threads = place.client, place, threads
         self._edition = edition(plan)
         self._greeting = (str(paths.root()), samples_of(plan), lock)
         self._members: dict[str, _Member] = {}
@@ -116,7 +117,8 @@ class Crew:
             # Otherwise it is gone, or is asked again.
 
     def _admit(self, address: str, said: Mapping[str, Any], worker: Worker) -> None:
-        if why := refusal(worker, self._edition, says_gpu=GPU in said["resources"]):
+        says_gpu = GPU in said["resources"]
+        if why := refusal(worker, self._edition, says_gpu=says_gpu, threads=self._threads):
             self._refuse(address, said, why)
             return
         limit = worker.gpu_bytes or said["memory_limit"] or _UNLIMITED

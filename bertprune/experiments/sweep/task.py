@@ -16,8 +16,8 @@ _SECONDS_UNTIL_FILES_APPEAR = 60.0
 
 @dataclass(frozen=True)
 class Task:
-    """Several runs are trained in stacks of at most `at_once` models; a single one is executed,
-    on `threads` threads.
+    """Several runs are trained in stacks of at most `at_once` models; a single one is executed.
+    Either has `threads` threads.
 
     It has plain values alone, so that a worker finds out itself which runs these are there.
     """
@@ -34,6 +34,11 @@ class Task:
         """Whether there was anything left to do. Raises InWork if another process does it, and
         UserError if it fails."""
         if len(self.parameters) > 1:
+            # Takes seconds to import.
+            import torch
+
+            # As many as their notebooks' kernels have, and their records say.
+            torch.set_num_threads(self.threads)
             stacking.train(self.parameters, self.at_once)
             return True
         return execution.execute(self.runs[0], threads=self.threads, forked=True, wait=False)

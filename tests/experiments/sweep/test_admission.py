@@ -50,6 +50,13 @@ def test_a_gpu_that_is_none_is_refused() -> None:
     assert "torch finds none" in refusal(GOOD, HERE, says_gpu=True)
 
 
+def test_who_has_fewer_cores_than_a_run_has_threads_is_refused() -> None:
+    two = replace(GOOD, cores=2)
+    assert not refusal(two, HERE, says_gpu=False, threads=2)
+    said = refusal(two, HERE, says_gpu=False, threads=4)
+    assert "may use 2 cores, and --threads gives each run 4" in said
+
+
 def test_the_first_difference_is_said_with_both_sides() -> None:
     here = {"data": {"text": "a", "sst2": "b"}, "seed": 1}
     assert not differences(here, {"seed": 1, "data": {"text": "a", "sst2": "b"}})

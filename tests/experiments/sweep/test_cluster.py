@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from bertprune.base.errors import UserError
+from bertprune.cli import main
 from bertprune.experiments import execution
 from bertprune.experiments.execution import KernelKilled
 from bertprune.experiments.lock import InWork
 from bertprune.experiments.runs import Run
+from bertprune.experiments.sweep import admission, crew, on_worker
 from bertprune.experiments.sweep import cluster as clusters
-from bertprune.experiments.sweep import crew, on_worker
 from bertprune.experiments.sweep.cluster import MOST_TRIES, cluster
 from bertprune.experiments.sweep.scheduling import Outcome, sweep
 from bertprune.experiments.sweep.task import Task
@@ -76,6 +77,35 @@ def test_each_run_once_under_its_own_name(
     assert _sweep(address, plan).skipped == [run.id for run in plan]
     # Nothing of the sweep itself is left.
     assert not list(Path(plan[0].partial_folder).parent.glob("cluster-*"))
+
+
+def test_threads_of_the_command_are_those_of_the_runs(
+    plan: list[Run], executed: list[str], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = execution.execute
+    found: list[int] = []
+
+    def note(run: Run, *, threads: int, **options: Any) -> bool:
+        found.append(threads)
+        return works(run, threads=threads, **options)
+
+    monkeypatch.setattr(execution, "execute", note)
+    monkeypatch.setattr(admission, "usable_cores", lambda: 3)
+    changes = ["--set", "sparsity=[0.0, 0.5]"]
+    assert main(["sweep", "ci", *changes, "--cluster", workers(1), "--threads", "3"]) == 0
+    assert found == [3] * len(plan)
+
+
+def test_workers_with_fewer_cores_than_threads_are_refused(
+    executed: list[str],
+    workers: Workers,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(admission, "usable_cores", lambda: 3)
+    assert main(["sweep", "ci", "--cluster", workers(1), "--threads", "4"]) == 2
+    said = capsys.readouterr().err
+    assert "the worker 0 (tcp" in said and "3 cores, and --threads gives each run 4" in said
 
 
 def test_a_mistake_is_not_tried_again(

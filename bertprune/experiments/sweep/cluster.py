@@ -117,7 +117,7 @@ class Cluster(Executor):
         identities = [run.identity for run in (*on_worker.needed_by(runs), *runs)]
         order = Order(fn, str(paths.root()), identities, self._topic)
         name = runs[0].id
-        one = _Ordered(name, order, self._asked_by(runs), Future(), self._begun_by[name])
+        one = _Ordered(name, order, self._asked_by(fn), Future(), self._begun_by[name])
         if self._broken:
             one.outcome.set_exception(self._broken)
         else:
@@ -132,11 +132,14 @@ class Cluster(Executor):
         with suppress(Exception):
             self._client.cancel([one.remote for one in self._ordered], force=True)
 
-    def _asked_by(self, runs: Sequence[Run]) -> Amounts:
+    def _asked_by(self, task: Task) -> Amounts:
+        runs = task.runs
         if all(run.is_trained() for run in runs):
             return self._crew.for_page()
         on_gpu = self.trains_on_gpu
-        return self._crew.to_train(max(self._memory(run, on_gpu) for run in runs))
+        # On a GPU a stack has as many models as there is room for.
+        models = 1 if on_gpu else task.models
+        return self._crew.to_train(models * max(self._memory(run, on_gpu) for run in runs))
 
     def _submit(self, one: _Ordered) -> None:
         # Dask keeps what became of a key for a while, so a task that is given to it again has

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bertprune.experiments import execution, stacking
 from bertprune.experiments.runs import Run
-from bertprune.protocol.notebook_parameters import BurnIn
+from bertprune.protocol.notebook_parameters import BurnIn, Finetune
 
 _SECONDS_UNTIL_FILES_APPEAR = 60.0
 
@@ -29,6 +29,15 @@ class Task:
     @property
     def runs(self) -> list[Run]:
         return [Run(parameters) for parameters in self.parameters]
+
+    @property
+    def models(self) -> int:
+        """How many models are trained as one at most."""
+        if len(self.parameters) == 1:
+            return 1
+        first = self.parameters[0]
+        rates = len(first.learning_rates) if isinstance(first, Finetune) else 1
+        return min(self.at_once, rates * len(self.parameters))
 
     def __call__(self) -> bool:
         """Whether there was anything left to do. Raises InWork if another process does it, and

@@ -23,6 +23,8 @@ from bertprune.experiments.sweep import cluster as clusters
 from bertprune.experiments.sweep.cluster import MOST_TRIES, cluster
 from bertprune.experiments.sweep.scheduling import Outcome, sweep
 from bertprune.experiments.sweep.task import Task
+from bertprune.protocol.notebook_parameters import BurnIn, Finetune
+from bertprune.speed.cost import amounts_of_work
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings(
@@ -228,6 +230,43 @@ def test_what_no_worker_can_meet_is_said(
     outcome = _sweep(workers(2, memory_limit="2GB"), plan, size_bytes=7e9)
     said = outcome.failed[plan[0].id]
     assert "asks for 7.0 GB of memory" in said and "none of 2 workers" in said and "2.0 GB" in said
+
+
+def test_the_memory_that_is_asked_for_is_what_cost_says(
+    plan: list[Run],
+    executed: list[str],
+    workers: Workers,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """7 GB for what starts the study; nothing is known of the others, which start from it."""
+
+    def memory(p: BurnIn, *, on_gpu: bool) -> float:
+        assert not on_gpu
+        if p == plan[0].parameters:
+            return 7e9
+        raise UserError("its task is not at hand")
+
+    monkeypatch.setattr(amounts_of_work, "memory_bytes", memory)
+    monkeypatch.setattr(clusters, "SECONDS_OF_PATIENCE", 0.3)
+    changes = ["--set", "sparsity=[0.0, 0.5]"]
+    address = workers(1, memory_limit="2GB")
+    assert main(["sweep", "ci", *changes, "--cluster", address]) == 1
+    said = capsys.readouterr().err
+    assert f"{plan[0].id} asks for 7.0 GB" in said and said.count("asks for") == 2
+
+
+@pytest.mark.parametrize(
+    ("runs", "at_once", "rates", "models"),
+    [(1, 4, 2, 1), (4, 3, 1, 3), (2, 3, 1, 2), (2, 8, 3, 6), (2, 4, 3, 4)],
+)
+def test_a_stack_asks_for_the_memory_of_all_its_models(
+    plan: list[Run], workers: Workers, runs: int, at_once: int, rates: int, models: int
+) -> None:
+    tuned = Finetune(learning_rates=tuple(1e-3 * (one + 1) for one in range(rates)))
+    task = Task(tuple(tuned.replace(seed=seed) for seed in range(runs)), 1, at_once)
+    with cluster(workers(1), plan, lambda run, on_gpu: 5e9) as executor:
+        assert executor._asked_by(task)[crew.BYTES] == models * 5e9
 
 
 def test_workers_of_several_threads_are_refused(plan: list[Run], workers: Workers) -> None:

@@ -1,7 +1,9 @@
 """Who may work in a sweep: what a worker says of itself, and why it is refused if it is.
 
 Rows shall not depend on which worker made them, so all must have the same code, libraries and
-precision, and see the same folder; a lock that one of them holds must hold for the others.
+precision, and see the same folder; a lock that one of them holds must hold for the others. All
+train on GPUs, or all on processors that round alike. GPUs of different models may still differ in
+the last bits of a result: a run's record names its own.
 """
 
 from __future__ import annotations
@@ -70,6 +72,8 @@ class Worker:
     gpu_bytes: int = 0
     cores: int = 1
     """Those that it may use."""
+    products: str = ""
+    """What multiplies matrices in float32 on its processor, by which instructions."""
 
 
 def introduce(runs: Iterable[Run], lock: Path) -> Worker:
@@ -85,6 +89,7 @@ def introduce(runs: Iterable[Run], lock: Path) -> Worker:
         gpu=gpu_name(),
         gpu_bytes=_gpu_bytes(),
         cores=usable_cores(),
+        products=_products(),
     )
 
 
@@ -95,6 +100,15 @@ def _gpu_bytes() -> int:
     if not torch.cuda.is_available():
         return 0
     return int(torch.cuda.get_device_properties(0).total_memory)
+
+
+def _products() -> str:
+    # Takes seconds to import.
+    import torch
+
+    from bertprune.model.products import share_of_one_dnn
+
+    return f"{share_of_one_dnn()} with {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _appears(lock: Path) -> bool:
@@ -130,9 +144,32 @@ def refusal(worker: Worker, here: Edition, *, says_gpu: bool, threads: int = 1) 
             f"it may use {counted(worker.cores, 'core')}, and --threads gives each run {threads}: "
             "start it with as many cores, or give fewer threads to all"
         )
+    if worker.gpu and not says_gpu:
+        return (
+            f"it has a GPU ({worker.gpu}) that it was not started with: start it with "
+            "`--resources GPU=1`, or with CUDA_VISIBLE_DEVICES= to leave the GPU alone"
+        )
     if differing := differences(asdict(here), asdict(worker.edition)):
         alike = "a --set precision=... is the same everywhere"
         return f"it has {differing}: {alike if 'precision' in differing else 'give both the same'}"
+    return ""
+
+
+def refusal_beside(first: Worker, worker: Worker) -> str:
+    """Why `worker` may not work beside `first`, which came first and so decided where all train;
+    empty if it may. Where that is on GPUs, it makes pages if it has none."""
+    if worker.gpu and not first.gpu:
+        return (
+            f"it has a GPU ({worker.gpu}), and this sweep trains on processors, as its first "
+            f"worker has none, on {first.host}: end the sweep, and give the same command again "
+            "while this one is there"
+        )
+    if not first.gpu and worker.products != first.products:
+        return (
+            f"its processor multiplies by {worker.products}, and that of the first worker, on "
+            f"{first.host}, by {first.products}, so rows would depend on who makes them: take "
+            "machines with processors of one family"
+        )
     return ""
 
 

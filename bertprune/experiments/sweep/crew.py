@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,13 @@ from bertprune.base import paths, progress
 from bertprune.base.errors import UserError
 from bertprune.experiments.runs import Run
 from bertprune.experiments.sweep import on_worker
-from bertprune.experiments.sweep.admission import Worker, edition, refusal, samples_of
+from bertprune.experiments.sweep.admission import (
+    Worker,
+    edition,
+    refusal,
+    refusal_beside,
+    samples_of,
+)
 from bertprune.experiments.sweep.places import Place
 
 # What a task asks of a worker, in Dask's words. The first one a worker has only if it may work.
@@ -29,12 +34,6 @@ _UNLIMITED = float(1 << 62)
 Amounts = Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class _Member:
-    worker: Worker
-    has: Amounts
-
-
 class Crew:
     """Who may work for the sweep of `plan`, whose runs have so many `threads`, and which holds the
     lock on the file `lock`."""
@@ -43,10 +42,11 @@ class Crew:
         self._client, self._place, self._threads = place.client, place, threads
         self._edition = edition(plan)
         self._greeting = (str(paths.root()), samples_of(plan), lock)
-        self._members: dict[str, _Member] = {}
+        # What each has, by address.
+        self._members: dict[str, Amounts] = {}
         self._refused: dict[str, str] = {}
         # Who comes first decides where all train: on GPUs, if it has one.
-        self._first: _Member | None = None
+        self._first: Worker | None = None
 
     def wait_for_first(self) -> None:
         """Wait until somebody may work.
@@ -118,19 +118,19 @@ class Crew:
 
     def _admit(self, address: str, said: Mapping[str, Any], worker: Worker) -> None:
         says_gpu = GPU in said["resources"]
-        if why := refusal(worker, self._edition, says_gpu=says_gpu, threads=self._threads):
+        why = refusal(worker, self._edition, says_gpu=says_gpu, threads=self._threads)
+        if why := why or refusal_beside(self._first or worker, worker):
             self._refuse(address, said, why)
             return
         limit = worker.gpu_bytes or said["memory_limit"] or _UNLIMITED
-        has = {**said["resources"], BYTES: float(limit)}
         taken = self._client.run(
             on_worker.take, {BYTES: float(limit)}, workers=[address], on_error="return"
         )
         if isinstance(taken.get(address), Exception):
             # It is gone, or is asked again.
             return
-        self._members[address] = _Member(worker, has)
-        self._first = self._first or self._members[address]
+        self._members[address] = {**said["resources"], BYTES: float(limit)}
+        self._first = self._first or worker
 
     def _refuse(self, address: str, said: Mapping[str, Any], why: str) -> None:
         words = f"the worker {said['name']} ({address}) is refused: {why}"
@@ -154,11 +154,11 @@ class Crew:
 
     @property
     def trains_on_gpu(self) -> bool:
-        return self._first is not None and bool(self._first.worker.gpu)
+        return self._first is not None and bool(self._first.gpu)
 
     def to_train(self, size_bytes: float) -> Amounts:
         """What a training asks for that takes `size_bytes`."""
-        gpu = {GPU: 1.0} if self._first and GPU in self._first.has else {}
+        gpu = {GPU: 1.0} if self.trains_on_gpu else {}
         return {BYTES: max(1.0, size_bytes), **gpu}
 
     @staticmethod
@@ -168,10 +168,10 @@ class Crew:
 
     def can_meet(self, asked: Amounts) -> bool:
         return any(
-            all(one.has.get(name, 0.0) >= amount for name, amount in asked.items())
-            for one in list(self._members.values())
+            all(has.get(name, 0.0) >= amount for name, amount in asked.items())
+            for has in list(self._members.values())
         )
 
     def most_bytes(self) -> float:
         """The memory of the largest worker."""
-        return max((one.has[BYTES] for one in list(self._members.values())), default=0.0)
+        return max((has[BYTES] for has in list(self._members.values())), default=0.0)

@@ -92,13 +92,17 @@ def _local(number: int) -> distributed.SpecCluster:
         "dashboard": False,
         "silence_logs": logging.CRITICAL,
     }
-    gpus = torch.cuda.device_count()
+    # Others may be somebody else's.
+    count = torch.cuda.device_count()
+    ours = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+    gpus = ours.split(",")[:count]
     workers: dict[int, Any] = {}
     for index in range(number):
         options: dict[str, Any] = {"name": f"local-{index}", **common}
         if gpus:
-            options["env"] = {"CUDA_VISIBLE_DEVICES": str(index) if index < gpus else ""}
-            options["resources"] = {"GPU": 1} if index < gpus else {}
+            has_gpu = index < len(gpus)
+            options["env"] = {"CUDA_VISIBLE_DEVICES": gpus[index] if has_gpu else ""}
+            options["resources"] = {"GPU": 1} if has_gpu else {}
         workers[index] = {"cls": Nanny, "options": options}
     scheduler = {
         "cls": Scheduler,

@@ -1,11 +1,16 @@
-"""A plan whose runs leave a record at once, without a kernel."""
+"""A plan whose runs leave a record at once, without a kernel, and workers that are threads of this
+process, so that what they execute can be replaced."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bertprune.experiments import execution, studies
 from bertprune.experiments.runs import Run, lineage
+from bertprune.experiments.sweep import crew, on_worker
 
 from ...finished import write_record
 
@@ -35,3 +40,33 @@ def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def plan(executed: list[str]) -> list[Run]:
     return studies.load("ci", ["sparsity=[0.0, 0.5]"]).plan()
+
+
+Workers = Callable[..., str]
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
+    """Starts a cluster of so many workers, each with so many threads; gives its address."""
+    distributed = pytest.importorskip("distributed")
+    started: list[Any] = []
+    pools: list[Executor] = [ThreadPoolExecutor(4)]
+    monkeypatch.setattr(on_worker, "_process", lambda: pools[0])
+    monkeypatch.setattr(crew, "_SECONDS_BETWEEN_LOOKS", 0.1)
+
+    def start(number: int, threads: int = 1, **options: Any) -> str:
+        made = distributed.LocalCluster(
+            n_workers=number,
+            threads_per_worker=threads,
+            processes=False,
+            protocol="tcp://",
+            dashboard_address=":0",
+            **options,
+        )
+        started.append(made)
+        return str(made.scheduler_address)
+
+    yield start
+    for one in started:
+        one.close()
+    pools[0].shutdown()

@@ -6,7 +6,14 @@ import pytest
 
 from bertprune.experiments.runs import Run
 from bertprune.experiments.sweep import on_worker, task
-from bertprune.experiments.sweep.admission import Edition, Worker, differences, introduce, refusal
+from bertprune.experiments.sweep.admission import (
+    Edition,
+    Worker,
+    differences,
+    introduce,
+    refusal,
+    refusal_beside,
+)
 from bertprune.experiments.sweep.task import is_there
 
 from ...finished import write_record
@@ -55,6 +62,18 @@ def test_who_has_fewer_cores_than_a_run_has_threads_is_refused() -> None:
     assert not refusal(two, HERE, says_gpu=False, threads=2)
     said = refusal(two, HERE, says_gpu=False, threads=4)
     assert "may use 2 cores, and --threads gives each run 4" in said
+
+
+def test_a_gpu_that_was_not_said_is_refused() -> None:
+    assert "has a GPU (H100) that it was not started with" in refusal(ON_GPU, HERE, says_gpu=False)
+
+
+def test_who_came_first_decides_where_all_train() -> None:
+    other = replace(GOOD, products="oneDNN with AVX512")
+    assert not refusal_beside(GOOD, GOOD) and not refusal_beside(ON_GPU, ON_GPU)
+    assert not refusal_beside(ON_GPU, GOOD) and not refusal_beside(ON_GPU, other)
+    assert "trains on processors" in refusal_beside(GOOD, ON_GPU)
+    assert "multiplies by oneDNN" in refusal_beside(GOOD, other)
 
 
 def test_the_first_difference_is_said_with_both_sides() -> None:

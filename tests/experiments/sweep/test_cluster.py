@@ -1,11 +1,7 @@
-"""A cluster as an executor: what is lost goes on, what fails does not, what cannot be met is said.
-
-Its workers are threads of this process, so that what they execute can be replaced.
-"""
+"""A cluster as an executor: what is lost goes on, what fails does not, what is too much is said."""
 
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -26,38 +22,12 @@ from bertprune.experiments.sweep.task import Task
 from bertprune.protocol.notebook_parameters import BurnIn, Finetune
 from bertprune.speed.cost import amounts_of_work
 
+from .conftest import Workers
+
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
-
-Workers = Callable[..., str]
-
-
-@pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
-    """Starts a cluster of so many workers, each with so many threads; gives its address."""
-    started: list[Any] = []
-    pools: list[Executor] = [ThreadPoolExecutor(4)]
-    monkeypatch.setattr(on_worker, "_process", lambda: pools[0])
-    monkeypatch.setattr(crew, "_SECONDS_BETWEEN_LOOKS", 0.1)
-
-    def start(number: int, threads: int = 1, **options: Any) -> str:
-        made = distributed.LocalCluster(
-            n_workers=number,
-            threads_per_worker=threads,
-            processes=False,
-            protocol="tcp://",
-            dashboard_address=":0",
-            **options,
-        )
-        started.append(made)
-        return str(made.scheduler_address)
-
-    yield start
-    for one in started:
-        one.close()
-    pools[0].shutdown()
 
 
 def _sweep(address: str, plan: list[Run], size_bytes: float = 1e6) -> Outcome:

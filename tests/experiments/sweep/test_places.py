@@ -190,3 +190,22 @@ def test_ctrl_c_while_a_queue_is_waited_for(
         signal.signal(signal.SIGINT, before)
     assert "same command again" in capsys.readouterr().err
     assert not list(jobs.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("ours", "given"),
+    [(None, ["0", "1", ""]), ("2,3", ["2", "3", ""]), ("GPU-1f,7,9", ["GPU-1f", "7", ""])],
+)
+def test_workers_here_get_no_cards_of_others(
+    ours: str | None, given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if ours is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ours)
+    specified: list[Any] = []
+    monkeypatch.setattr("distributed.SpecCluster", lambda **given: specified.append(given))
+    places._local(3)
+    options = [one["options"] for one in specified[0]["workers"].values()]
+    assert [one["env"]["CUDA_VISIBLE_DEVICES"] for one in options] == given
+    assert [one["resources"] for one in options] == [{"GPU": 1}, {"GPU": 1}, {}]

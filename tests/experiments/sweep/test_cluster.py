@@ -1,5 +1,6 @@
 """A cluster as an executor: what is lost goes on, what fails does not, what is too much is said."""
 
+import re
 import threading
 from concurrent.futures import wait
 from itertools import cycle
@@ -74,6 +75,7 @@ def test_workers_with_fewer_cores_than_threads_are_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(crew, "SECONDS_OF_PATIENCE", 0.3)
     monkeypatch.setattr(admission, "usable_cores", lambda: 3)
     assert main(["sweep", "ci", "--cluster", workers(1), "--threads", "4"]) == 2
     said = capsys.readouterr().err
@@ -239,7 +241,10 @@ def test_a_stack_asks_for_the_memory_of_all_its_models(
         assert executor._asked_by(task)[crew.BYTES] == models * 5e9
 
 
-def test_workers_of_several_threads_are_refused(plan: list[Run], workers: Workers) -> None:
+def test_workers_of_several_threads_are_refused(
+    plan: list[Run], workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "SECONDS_OF_PATIENCE", 0.3)
     with pytest.raises(UserError, match="2 threads.*dask worker tcp.* --nthreads 1 --nworkers 2"):
         _sweep(workers(1, threads=2), plan)
 
@@ -253,7 +258,11 @@ def test_where_nobody_comes_it_is_said(
 
 
 def test_a_worker_that_sees_something_else_is_left_out(
-    plan: list[Run], executed: list[str], workers: Workers, monkeypatch: pytest.MonkeyPatch
+    plan: list[Run],
+    executed: list[str],
+    workers: Workers,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Of two, the one that is asked first says that it has other data; the other does it all."""
     refused: list[str] = []
@@ -267,6 +276,11 @@ def test_a_worker_that_sees_something_else_is_left_out(
 
     monkeypatch.setattr(on_worker, "_answer", other_data)
     assert sorted(_sweep(workers(2), plan).done) == sorted(run.id for run in plan)
+    assert re.search(
+        r"^error: the worker tcp://\S+ \(tcp://\S+\) is refused: it has data text 1 where",
+        capsys.readouterr().err,
+        re.MULTILINE,
+    )
 
 
 def test_a_lost_scheduler_ends_the_sweep(

@@ -1,19 +1,24 @@
 """The sweep: order, failures, what is done already; any executor will do."""
 
+import json
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
 import pytest
 
+from bertprune.base import progress
 from bertprune.base.errors import UserError
+from bertprune.cli import main
 from bertprune.experiments import execution, stacking, studies
 from bertprune.experiments.lock import InWork
 from bertprune.experiments.runs import Run, lineage
 from bertprune.experiments.sweep import local, scheduling, task
 from bertprune.experiments.sweep.local import thread_counts
 from bertprune.experiments.sweep.scheduling import sweep
+from bertprune.experiments.timekeeping import PROGRESS_FILE
 from bertprune.protocol import notebook_parameters
 from bertprune.protocol.arms import FROM_SCRATCH, arm_of, seed_of
 
@@ -241,3 +246,35 @@ def test_runs_of_a_stack_that_fails_train_alone(
     monkeypatch.setattr(stacking, "train", fail)
     outcome = sweep(plan, Inline(), thread_counts(plan, 1), at_once=8)
     assert sorted(outcome.done) == sorted(run.id for run in plan) and not outcome.failed
+
+
+def test_how_far_runs_are_is_said_by_status_and_by_the_sweep(
+    plan: list[Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    running, lost, new, cut, *others = plan
+    for run in (running, lost, new, cut):
+        run.partial_folder.mkdir(parents=True)
+    files = {run: run.partial_folder / PROGRESS_FILE for run in plan}
+    state = {"what": "finetune sst2", "done": 20, "total": 60, "unit": " steps", "rate_per_s": 0.2}
+    now = {"time": time.time()}
+    files[running].write_text(json.dumps(state | now), encoding="utf-8")
+    # Nobody knows how long a run will take that said nothing for minutes.
+    files[lost].write_text(json.dumps(state | {"time": now["time"] - 300}), encoding="utf-8")
+    progress.report_to(files[new])
+    with progress.bar("pairing sentences", 200, " documents") as shown:
+        shown.update()
+    progress.report_to(None)
+    files[cut].write_text('{"what": "fine', encoding="utf-8")
+
+    assert main(["status", "ci", "--set", "sparsity=[0.0, 0.5]"]) == 0
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    said = {name: words.removesuffix(", published") for name, words in lines}
+    assert said[running.id] == "finetune sst2, 20 of 60 steps, 3 min left"
+    assert said[lost.id] == "finetune sst2, 20 of 60 steps"
+    assert said[new.id].startswith("pairing sentences, 1 of 200 documents")
+    assert said[cut.id] == "begun"
+    assert {said[run.id] for run in others} == {"missing"}
+
+    words = scheduling._in_work([running, cut, lost, others[0]])
+    assert words == f"{said[running.id]}; {said[lost.id]}"
+    assert scheduling._in_work([lost] * 6) == "; ".join([*[said[lost.id]] * 4, "2 more"])

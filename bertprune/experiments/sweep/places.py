@@ -28,6 +28,9 @@ _LONG_TASKS = {"distributed.scheduler.unknown-task-duration": "1h"}
 # Jobs that have waited for hours in a queue are not given back between two stages of a study.
 _LOOKS_BEFORE_GIVING_BACK, _SECONDS_BETWEEN_LOOKS = 60, 10
 
+# What workers of this machine do first: Ctrl-C is for the sweep, which ends them.
+_IGNORES_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -81,6 +84,7 @@ def _local(number: int) -> distributed.SpecCluster:
     """`number` worker processes on this machine, which only this machine can reach. The first ones
     have a GPU each, where there are any, and the others none."""
     # Takes seconds to import.
+    import dask
     import torch
     from distributed import Nanny, Scheduler, SpecCluster
     from distributed.worker_memory import parse_memory_limit
@@ -91,6 +95,7 @@ def _local(number: int) -> distributed.SpecCluster:
         "memory_limit": parse_memory_limit("auto", 1, number, logger=logging.getLogger(__name__)),
         "dashboard": False,
         "silence_logs": logging.CRITICAL,
+        "preload": [*dask.config.get("distributed.worker.preload"), _IGNORES_CTRL_C],
     }
     # Others may be somebody else's.
     count = torch.cuda.device_count()

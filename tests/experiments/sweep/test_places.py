@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -61,6 +62,15 @@ def _wait_until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def _are_there(group: int) -> bool:
+    """Whether a process group has any processes."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(
@@ -209,3 +219,31 @@ def test_workers_here_get_no_cards_of_others(
     options = [one["options"] for one in specified[0]["workers"].values()]
     assert [one["env"]["CUDA_VISIBLE_DEVICES"] for one in options] == given
     assert [one["resources"] for one in options] == [{"GPU": 1}, {"GPU": 1}, {}]
+
+
+AT_WORK = """
+import contextlib
+import time
+from bertprune.experiments.sweep import on_worker, places
+
+with contextlib.suppress(KeyboardInterrupt), places.opened("local:1") as place:
+    place.client.run(lambda: on_worker._process().submit(abs, 1).result())
+    print("at work", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_ctrl_c_while_workers_of_this_machine_work() -> None:
+    """A terminal sends Ctrl-C to all that was started in it. The workers leave it to the sweep."""
+    with subprocess.Popen(
+        [sys.executable, "-c", AT_WORK],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as sweep:
+        assert sweep.stdout and sweep.stdout.readline() == "at work\n"
+        os.killpg(sweep.pid, signal.SIGINT)
+        _, said = sweep.communicate(timeout=60)
+    assert "Traceback" not in said
+    _wait_until(lambda: not _are_there(sweep.pid))

@@ -1,5 +1,9 @@
 """What becomes of a worker's process when the worker ends."""
 
+import importlib
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -21,3 +25,45 @@ def test_a_worker_that_is_retired_ends(tmp_path: Path) -> None:
             client.run(on_worker.greet, str(tmp_path), [], lock)
             client.retire_workers()
         those.wait("worker 0", timeout=30)
+
+
+# What stands for a run takes longer than all this.
+LONG_WORK = """
+import time
+
+class LongWork:
+    runs = ()
+
+    def __call__(self):
+        time.sleep(600)
+"""
+
+
+def test_work_of_a_worker_that_reaches_its_time_or_is_stopped_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "long_work.py").write_text(LONG_WORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    work = importlib.import_module("long_work").LongWork()
+    order = on_worker.Order(work, str(tmp_path), [], "begun")
+    with processes(tmp_path, workers=1) as those:
+        those.keep_up_cluster("--lifetime", "5s")
+        with distributed.Client(scheduler_file=str(those.file)) as client:
+
+            def wait_until_begun(times: int) -> None:
+                end = time.monotonic() + 60
+                while len(client.get_events("begun")) < times:
+                    assert time.monotonic() < end
+                    time.sleep(0.1)
+
+            future = client.submit(on_worker.carry_out, order, key="run")
+            wait_until_begun(1)
+            those.wait("worker 0", timeout=30)
+            those.workers = ["worker 1"]
+            those.keep_up_cluster()
+            wait_until_begun(2)
+            those.kill("worker 1", signal.SIGTERM)
+            those.wait("worker 1", timeout=30)
+            # Dask would give it to the next one.
+            assert future.status in ("pending", "lost")

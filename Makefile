@@ -43,7 +43,7 @@ test: $(VENV)/.installed-dev  ## lint, check order and types, run the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-gpu: $(if $(wildcard $(WHEELS)),$(CARRIED),$(VENV))/.installed-dev
 test-gpu:  ## do all that needs a GPU, in eight minutes; with wheels/ no registry is asked

@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 # Before torch is imported, which reads them once.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -17,14 +19,6 @@ os.environ["TOKENIZERS_PARALLELISM"] = "true"
 PROJECT = Path(__file__).parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the executed project share a process, which makes it once."""
-    for item in items:
-        if "ci_project" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("ci_project"))
-
-
 @pytest.fixture(scope="session")
 def ascii_locale() -> dict[str, str]:
     """Environment variables for a process in a locale that knows ASCII alone."""
@@ -33,14 +27,23 @@ def ascii_locale() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def ci_project(tmp_path_factory: pytest.TempPathFactory, ascii_locale: dict[str, str]) -> Path:
-    """A project of its own whose study `ci` is executed, where the locale knows ASCII alone."""
-    root = tmp_path_factory.mktemp("project")
+    """A project of its own whose study `ci` is executed, where the locale knows ASCII alone. Tests
+    in other processes have copies of the same one."""
+    own = tmp_path_factory.getbasetemp()
+    executed = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "executed"
+    with FileLock(f"{executed}.lock"):
+        if not executed.exists():
+            _execute(executed.with_name("unfinished"), ascii_locale).rename(executed)
+    return Path(shutil.copytree(executed, tmp_path_factory.mktemp("project") / "ci"))
+
+
+def _execute(root: Path, environment: Mapping[str, str]) -> Path:
     for folder in ("book", "notebooks"):
         shutil.copytree(PROJECT / folder, root / folder)
     shutil.copy(PROJECT / "_config.yml", root)
     subprocess.run(
         [sys.executable, "-m", "bertprune", "sweep", "ci", "--workers", "2"],
-        env=os.environ | ascii_locale | {"BERTPRUNE_ROOT": str(root)},
+        env={**os.environ, **environment, "BERTPRUNE_ROOT": str(root)},
         cwd=root,
         check=True,
     )

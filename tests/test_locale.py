@@ -15,7 +15,7 @@ MODULES = sorted(PROJECT.glob("bertprune/**/*.py"))
 NOTEBOOKS = sorted(PROJECT.glob("notebooks/*.ipynb"))
 
 # Bytes, unless they are told otherwise.
-NO_TEXT = {f"{module}.open" for module in ("os", "bz2", "gzip", "lzma", "tarfile")}
+NO_TEXT = {f"{module}.open" for module in ("os", "bz2", "gzip", "lzma", "tarfile", "Image")}
 
 
 def in_the_locales_encoding(code: str) -> Iterator[str]:

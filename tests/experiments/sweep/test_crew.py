@@ -1,6 +1,7 @@
 """Who may work beside whom, and what is said of those who may not."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Event
@@ -169,9 +170,12 @@ def test_others_are_waited_for_where_the_first_one_is_refused(
             first.setattr(on_worker, "introduce", _lacks_papermill)
             assert not _look(crew)
         assert len(crew._refused) == 1
-        with _joined(crew):
-            crew.wait_for_first()
-            assert len(crew) == 1
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(crew.wait_for_first)
+            assert not wait([waiting], 0.5).done
+            with _joined(crew):
+                waiting.result(timeout=30)
+                assert len(crew) == 1
 
 
 def test_a_worker_that_says_nothing_keeps_nobody_waiting(

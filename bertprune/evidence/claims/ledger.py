@@ -139,9 +139,8 @@ def measured(study: Study, found: Rows) -> Measured:
     if gathering.is_shown_as_published(study):
         return published(study.name)
     every = pd.concat([found, gathering.masks_between_seeds(study)], ignore_index=True)
-    return Measured.of(
-        without_own(every), baselines.of_study(study), answers_of(study), _scale(study)
-    )
+    of_study = without_own(every).drop(columns="own", errors="ignore")
+    return Measured.of(of_study, baselines.of_study(study), answers_of(study), _scale(study))
 
 
 def _scale(study: Study) -> str:

@@ -38,32 +38,41 @@ from bertprune.protocol.notebook_parameters import Finetune
 from bertprune.protocol.rows import where
 
 _CLAIMED = {
-    "C1": ("low", "Up to 30–40 % of the weights can be pruned with no effect", "pruning"),
+    "C1": (
+        "results",
+        "low",
+        "Up to 30–40 % of the weights can be pruned with no effect",
+        "pruning",
+    ),
     "C2": (
+        "information",
         "middle, masks off",
         "From 40 to 60 % pruning deletes information. To fine-tune with the masks off, so that "
         "pruned weights may grow back, does not help",
         "taking the masks off",
     ),
     "C3": (
+        "information",
         "high, masks off",
         "From 70 % the model lacks capacity too. With the masks off, part of the accuracy comes "
         "back, most on tasks with much training data",
         "taking the masks off",
     ),
     "C7": (
+        "timing",
         "late",
         "So one may prune once, before any task is known: pruning after fine-tuning is no better",
         "pruning after fine-tuning instead",
     ),
     "C11": (
+        "weights",
         "random",
         "It matters which weights are pruned: random pruning is worse",
         "random pruning instead of magnitude pruning",
     ),
 }
-"""The paper's main claims: the effect of EFFECTS that each is about, what it says, and what changes
-accuracy."""
+"""The paper's main claims: the chapter on each, the effect of EFFECTS that it is about, what it
+says, and what changes accuracy."""
 
 _LEFT_OUT = ("above scratch", "longer")
 """Of the table."""
@@ -153,10 +162,10 @@ def _deleted(of: Source) -> str:
 def _claims(sources: Sequence[Source], levels: Mapping[str, Sequence[float]]) -> Iterable[str]:
     """A numbered line for each of the main claims: what it says, how large its effect is in each
     source, and what the rule makes of that."""
-    for number, (key, (name, says, what)) in enumerate(_CLAIMED.items(), 1):
+    for number, (key, (chapter, name, says, what)) in enumerate(_CLAIMED.items(), 1):
         sizes = ((of, EFFECTS[name].size(of.measured, levels[name])) for of in sources)
         found = [f"{_change(size)} in {of.name}" for of, size in sizes if size]
-        yield f"{number}. **{says}** ({key}). " + (
+        yield f"{number}. **{says}** ([{key}]({chapter}.ipynb)). " + (
             f"At {over(levels[name])}, {what} changes accuracy by {_and(found)}. " * bool(found)
             + " ".join(_verdicts(sources, key))
         )

@@ -15,6 +15,7 @@ from bertprune.evidence.claims.ledger import of_paper, published
 from bertprune.evidence.claims.measured import Measured
 from bertprune.evidence.regimes.effects import EFFECTS
 from bertprune.experiments import studies
+from bertprune.protocol.views import CHAPTERS
 
 from ...made_up import study
 
@@ -73,10 +74,11 @@ def test_each_claim_has_its_effect_and_the_verdict_of_each_source(
 ) -> None:
     made = parts(monkeypatch, published)
     lines = made["claims"].splitlines()
-    keys = [re.findall(r"\((C\d+)\)", line) for line in lines]
-    assert keys == [[key] for key in computed_prose._CLAIMED]
-    for (key,), line in zip(keys, lines, strict=True):
-        effect = EFFECTS[computed_prose._CLAIMED[key][0]]
+    linked = [re.findall(r"\[(C\d+)\]\((\w+)\.ipynb\)", line) for line in lines]
+    assert [key for ((key, _),) in linked] == [*computed_prose._CLAIMED]
+    for ((key, chapter),), line in zip(linked, lines, strict=True):
+        assert chapter in CHAPTERS
+        effect = EFFECTS[computed_prose._CLAIMED[key][1]]
         size = effect.size(of_paper(), effect.levels(of_paper()))
         assert size and f"{signed(size.estimate.mean, 2)} in the paper" in line.replace("**", "")
         verdict = computed_prose._IN_A_SENTENCE[BY_KEY[key].of(of_paper()).verdict]

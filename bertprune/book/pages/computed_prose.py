@@ -47,8 +47,8 @@ _CLAIMED = {
     "C2": (
         "information",
         "middle, masks off",
-        "From 40 to 60 % pruning deletes information. To fine-tune with the masks off, so that "
-        "pruned weights may grow back, does not help",
+        "From 40 to 60 % pruning deletes information. Fine-tuning with the masks off, so that "
+        "pruned weights may grow back, changes nothing",
         "taking the masks off",
     ),
     "C3": (
@@ -183,7 +183,7 @@ def _verdicts(sources: Iterable[Source], key: str) -> Iterable[str]:
         finding = of.finding(key)
         why = ""
         if finding.verdict == FAILS:
-            margin = f", margin {finding.margin:.1f} {finding.unit}"
+            margin = f"; the margin is {finding.margin:.1f} {finding.unit}"
             why = f" ({finding.reason}{margin * (finding.margin > 0)})"
         place = of.name if of.study else f"{of.name}’s own tables"
         found[finding.verdict].append(f"in {place}{why}")
@@ -257,7 +257,7 @@ def _trust(sources: Sequence[Source]) -> Iterable[str]:
     yield (
         "**Rules.** They were fixed before the lab was run, and after the paper and English were "
         "known ([history](history.md), with what is weak in them). Studies were simulated as large "
-        "as these are planned. The rule that errs most gave a wrong verdict so often: "
+        "as these are planned. The worst rule gave a wrong verdict in so many of them: "
         f"{_each(sources, _most_wrong)}"
     )
 
@@ -270,7 +270,7 @@ def _most_wrong(of: Source) -> str:
     if wrong.isna().all():
         return "not simulated"
     worst = rates.iloc[int(wrong.argmax())]
-    return f"in {percent(round(wrong.max(), 2))} ({worst.claim}, {worst['part']})"
+    return f"{percent(round(wrong.max(), 2))} ({worst.claim}, {worst['part']})"
 
 
 def _detectable(of: Source) -> str:

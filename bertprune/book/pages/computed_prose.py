@@ -141,6 +141,8 @@ def _verdict(of: Source) -> str:
     said = [f"**{name}**: of the paper’s {len(ON_ACCURACY)} claims about accuracy, {about}."]
     if of.study:
         said += [no_transfer(of), _deleted(of)]
+    else:
+        said.append("These have one seed, and with one some rules err often (see below).")
     return " ".join(filter(None, said))
 
 

@@ -322,7 +322,8 @@ def no_transfer(of: Source) -> str:
     )
     return (
         "On average the dense model is not detectably better than the best baseline without "
-        f"pre-training ({of.shown('transfer')}).{but} So it cannot be shown here that an effect is "
+        "pre-training: majority class, bag of words, or a BERT never pre-trained "
+        f"({of.shown('transfer')}).{but} So it cannot be shown here that an effect is "
         "small beside what pre-training brings."
     )
 

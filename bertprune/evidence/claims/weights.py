@@ -167,8 +167,8 @@ def masks(m: Measured) -> Finding:
             else _unknown(*than(says), lacks="masks of two seeds of one BERT"),
         ],
         says=f"After fine-tuning {of_all(means.min())} to {of_all(means.max())} of the mask's "
-        f"entries differ; the claim allows {in_percent(FEW)}. Where few weights are pruned, few can "
-        f"differ: of the pruned weights alone {of_all(others.max())} are other ones at "
+        f"entries differ; the claim allows {in_percent(FEW)}. Where few weights are pruned, few "
+        f"can differ: of the pruned weights alone {of_all(others.max())} are other ones at "
         f"{percent(levels[others.argmax()])}, and {of_all(others.iloc[-1])} at "
         f"{percent(levels[-1])}.",
         statistic="other weights among the pruned: "

@@ -15,6 +15,7 @@ from bertprune.base.words import counted, listed, percent, signed
 from bertprune.book.pages.findings import (
     Source,
     begun,
+    bits_kept,
     bounded,
     counts,
     detectable,
@@ -30,7 +31,6 @@ from bertprune.evidence.claims.ledger import of_paper
 from bertprune.evidence.claims.ranges import DENSE
 from bertprune.evidence.power import published_rates
 from bertprune.evidence.regimes.effects import EFFECTS, Size
-from bertprune.evidence.scores import bits
 from bertprune.experiments.studies import Study
 from bertprune.model.shape import BERT_BASE, Shape, shape_of
 from bertprune.protocol.arms import PRUNE_PRETRAIN, bert_of
@@ -76,9 +76,6 @@ says, and what changes accuracy."""
 
 _LEFT_OUT = ("above scratch", "longer")
 """Of the table."""
-
-_LEVELS_OF_BITS = (0.3, 0.5, 0.7)
-"""Sparsities at which it is said what models still know: one of each of the paper's ranges."""
 
 
 def parts(studies: Iterable[Shown]) -> dict[str, str]:
@@ -148,16 +145,7 @@ def _verdict(of: Source) -> str:
 
 def _deleted(of: Source) -> str:
     """What pruning takes of what the dense model knows; nothing where no model was asked."""
-    try:
-        recalled = where(bits(of.measured.rows), sort="all", arm=PRUNE_PRETRAIN)
-    except UserError:
-        return ""
-    means = recalled.groupby("sparsity").bits.mean()
-    said = [
-        f"{percent(round(1 - means[at] / means[0.0], 3))} at {percent(at)}"
-        for at in _LEVELS_OF_BITS
-        if {0.0, at} <= set(means.index)
-    ]
+    said = [f"{percent(round(1 - kept, 3))} at {percent(at)}" for at, kept in bits_kept(of).items()]
     return f"Of the bits that dense models recall, pruning deletes {listed(said)}." if said else ""
 
 

@@ -347,25 +347,29 @@ def _detected(of: Source, effect: str, sign: int) -> list[float]:
     return [at for at, one in sizes.items() if one.is_detected and sign * one.estimate.mean > 0]
 
 
+def bits_kept(of: Source) -> dict[float, float]:
+    """Of the bits that dense models recall, the share that pruned ones still recall, by sparsity,
+    one of each of the paper's ranges; empty where no model was asked."""
+    try:
+        recalled = where(bits(of.measured.rows), sort="all", arm=PRUNE_PRETRAIN)
+    except UserError:
+        return {}
+    means = recalled.groupby("sparsity").bits.mean()
+    return {at: means[at] / means[0.0] for at in (0.3, 0.5, 0.7) if {0.0, at} <= set(means.index)}
+
+
 def _bits_kept(of: Source) -> Iterable[str]:
     """How much of what the dense model knows pruned ones know; nothing where no model was asked."""
-    try:
-        recalled = bits(of.measured.rows)
-    except UserError:
+    kept = bits_kept(of)
+    if not kept:
         return
-    losses = with_bits(pretraining_losses(of.measured.rows), recalled)
-    means = where(recalled, sort="all", arm=PRUNE_PRETRAIN).groupby("sparsity").bits.mean()
-    kept = means / means.get(0.0, math.nan)
-    shares = listed(f"{of_all(kept[at])} at {percent(at)}" for at in _LEVELS if at in kept.index)
+    losses = with_bits(pretraining_losses(of.measured.rows), bits(of.measured.rows))
+    shares = listed(f"{of_all(share)} at {percent(at)}" for at, share in kept.items())
     yield (
         f"Of the bits that dense models recall, pruned ones still recall {shares}. The rank "
         "correlation of bits and pre-training loss, over all models, is "
         f"{signed(losses.loss.corr(losses.bits, method='spearman'), 2)}."
     )
-
-
-_LEVELS = (0.3, 0.5, 0.7)
-"""Sparsities of which numbers are given: one of each of the paper's ranges."""
 
 
 def _pruned_embeddings(of: Source) -> str:

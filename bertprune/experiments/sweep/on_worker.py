@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -170,19 +171,23 @@ def _in_project(root: str, function: Callable[..., Any], *arguments: Any) -> Any
 
 _pool: ProcessPoolExecutor | None = None
 _pid = 0
+_beginning = threading.Lock()
 
 
 def _process() -> ProcessPoolExecutor:
     """The process that does the work; it is started when it is first needed."""
     global _pool, _pid
-    if _pool is None:
-        # Python lets no daemon have processes of its own, which a Dask worker may be.
-        multiprocessing.current_process().daemon = False
-        # Others may work on the same machine.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        _pool = local_workers(1)
-        _pid = _pool.submit(os.getpid).result()
-    return _pool
+    with _beginning:
+        if _pool is None:
+            # Python lets no daemon have processes of its own, which a Dask worker may be.
+            multiprocessing.current_process().daemon = False
+            # Others may work on the same machine.
+            os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+            pool = local_workers(1)
+            # Who ends it has to know which it is: 0 would be all of this one's process group.
+            _pid = pool.submit(os.getpid).result()
+            _pool = pool
+        return _pool
 
 
 def _end_process() -> None:

@@ -3,6 +3,8 @@
 import importlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -67,3 +69,22 @@ def test_work_of_a_worker_that_reaches_its_time_or_is_stopped_goes_on(
             those.wait("worker 1", timeout=30)
             # Dask would give it to the next one.
             assert future.status in ("pending", "lost")
+
+
+CLOSES_AT_ONCE = """
+import threading, time
+from bertprune.experiments.sweep import on_worker
+
+begins = threading.Thread(target=on_worker._process)
+begins.start()
+while begins.is_alive():
+    on_worker._end_process()
+    time.sleep(0.001)
+on_worker._end_process()
+"""
+
+
+def test_a_worker_that_closes_while_its_process_begins_kills_no_other() -> None:
+    """Its shell, or all that a queue's job has, is in its process group."""
+    done = subprocess.run([sys.executable, "-c", CLOSES_AT_ONCE], start_new_session=True)
+    assert done.returncode == 0

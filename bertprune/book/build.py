@@ -28,7 +28,7 @@ from bertprune.base.machine import usable_cores
 from bertprune.base.words import percent
 from bertprune.book.figures import own_point, same_point
 from bertprune.book.pages import computed_prose
-from bertprune.book.pages.records import PARTS, facts_of_run, records_page
+from bertprune.book.pages.records import PARTS, SEED_IN_TITLES, facts_of_run, records_page
 from bertprune.book.pages.tables import NOT_MEASURED
 from bertprune.book.side_by_side import side_by_side
 from bertprune.book.site.embedded import take_out
@@ -220,7 +220,7 @@ def _title(run: Run, with_seed: bool) -> str:
     title = titles[run.notebook].format(**words)
     if isinstance(p, Finetune):
         title += f": {', '.join(p.task)}"
-    return f"{title}, seed {seed_of(p)}" if with_seed else title
+    return f"{title}{SEED_IN_TITLES}{seed_of(p)}" if with_seed else title
 
 
 def _slug(title: str) -> str:

@@ -264,6 +264,25 @@ def test_the_page_of_records_has_every_run(plan: list[Run]) -> None:
     assert "Starts from [" in facts and "`small`: Small." in facts
 
 
+def test_runs_that_differ_in_the_seed_share_a_line(plan: list[Run]) -> None:
+    several = dataclasses.replace(STUDY, grid=STUDY.grid | {"seed": [0, 1]}).plan()
+    for run in set(several) - set(plan):
+        finish(run)
+    titles = build.page_titles(several)
+    places = {run: f"pages/{number}" for number, run in enumerate(several)}
+    page = records.records_page(STUDY, several, titles, places)
+    lines = [line for line in page.splitlines() if line.startswith("| ")]
+    assert len(lines) == 2 + len(plan)
+    # The BERT of both.
+    assert "| [Burn-in, seed 0](pages/0.ipynb) | 90.0" in page
+    for run in several[1:]:
+        title, seed = titles[run].split(", seed ")
+        (line,) = (line for line in lines if f"| {title}, seeds [" in line)
+        assert f"[[{title}, seed]{{.visually-hidden}} {seed}]({places[run]}.ipynb)" in line
+        # The work of both.
+        assert "| 3\N{NO-BREAK SPACE}min |" in line
+
+
 def test_rows_and_records_of_other_studies_can_be_taken_along() -> None:
     table = str(records.published_of(studies.load("lab")))
     named = set(re.findall(r"<(published/[^>]+)>", table))

@@ -27,6 +27,8 @@ PARTS = {
 }
 """Parts of the book with a page for each run, by notebook, in the order of the contents."""
 
+SEED_IN_TITLES = ", seed "
+"""What stands before the seed in the title of a run's page, where there are several seeds."""
 
 _TEMPLATES = Environment(
     loader=PackageLoader(__package__), undefined=StrictUndefined, keep_trailing_newline=True
@@ -67,17 +69,21 @@ def facts_of_run(
 def records_page(
     study: Study, plan: Sequence[Run], titles: Mapping[Run, str], places: Mapping[Run, str]
 ) -> str:
-    """The page that lists every run with its record."""
+    """The page that lists every run with its record. Runs that differ in the seed share a line, so
+    that the page of a thousand runs is light."""
     records = {run: run.record() for run in plan}
+    lines: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for run, record in records.items():
+        title, _, seed = titles[run].partition(SEED_IN_TITLES)
+        facts = {"title": titles[run], "seed": seed, "place": places[run], "record": record}
+        lines[title].append(facts)
     work: defaultdict[str, float] = defaultdict(float)
     for run, record in records.items():
         work[PARTS[run.notebook]] += record.wall_time_s
     return filled(
         "records",
         study=study,
-        records=records,
-        titles=titles,
-        places=places,
+        lines=lines,
         work=work,
         whole=len(replace(study, only={}).plan()) if study.only else 0,
         published=published_of(study),

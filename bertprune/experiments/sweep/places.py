@@ -165,8 +165,9 @@ def _adapt(cluster: dask_jobqueue.JobQueueCluster, name: str) -> None:
             f"--cluster {name}: say how many workers it may have at most, as "
             f"distributed.adaptive.maximum in Dask's configuration ({dask.config.PATH})"
         )
-    # The first worker has to be there before there are tasks.
+    # The first worker has to be there before there are tasks, and is asked for at once.
     least = max(1, dask.config.get("distributed.adaptive.minimum"))
+    cluster.scale(least)
     # What is not given here is not taken from the configuration.
     cluster.adapt(
         minimum=least,

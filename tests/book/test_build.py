@@ -265,7 +265,7 @@ def test_the_page_of_records_has_every_run(plan: list[Run]) -> None:
 
 
 def test_runs_that_differ_in_the_seed_share_a_line(plan: list[Run]) -> None:
-    several = dataclasses.replace(STUDY, grid=STUDY.grid | {"seed": [0, 1]}).plan()
+    several = dataclasses.replace(STUDY, grid={**STUDY.grid, "seed": [0, 1]}).plan()
     for run in set(several) - set(plan):
         finish(run)
     titles = build.page_titles(several)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from sentencex import segment
 
 from bertprune.evidence.claims.ledger import ledger, published
@@ -35,6 +36,20 @@ def prose_of(page: Path) -> str:
     else:
         text = page.read_text(encoding="utf-8")
     return _NOT_PROSE.sub(" x ", text)
+
+
+def prose_of_built(html: str) -> str:
+    """What a page of a built book says in sentences. Numbers in lines below each other are none."""
+    page = BeautifulSoup(html, "html.parser").find("article")
+    assert page is not None
+    for other in page.select("table, pre, math, h1, h2, h3, h4, script, style, nav, svg, summary"):
+        other.decompose()
+    for code in page.select("code"):
+        code.replace_with(" x ")
+    for end_of_line in page.select("br"):
+        end_of_line.replace_with("\n\n")
+    parts = [one for one in page.select("p, li, dd") if not one.find(["p", "li"])]
+    return "\n\n".join(one.get_text(" ") for one in parts)
 
 
 def sentences_of(prose: str) -> list[str]:

@@ -27,6 +27,7 @@ from bertprune.protocol import notebook_parameters
 from bertprune.protocol.record import RECORD_FILE
 
 from ..finished import FACTS
+from ..test_plain_english import MOST_WORDS, prose_of_built, sentences_of, words_of
 
 PROJECT = Path(__file__).parents[2]
 STUDY = Study(
@@ -278,7 +279,7 @@ def test_runs_that_differ_in_the_seed_share_a_line(plan: list[Run]) -> None:
     for run in several[1:]:
         title, seed = titles[run].split(", seed ")
         (line,) = (line for line in lines if f"| {title}, seeds [" in line)
-        assert f"[[{title}, seed]{{.visually-hidden}} {seed}]({places[run]}.ipynb)" in line
+        assert f"{title}, seed</span> {seed}]({places[run]}.ipynb)" in line
         # The work of both.
         assert "| 3\N{NO-BREAK SPACE}min |" in line
 
@@ -309,7 +310,9 @@ def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> No
     pages = {name: page for name, page in pages.items() if not name.startswith("_static")}
     titles = build.page_titles(study.plan())
     for run, title in titles.items():
-        page = pages[f"{run.notebook}/{build._slug(title)}.html"]
+        place = f"{run.notebook}/{build._slug(title)}.html"
+        assert f'href="{place}"' in pages["records.html"]
+        page = pages[place]
         assert title in page
         assert run.id in page
         assert "Traceback" not in page
@@ -338,6 +341,9 @@ def test_the_book_of_ci(ci_project: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert len(page) < 1_000_000 and ";base64," not in page, name
         contents = re.search(r"<nav[^>]*bd-links.*?</nav>", page, re.DOTALL)
         assert contents is None or "finetune" not in contents[0], name
+        if "<article" in page:
+            sentences = sentences_of(prose_of_built(page))
+            assert words_of(sentences) <= MOST_WORDS, (name, sorted(sentences, key=len)[-3:])
     assert pages["records.html"].count("<") / 2 < 5000
     assert (folder / ".nojekyll").exists()
     assert 'docname.includes("/")' in (folder / "_static/language_data.js").read_text()

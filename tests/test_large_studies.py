@@ -20,7 +20,13 @@ COMMANDS = ("sweep --dry-run", "status", "results", "ledger")
 
 
 def _measured(root: Path, seeds: int, command: str) -> tuple[float, float]:
-    """Seconds of processor time that a command takes, and GB of memory at most."""
+    """Seconds of processor time that a command takes, and GB of memory at most: the less of two
+    times, since others on the machine only add to it."""
+    seconds, gigabytes = zip(*(_once(root, seeds, command) for _ in range(2)), strict=True)
+    return min(seconds), max(gigabytes)
+
+
+def _once(root: Path, seeds: int, command: str) -> tuple[float, float]:
     changes = (word for change in made_up_runs.of_seeds(seeds) for word in ("--set", change))
     name, *options = command.split()
     process = subprocess.Popen(
@@ -51,5 +57,7 @@ def test_costs_grow_with_the_runs(
             assert gigabytes < 4
     for of in seconds.values():
         assert of["1,000"] < 12 * of["100"]
-        # Linear: a further run takes no longer among thousands than among hundreds.
-        assert of["3,000"] - of["1,000"] < 1.5 * 2000 / 700 * (of["1,000"] - of["300"])
+        # Linear: a further run takes no longer among thousands than among hundreds. To start takes
+        # seconds, give or take a tenth.
+        of_a_run = (of["1,000"] - of["100"]) / 900
+        assert of["3,000"] < 1.1 * (of["1,000"] + 1.5 * 2000 * of_a_run)

@@ -192,7 +192,9 @@ def on_halves(measured: Measured) -> Prose | Sentence:
     """The verdicts on all seeds of a study, on the first half of them and on the second, and what
     the halves say to each other. No pruning or fine-tuning is in both, but a BERT may be. A
     sentence where there are fewer than `LEAST_TO_HALVE` seeds."""
-    seeds, found = measured.seeds, measured.rows
+    found = measured.rows
+    # Not those that have a BERT, and nothing on it yet.
+    seeds = sorted(found.seed[found.task != PRETRAINING].unique())
     if len(seeds) < LEAST_TO_HALVE:
         return Sentence(f"It takes {LEAST_TO_HALVE} seeds to compare two halves of them.")
     middle = len(seeds) // 2

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import defaultdict
 from dataclasses import replace
 from functools import cache
@@ -166,10 +167,12 @@ def test_c11() -> None:
     for at in LEVELS:
         lower, upper = interval("lab", [(1, RANDOM, at), (-1, MASKED, at)])
         mean = by_seed("lab", [(1, RANDOM, at), (-1, MASKED, at)]).mean()
-        said = (
-            f"accuracy {100 * mean:+.2f} [{100 * lower:+.2f},\N{NO-BREAK SPACE}{100 * upper:+.2f}]"
+        said = re.search(
+            rf"\b{100 * at:.0f}\s%: accuracy (\S+) \[(\S+),\s(\S+)\]", got.statistic
         )
-        assert said.replace("-", "\N{MINUS SIGN}") in got.statistic
+        assert said
+        printed = [float(number.replace("\N{MINUS SIGN}", "-")) for number in said.groups()]
+        assert printed == pytest.approx([100 * mean, 100 * lower, 100 * upper], abs=0.00501)
         more = np.asarray(losses[RANDOM][at] - losses[MASKED][at], float)
         told += [upper < 0, bounds(more, 0.0)[0] > 0]
     assert got.verdict == ("holds" if all(told) else "undecided")

@@ -167,9 +167,7 @@ def test_c11() -> None:
     for at in LEVELS:
         lower, upper = interval("lab", [(1, RANDOM, at), (-1, MASKED, at)])
         mean = by_seed("lab", [(1, RANDOM, at), (-1, MASKED, at)]).mean()
-        said = re.search(
-            rf"\b{100 * at:.0f}\s%: accuracy (\S+) \[(\S+),\s(\S+)\]", got.statistic
-        )
+        said = re.search(rf"\b{100 * at:.0f}\s%: accuracy (\S+) \[(\S+),\s(\S+)\]", got.statistic)
         assert said
         printed = [float(number.replace("\N{MINUS SIGN}", "-")) for number in said.groups()]
         assert printed == pytest.approx([100 * mean, 100 * lower, 100 * upper], abs=0.00501)

@@ -168,12 +168,25 @@ def _seeds(point: pd.DataFrame) -> str:
     return f"{seeds}" if pairs in (0, seeds) else f"{seeds}, {pairs} of them compared"
 
 
+_WORDS_OF_METRICS = {
+    "mlm_loss": "masked-word loss",
+    "nsp_loss": "next-sentence loss",
+    "masked_accuracy": "masked-word accuracy",
+    "next_sentence_accuracy": "next-sentence accuracy",
+    "matthews": "Matthews correlation",
+    "f1": "F1",
+}
+
+_POINT = ["task", "learning rate"]
+
+
 def task_scores(rows: Rows) -> pd.DataFrame:
-    """Of a fine-tuning run: dev metrics and training loss after the last epoch, by task and
-    learning rate. The best learning rate of a task is the one that counts."""
+    """Of a fine-tuning run: its metrics on the dev and the training set after the last epoch, by
+    task and learning rate. The best learning rate of a task is the one that counts."""
     last = final(rows)
-    last = last[(last.metric != Metric.RUNNING_LOSS) & (last.task != PRETRAINING)]
-    name = last.split + " " + last.metric
+    last = last[last.split.isin([Split.DEV, Split.TRAIN]) & (last.task != PRETRAINING)]
+    last = last[last.metric != Metric.RUNNING_LOSS]
+    name = last.split + " " + last.metric.replace(_WORDS_OF_METRICS)
     table = last.assign(name=name).pivot_table(
         index=["task", "learning_rate"], columns="name", values="value", sort=False
     )
@@ -181,7 +194,7 @@ def task_scores(rows: Rows) -> pd.DataFrame:
     # Not every metric is every task's.
     shown = table.map(lambda value: NOTHING if pd.isna(value) else f"{value:.4f}")
     shown["best"] = ["✓" if point == chosen else "" for point, chosen in best.items()]
-    return shown.rename_axis(columns=None)
+    return shown.rename_axis(index=_POINT, columns=None)
 
 
 NOT_MEASURED = "This run did not measure it."
@@ -196,14 +209,15 @@ def by_epoch(rows: Rows, metric: str) -> pd.DataFrame | Sentence:
     table = whole.pivot_table(
         index=["task", "learning_rate"], columns="epoch", values="value", sort=False
     )
-    return (100 * table).round(2)
+    return (100 * table).round(2).rename_axis(index=_POINT)
 
 
 def loss_curve(rows: Rows) -> pd.DataFrame:
     """Of a pre-training run: the dev metrics on the way, by step."""
     dev = where(rows, task=PRETRAINING, split=Split.DEV)
     table = dev.pivot_table(index="step", columns="metric", values="value", sort=False)
-    return table.rename_axis(index=None, columns="step").round(4)
+    shown = table.rename(columns=_WORDS_OF_METRICS)
+    return shown.rename_axis(index=None, columns="step").round(4)
 
 
 def transfer(scores: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:

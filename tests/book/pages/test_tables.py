@@ -87,7 +87,22 @@ def test_task_scores_mark_one_best_rate_a_task() -> None:
     table = tables.task_scores(of_run)
     assert list(table.index) == [(task, rate) for task in ("sst2", "cola") for rate in (1e-3, 2e-3)]
     assert list(table.best.groupby("task").agg("".join)) == ["✓", "✓"]
-    assert (table.xs(2e-3, level="learning_rate").best == "✓").all()
+    assert (table.xs(2e-3, level="learning rate").best == "✓").all()
+    renamed = of_run.assign(metric=of_run.metric.replace("loss", "matthews"))
+    assert "dev Matthews correlation" in tables.task_scores(renamed)
+
+
+def test_dev_metrics_on_the_way_are_in_words() -> None:
+    metrics = {"loss": 5.25, "mlm_loss": 5.0, "next_sentence_accuracy": 0.5}
+    lines = [
+        ("pretraining", "dev", metric, step, value)
+        for metric, value in metrics.items()
+        for step in (0, 9)
+    ]
+    rows = pd.DataFrame(lines, columns=["task", "split", "metric", "step", "value"])
+    table = tables.loss_curve(rows)
+    assert list(table) == ["loss", "masked-word loss", "next-sentence accuracy"]
+    assert list(table.index) == [0, 9]
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.6, 0.9, 1.0])

@@ -25,10 +25,14 @@ if (!executablePath) {
 // What is the theme's own, each with the reason why it stays.
 const NAMED = new Map([]);
 
+// The door of the book has nothing to read.
+const leadsElsewhere = (page) => /http-equiv="refresh"/i.test(page);
+
 const pages = named.length
   ? named
   : readdirSync(folder, { recursive: true })
       .filter((name) => name.endsWith(".html") && !name.startsWith("_static"))
+      .filter((name) => !leadsElsewhere(readFileSync(join(folder, name), "utf-8")))
       .sort();
 const browser = await puppeteer
   .launch({

@@ -246,8 +246,9 @@ def _trust(sources: Sequence[Source]) -> Iterable[str]:
     )
     yield (
         "**Rules.** They were fixed before the lab was run, and after the paper and English were "
-        "known ([history](history.md), with what is weak in them). Studies were simulated as large "
-        "as these are planned. The worst rule gave a wrong verdict in so many of them: "
+        "known ([history](history.md), with what is weak in them). Studies were simulated with all "
+        "the seeds that these are planned to have. The share with a wrong verdict, by the worst "
+        "rule: "
         f"{_each(sources, _most_wrong)}"
     )
 
